@@ -1,0 +1,1 @@
+"""The compiled core: pure, allocation-free after start, no clock, socket, thread or logger."""

@@ -1,0 +1,101 @@
+"""C layout of the records that cross a border: engine to executor and back. The twins are in `invmm.types`.
+
+Both are two cache lines (128 bytes), so one ring serves either direction.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef enum:
+    UP = 0                      # Outcome
+    DOWN = 1
+    BUY = 0                     # Side; BUY is the bid side of a book
+    SELL = 1
+
+    GTC = 0                     # OrderType
+    GTD = 1
+    FOK = 2
+    FAK = 3
+
+    EVENT_FRAME = 1             # EventKind
+    EVENT_BUFFER_END = 2
+    EVENT_ORDER_RESULT = 3
+    EVENT_USER_EVENT = 4
+    EVENT_PRICE = 5
+    EVENT_TIMER = 6
+    EVENT_MODE = 7
+    EVENT_SETTLEMENT = 8
+
+    COMMAND_PLACE = 1           # CommandKind
+    COMMAND_CANCEL = 2
+    COMMAND_CANCEL_ALL = 3
+    COMMAND_SHUTDOWN = 4
+
+    STATUS_SENT = 1             # OrderStatus
+    STATUS_LIVE = 2
+    STATUS_MATCHED = 3
+    STATUS_DELAYED = 4
+    STATUS_REJECTED = 5
+    STATUS_UNKNOWN = 6
+    STATUS_CANCELED = 7
+    STATUS_NOT_CANCELED = 8
+    STATUS_REFUSED = 9
+    STATUS_TRADE_MATCHED = 16
+    STATUS_TRADE_MINED = 17
+    STATUS_TRADE_CONFIRMED = 18
+    STATUS_TRADE_RETRYING = 19
+    STATUS_TRADE_FAILED = 20
+
+    FLAG_POST_ONLY = 1          # command flags
+    FLAG_LAST = 2               # last leg of its batch: the executor may send
+    FLAG_CHECKPOINT = 1         # event flags: this recorded book must equal the maintained one
+    FLAG_TAKER = 2              # event flags: the fill was on the taker side
+
+
+cdef struct event_t:
+    uint8_t kind                # EVENT_*
+    uint8_t source              # Source: where it came from
+    uint16_t flags              # FLAG_*
+    uint32_t market             # engine's number of the market
+    uint64_t sequence           # of its source, from 1
+    int64_t venue_ms            # venue timestamp, 0 if it has none
+    uint64_t offset             # FRAME: payload position in the buffer handed along
+    uint32_t length             # FRAME: payload length in bytes
+    uint8_t status              # STATUS_* of results and user events; new mode of MODE
+    uint8_t token               # UP or DOWN
+    uint8_t side                # BUY or SELL
+    uint8_t reason              # Reason
+    uint64_t key                # own order key
+    int32_t price_e4
+    uint32_t batch              # of the command answered
+    int64_t size_micro          # order or fill size
+    int64_t filled_micro        # cumulative matched size where the venue tells it
+    int64_t time_ns             # when the sender made this record, engine clock
+    uint64_t trade              # 64-bit key of the trade, 0 if none
+    uint8_t[32] order_id        # the venue's id of the order
+    int32_t code                # HTTP status, 0 if none
+    uint32_t padding
+
+
+cdef struct command_t:
+    uint8_t kind                # COMMAND_*
+    uint8_t token
+    uint8_t side
+    uint8_t order_type          # GTC, GTD, FOK, FAK
+    uint16_t flags              # FLAG_*
+    uint8_t reason              # Reason it is sent for
+    uint8_t level               # ladder level it serves
+    uint32_t market
+    uint32_t batch
+    uint64_t sequence           # of commands, from 1, without gaps
+    uint64_t key                # own order key: unique over the engine's life
+    int32_t price_e4
+    uint32_t padding
+    int64_t size_micro
+    int64_t expiration_s        # GTD: unix seconds; otherwise 0
+    uint64_t market_version     # the gate refuses older versions than the published one
+    int64_t book_ms             # venue timestamp of the book it rests on
+    int64_t decided_ns          # engine clock
+    int64_t deadline_ns         # engine clock; not sent later than this
+    uint64_t salt               # below 2^53, from the engine's injected source
+    uint8_t[32] order_id        # CANCEL of an order that the executor does not know by key

@@ -1,0 +1,33 @@
+"""What can go wrong at the edges. The core raises nothing: kernels return status, queues refuse.
+
+InvmmError
+├── ConfigError       a setting is unknown, of the wrong type or out of range (file, line, key, expected, found)
+├── DataError         a recording or another input file is not what it should be (file, line, expected, found)
+├── VenueError        the venue answered something that ends what was asked (status and text of the answer)
+└── TransportError    no usable answer came: the state of what was asked is unknown
+"""
+
+
+class InvmmError(Exception):
+    """Base of every error raised by invmm."""
+
+
+class ConfigError(InvmmError, ValueError):
+    """A setting is unknown, of the wrong type or out of its range."""
+
+
+class DataError(InvmmError, ValueError):
+    """A file or message is not what it should be."""
+
+
+class VenueError(InvmmError):
+    """The venue refused. `status` is the HTTP status, `text` the venue's words."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(f"venue answered {status}: {text}")
+        self.status = status
+        self.text = text
+
+
+class TransportError(InvmmError):
+    """No usable answer arrived; whether the request took effect is unknown."""

@@ -1,0 +1,1 @@
+"""Commands to the venue, results back: the executor thread and its connections."""

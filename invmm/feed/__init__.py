@@ -1,0 +1,1 @@
+"""Sockets to frames: connect, subscribe, keep alive, reconnect."""

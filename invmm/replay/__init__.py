@@ -1,0 +1,1 @@
+"""Recorded markets through the same step; the report."""

@@ -1,0 +1,206 @@
+"""A tape: one market's frames in the order of their arrival, packed in one buffer, ready to be stepped through.
+
+Recorded files and the generated market both become tapes, so everything behind them is the same code.
+
+File format (`*.jsonl`, `*.jsonl.gz`), one line per frame: `{"recv": seconds, "src": "rec"|"der", "frame": <JSON>}`.
+The frame's own text is kept byte for byte. `src` "rec" marks a frame as recorded, so a `book` in it is a checkpoint: the
+maintained book must equal it before it is adopted. `src` "der" marks a frame derived from two successive recorded books;
+`"gen"` one that was generated. A `markets.json` beside the file, or one folder up, names token ids and window.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import IntFlag
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from invmm.errors import DataError
+from invmm.types import Outcome
+
+NS = 1_000_000_000
+
+
+class TapeFlag(IntFlag):
+    """Bits of a tape row's `flags`."""
+
+    CHECKPOINT = 1  # a recorded `book` after the first frame: must equal the maintained book
+    DERIVED = 2  # derived from two recorded books, which the venue sends after trades
+    BUFFER_END = 4  # last frame of equal receive time: the engine may solve
+
+
+TAPE_DTYPE = np.dtype(
+    [("recv_ns", "<i8"), ("venue_ms", "<i8"), ("offset", "<u8"), ("length", "<u4"), ("flags", "<u4")]
+)
+
+
+@dataclass(frozen=True)
+class MarketInfo:
+    """What must be known of a market before it is traded. Times are unix seconds, ids the venue's strings."""
+
+    slug: str
+    condition_id: str
+    up_token_id: str
+    down_token_id: str
+    start_s: int
+    end_s: int
+    tick_e4: int = 100
+    min_size_micro: int = 5_000_000
+    fee_rate: float = 0.07
+    rebate_share: float = 0.2
+    winner: Outcome | None = None
+    origin: str = "RECORDED"
+
+    def outcome_of(self, token_id: str) -> Outcome:
+        """UP or DOWN; DataError when the id is neither."""
+        if token_id == self.up_token_id:
+            return Outcome.UP
+        if token_id == self.down_token_id:
+            return Outcome.DOWN
+        raise DataError(f"{self.slug}: token id {token_id} is neither its Up nor its Down token")
+
+
+@dataclass(frozen=True)
+class Tape:
+    """Frames of one market. `rows` (TAPE_DTYPE) index into `data`; `recv_ns` never goes back."""
+
+    market: MarketInfo
+    data: bytes
+    rows: npt.NDArray[np.void]
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def frame(self, index: int) -> bytes:
+        """The exact bytes of one frame."""
+        row = self.rows[index]
+        start = int(row["offset"])
+        return self.data[start : start + int(row["length"])]
+
+    def frames(self) -> Iterator[bytes]:
+        """All frames in order."""
+        for index in range(len(self.rows)):
+            yield self.frame(index)
+
+
+def pack(market: MarketInfo, lines: Iterable[tuple[int, int, int, bytes]], meta: dict[str, Any] | None = None) -> Tape:
+    """A tape from `(recv_ns, venue_ms, flags, frame)` tuples in order of arrival; sets BUFFER_END itself."""
+    parts: list[bytes] = []
+    rows: list[tuple[int, int, int, int, int]] = []
+    offset = 0
+    for recv_ns, venue_ms, flags, frame in lines:
+        rows.append((recv_ns, venue_ms, offset, len(frame), flags))
+        parts.append(frame)
+        offset += len(frame)
+    table = np.array(rows, dtype=TAPE_DTYPE)
+    if len(table):
+        backwards = np.flatnonzero(np.diff(table["recv_ns"]) < 0)
+        if len(backwards):
+            raise DataError(f"{market.slug}: receive time goes back at frame {int(backwards[0]) + 2}")
+        last = np.append(np.diff(table["recv_ns"]) != 0, True)
+        table["flags"][last] |= np.uint32(TapeFlag.BUFFER_END)
+    return Tape(market, b"".join(parts), table, meta or {})
+
+
+def load(path: str | Path) -> Tape:
+    """Reads one recorded market. DataError names file, line, what was expected and what was found."""
+    path = Path(path)
+    market = _market_info(path)
+    return pack(market, _recorded_lines(path), {"path": str(path)})
+
+
+def find(paths: Iterable[str | Path]) -> list[Path]:
+    """Recorded files named by files and folders, each folder's in order of name; DataError if there are none."""
+    found: list[Path] = []
+    for given in map(Path, paths):
+        if given.is_dir():
+            inside = sorted(p for p in given.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")))
+            if not inside:
+                raise DataError(f"{given}: expected recorded markets (*.jsonl or *.jsonl.gz) in this folder, found none")
+            found += inside
+        elif given.is_file():
+            found.append(given)
+        else:
+            raise DataError(f"{given}: no such file or folder")
+    if not found:
+        raise DataError("expected at least one recorded market, none was named")
+    return found
+
+
+def _recorded_lines(path: Path) -> Iterator[tuple[int, int, int, bytes]]:
+    number = 0
+    try:
+        with (gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as stream:
+            for number, line in enumerate(stream, 1):
+                if line.strip():
+                    yield _recorded_line(path, number, line)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path}: damaged gzip after line {number}: {error}") from error
+    if number == 0:
+        raise DataError(f"{path}: expected recorded frames, the file is empty")
+
+
+def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int, bytes]:
+    try:
+        row = json.loads(line)
+        received = row["recv"]
+        source = row["src"]
+        frame = row["frame"]
+        start = line.index(b'"frame":') + len(b'"frame":')
+        text = line[start : line.rindex(b"}")].strip()
+        recv_ns = round(float(received) * 1e6) * 1000  # recorded with microseconds; exact integers from here on
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f'{path}:{number}: expected {{"recv": seconds, "src": "rec"|"der", "frame": …}}, found {line[:120]!r} ({error})'
+        ) from error
+    first = frame[0] if isinstance(frame, list) and frame else frame
+    kind = first.get("event_type") if isinstance(first, dict) else None
+    try:
+        venue_ms = int(first.get("timestamp", 0)) if isinstance(first, dict) else 0
+    except (ValueError, TypeError):
+        venue_ms = 0
+    flags = 0
+    if source == "rec" and kind == "book" and number > 1:
+        flags |= TapeFlag.CHECKPOINT
+    if source == "der":
+        flags |= TapeFlag.DERIVED
+    return recv_ns, venue_ms, flags, text
+
+
+def _market_info(path: Path) -> MarketInfo:
+    slug = path.name.removesuffix(".gz").removesuffix(".jsonl")
+    for folder in (path.parent, path.parent.parent):
+        listing = folder / "markets.json"
+        if listing.is_file():
+            break
+    else:
+        raise DataError(f"{path}: expected a markets.json beside it or one folder up, found none")
+    try:
+        rows = json.loads(listing.read_text())
+        row = next((r for r in rows["markets"] if r["slug"] == slug), None)
+        if row is None:
+            raise DataError(f"{listing}: expected an entry with slug {slug!r}, found none")
+        winner = row.get("winner_inferred") or row.get("winner")
+        return MarketInfo(
+            slug=slug,
+            condition_id=row["condition_id"],
+            up_token_id=row["token_up"],
+            down_token_id=row["token_down"],
+            start_s=int(row["start"]),
+            end_s=int(row["end"]),
+            min_size_micro=round(float(rows.get("min_order_size", "5")) * 1e6),
+            winner=None if winner is None else Outcome[str(winner).upper()],
+            origin=str(rows.get("origin", "RECORDED")),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{listing}: not a list of recorded markets: {error!r}") from error

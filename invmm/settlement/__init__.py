@@ -1,0 +1,1 @@
+"""From fills to dollars: ledger and merger."""

@@ -1,0 +1,1 @@
+"""The embedded venue and the generated market."""

@@ -1,0 +1,1 @@
+"""Policies: from books and inventory to wanted orders."""

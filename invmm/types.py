@@ -1,0 +1,226 @@
+"""Vocabulary: the enumerations, record layouts and protocols that the stages share.
+
+Units end a name: `price_e4` is 1e-4 dollars (0…10000), `size_micro` is 1e-6 shares, `_ns` and `_ms` are times.
+`EVENT_DTYPE` and `COMMAND_DTYPE` mirror the structs of `_ext/records.pxd` byte for byte (128 bytes each).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+PRICE_ONE_E4 = 10_000
+MICRO = 1_000_000
+
+
+class Side(IntEnum):
+    """Side of an order; BUY is the bid side of a book, SELL the ask side."""
+
+    BUY = 0
+    SELL = 1
+
+
+class Outcome(IntEnum):
+    """Which token of a market."""
+
+    UP = 0
+    DOWN = 1
+
+
+class OrderType(IntEnum):
+    """The venue's order types: rest until cancelled, until a date, all or nothing, what is there."""
+
+    GTC = 0
+    GTD = 1
+    FOK = 2
+    FAK = 3
+
+
+class EventKind(IntEnum):
+    """What an engine input is."""
+
+    FRAME = 1
+    BUFFER_END = 2
+    ORDER_RESULT = 3
+    USER_EVENT = 4
+    PRICE = 5
+    TIMER = 6
+    MODE = 7
+    SETTLEMENT = 8
+
+
+class Source(IntEnum):
+    """Where an engine input came from."""
+
+    ENGINE = 0
+    MARKET_FEED = 1
+    USER_FEED = 2
+    EXECUTOR = 3
+    EDGE = 4
+    REPLAY = 5
+
+
+class CommandKind(IntEnum):
+    """What the executor is asked to do."""
+
+    PLACE = 1
+    CANCEL = 2
+    CANCEL_ALL = 3
+    SHUTDOWN = 4
+
+
+class OrderStatus(IntEnum):
+    """Evidence about an own order: answers of the executor (below 16) and trade stages of the user channel."""
+
+    SENT = 1
+    LIVE = 2
+    MATCHED = 3
+    DELAYED = 4
+    REJECTED = 5
+    UNKNOWN = 6
+    CANCELED = 7
+    NOT_CANCELED = 8
+    REFUSED = 9
+    TRADE_MATCHED = 16
+    TRADE_MINED = 17
+    TRADE_CONFIRMED = 18
+    TRADE_RETRYING = 19
+    TRADE_FAILED = 20
+
+
+class Mode(IntEnum):
+    """What the engine may do: RUNNING quotes, PAUSED cancels and waits, STOPPED is final."""
+
+    RUNNING = 0
+    PAUSED = 1
+    STOPPED = 2
+
+
+class Reason(IntEnum):
+    """Why an order is wanted, or why there is none. Every non-quote has one."""
+
+    NONE = 0
+    QUOTE = 1
+    TAKER = 2
+    NOT_WANTED = 3
+    NO_SNAPSHOT = 10
+    STALE = 11
+    CROSSED = 12
+    BEST_MISMATCH = 13
+    MIRROR_MISMATCH = 14
+    EPOCH_CHANGED = 15
+    MARKET_ENDING = 16
+    MODE = 17
+    DISCONNECTED = 18
+    NO_ASK = 20
+    IMBALANCE = 21
+    UNPROFITABLE = 22
+    BELOW_MIN_PRICE = 23
+    CASH = 24
+    ORDER_LIMIT = 25
+    SELF_CROSS = 26
+    POST_ONLY = 27
+    BELOW_MIN_SIZE = 28
+    RING_FULL = 29
+    IN_FLIGHT = 30
+    DEADLINE = 31
+    SHUTDOWN = 32
+    VENUE_REJECTED = 40
+    VENUE_POST_ONLY = 41
+    VENUE_BALANCE = 42
+    VENUE_NOT_READY = 43
+    TRANSPORT = 44
+
+
+class CommandFlag(IntFlag):
+    """Bits of a command's `flags`."""
+
+    POST_ONLY = 1
+    LAST = 2
+
+
+class EventFlag(IntFlag):
+    """Bits of an event's `flags`."""
+
+    CHECKPOINT = 1
+    TAKER = 2
+
+
+EVENT_DTYPE = np.dtype(
+    [
+        ("kind", "u1"),
+        ("source", "u1"),
+        ("flags", "<u2"),
+        ("market", "<u4"),
+        ("sequence", "<u8"),
+        ("venue_ms", "<i8"),
+        ("offset", "<u8"),
+        ("length", "<u4"),
+        ("status", "u1"),
+        ("token", "u1"),
+        ("side", "u1"),
+        ("reason", "u1"),
+        ("key", "<u8"),
+        ("price_e4", "<i4"),
+        ("batch", "<u4"),
+        ("size_micro", "<i8"),
+        ("filled_micro", "<i8"),
+        ("time_ns", "<i8"),
+        ("trade", "<u8"),
+        ("order_id", "V32"),
+        ("code", "<i4"),
+        ("padding", "<u4"),
+    ]
+)
+
+COMMAND_DTYPE = np.dtype(
+    [
+        ("kind", "u1"),
+        ("token", "u1"),
+        ("side", "u1"),
+        ("order_type", "u1"),
+        ("flags", "<u2"),
+        ("reason", "u1"),
+        ("level", "u1"),
+        ("market", "<u4"),
+        ("batch", "<u4"),
+        ("sequence", "<u8"),
+        ("key", "<u8"),
+        ("price_e4", "<i4"),
+        ("padding", "<u4"),
+        ("size_micro", "<i8"),
+        ("expiration_s", "<i8"),
+        ("market_version", "<u8"),
+        ("book_ms", "<i8"),
+        ("decided_ns", "<i8"),
+        ("deadline_ns", "<i8"),
+        ("salt", "<u8"),
+        ("order_id", "V32"),
+    ]
+)
+
+LEVEL_DTYPE = np.dtype([("price_e4", "<i4"), ("size_micro", "<i8")], align=True)
+"""One row of `Book.depth`: best level first."""
+
+EventArray = npt.NDArray[np.void]
+CommandArray = npt.NDArray[np.void]
+
+
+@runtime_checkable
+class Venue(Protocol):
+    """Whatever takes commands and answers with events: the executor thread or an in-process venue.
+
+    `submit` never blocks and never raises for a full queue: it returns how many of the commands it took, in order.
+    `poll` writes what has become known by `now_ns` into `out` (`EVENT_DTYPE`) and returns how many records it wrote.
+    """
+
+    def start(self) -> None: ...
+
+    def submit(self, commands: CommandArray, now_ns: int) -> int: ...
+
+    def poll(self, now_ns: int, out: EventArray) -> int: ...
+
+    def close(self) -> None: ...
