@@ -9,6 +9,7 @@ blocks of its message plus two. The secret is not kept; the kept states and the 
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
@@ -40,6 +41,7 @@ cdef bytes line_text(str name, object value):
     return value.encode()
 
 
+@cython.final
 cdef class L2Signer:
     """Signs private REST requests with one set of API credentials.
 

@@ -9,17 +9,14 @@ Takes integer prices (1e-4 dollars), sizes (1e-6 shares) and times; gives order 
 The private key lives in one native buffer, shared by a signer and its templates and wiped with the last of them.
 """
 
-from coincurve._libsecp256k1 import ffi, lib
-from coincurve.context import Context
-
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from invmm._ext.amounts import OrderRuleError
-from invmm.types import OrderType
+from invmm._ext.eip712 import checksum_address
 from invmm.venue import profile as venue
 
 from invmm._ext.amounts cimport (
@@ -37,6 +34,18 @@ from invmm._ext.amounts cimport (
     order_type_of,
     side_of,
 )
+from invmm._ext.eip712 cimport (
+    checksummed,
+    domain_separator,
+    hex_of,
+    keccak,
+    plain,
+    word_hash,
+    word_of,
+    word_of_address,
+    word_of_text,
+)
+from invmm._ext.keys cimport KeyBuffer
 from invmm._ext.records cimport BUY, COMMAND_PLACE, FLAG_POST_ONLY, FOK, GTD, command_t
 from invmm._ext.wire cimport put, put_hex, put_number, put_word
 
@@ -45,187 +54,11 @@ cdef extern from "keccak.h" nogil:
     void invmm_keccak256(const uint8_t* data, size_t size, uint8_t* out) noexcept
 
 
-cdef extern from "sha256.h" nogil:
-    void invmm_wipe(void* memory, size_t size) noexcept
-
-
 cdef enum:
     TEMPLATES_KEPT = 64         # a market has two tokens; windows roll, so old ones are dropped together
 
 cdef uint64_t SALT_LIMIT = 1 << 53                      # the salt travels as a JSON number
 cdef const char* ORDER_TYPES = b"GTCGTDFOKFAK"          # three letters each, by number
-
-
-cdef bytes keccak(bytes data):
-    cdef uint8_t[32] out
-    invmm_keccak256(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), out)
-    return PyBytes_FromStringAndSize(<char*>out, 32)
-
-
-def keccak256(data):
-    """Keccak-256 of bytes, as Ethereum uses it (not SHA-3)."""
-    return keccak(bytes(data))
-
-
-cdef bytes word_of(object value):
-    return int(value).to_bytes(32, "big")
-
-
-cdef bytes word_of_address(str address):
-    return bytes(12) + bytes.fromhex(address[2:])
-
-
-cdef str checksummed(bytes account):
-    """EIP-55: a letter is upper case where the hash of the lower-case text has a nibble above 7."""
-    text = account.hex()
-    marks = keccak(text.encode()).hex()
-    return "0x" + "".join([c.upper() if int(mark, 16) > 7 else c for c, mark in zip(text, marks)])
-
-
-def checksum_address(address):
-    """An address in EIP-55 spelling.
-
-    Raises
-    ------
-    ValueError
-        Not 0x and 40 hex digits, or spelled in mixed case with a wrong checksum: a mistyped address.
-    """
-    try:
-        account = bytes.fromhex(address[2:])
-    except (TypeError, ValueError):
-        account = b""
-    if len(account) != 20 or len(address) != 42 or address[:2] != "0x":
-        raise ValueError(f"address: expected 0x and 40 hex digits, found {address!r}")
-    right = checksummed(account)
-    if address[2:] not in (address[2:].lower(), address[2:].upper()) and address != right:
-        raise ValueError(f"address: the checksum of {address} is wrong, expected {right}")
-    return right
-
-
-cdef bytes word_of_text(str name, object value):
-    """bytes32 from None, 32 bytes or 0x and 64 hex digits."""
-    if value is None:
-        return bytes(32)
-    if isinstance(value, str):
-        try:
-            word = bytes.fromhex(value[2:]) if value[:2] == "0x" and len(value) == 66 else b""
-        except ValueError:
-            word = b""
-    else:
-        word = bytes(value) if isinstance(value, (bytes, bytearray)) else b""
-    if len(word) != 32:
-        raise ValueError(f"{name}: expected 32 bytes or 0x and 64 hex digits, found {value!r}")
-    return word
-
-
-cdef bytes plain(str name, object value):
-    """ASCII that may stand between quotes in JSON and in a header line."""
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
-        raise ValueError(f"{name}: expected printable ASCII without quotes and backslashes")
-    return value.encode()
-
-
-cdef uintptr_t address_of(str function) except 0:
-    return int(ffi.cast("uintptr_t", ffi.addressof(lib, function)))
-
-
-cdef inline int digit_of(char c) noexcept:
-    if 48 <= c <= 57:
-        return c - 48
-    if 97 <= c <= 102:
-        return c - 87
-    if 65 <= c <= 70:
-        return c - 55
-    return -1
-
-
-cdef class KeyBuffer:
-    """Native memory of one private key. Not for use from Python: it shows nothing and cannot be copied."""
-
-    def __cinit__(self):
-        self.key = <uint8_t*>calloc(1, 32)
-        if self.key == NULL:
-            raise MemoryError
-        # An own context: signing only reads it, while the library's shared one may be blinded anew by other code.
-        self.keeper = Context()
-        self.context = <const void*><uintptr_t>int(ffi.cast("uintptr_t", self.keeper.ctx))
-        self.sign_recoverable = <sign_recoverable_t>address_of("secp256k1_ecdsa_sign_recoverable")
-        self.serialize_compact = <serialize_compact_t>address_of("secp256k1_ecdsa_recoverable_signature_serialize_compact")
-
-    def __dealloc__(self):
-        if self.key != NULL:
-            invmm_wipe(self.key, 32)
-            free(self.key)
-
-    def __reduce__(self):
-        raise TypeError("KeyBuffer holds a private key: it cannot be pickled or copied")
-
-    cdef int load(self, object private_key) except -1:
-        """Fills the buffer from 32 bytes or hex text without making another Python object of the key."""
-        cdef const char* text
-        cdef Py_ssize_t size = 0, i
-        cdef int high, low
-        cdef const uint8_t[::1] view
-        if isinstance(private_key, str):
-            text = PyUnicode_AsUTF8AndSize(private_key, &size)
-            if size == 66 and text[0] == 48 and (text[1] == 120 or text[1] == 88):
-                text += 2
-                size -= 2
-            if size != 64:
-                raise ValueError("private key: expected 32 bytes or 64 hex digits")
-            for i in range(32):
-                high = digit_of(text[2 * i])
-                low = digit_of(text[2 * i + 1])
-                if high < 0 or low < 0:
-                    raise ValueError("private key: expected 32 bytes or 64 hex digits")
-                self.key[i] = <uint8_t>(high << 4 | low)
-        elif isinstance(private_key, (bytes, bytearray, memoryview)):
-            if len(private_key) != 32:
-                raise ValueError("private key: expected 32 bytes or 64 hex digits")
-            view = private_key
-            memcpy(self.key, &view[0], 32)
-        else:
-            raise TypeError(f"private key: expected str or bytes, found {type(private_key).__name__}")
-        return 0
-
-    cdef bytes account(self):
-        """The 20 bytes of the key's address."""
-        cdef uint8_t* point
-        key = ffi.cast("unsigned char *", <uintptr_t>self.key)
-        public = ffi.new("secp256k1_pubkey *")
-        if not lib.secp256k1_ec_pubkey_create(self.keeper.ctx, public, key):
-            raise ValueError("private key: expected a number of the curve, 1 up to the group order")
-        out = ffi.new("unsigned char [65]")
-        size = ffi.new("size_t *", 65)
-        lib.secp256k1_ec_pubkey_serialize(self.keeper.ctx, out, size, public, lib.SECP256K1_EC_UNCOMPRESSED)
-        return keccak(bytes(ffi.buffer(out, 65))[1:])[12:]
-
-    cdef int sign_c(self, const uint8_t* digest, uint8_t* signature) noexcept nogil:
-        """65 bytes r, s, v (27 or 28) over a digest, nonce by RFC 6979, low s; 0 or `RULE_SIGNING`."""
-        cdef uint8_t[65] opaque
-        cdef int recovery = 0
-        if not self.sign_recoverable(self.context, opaque, digest, self.key, NULL, NULL):
-            return RULE_SIGNING
-        self.serialize_compact(self.context, signature, &recovery, opaque)
-        signature[64] = <uint8_t>(27 + recovery)
-        return 0
-
-
-cdef object word_hash(str text):
-    return keccak(text.encode())
-
-
-cdef bytes domain_separator(str name, str version, object chain_id, str contract):
-    """EIP-712 domain separator; without a contract as the venue's authentication domain has none."""
-    if contract is None:
-        kind, tail = venue.AUTH_DOMAIN_TYPE, b""
-    else:
-        kind, tail = venue.DOMAIN_TYPE, word_of_address(contract)
-    return keccak(word_hash(kind) + word_hash(name) + word_hash(version) + word_of(chain_id) + tail)
-
-
-cdef str hex_of(const uint8_t* data, size_t size):
-    return "0x" + (<const char*>data)[:size].hex()
 
 
 cdef class OrderSigner:
@@ -443,6 +276,7 @@ cdef inline int check_terms(const command_t* command, int64_t timestamp_ms) noex
     return 0
 
 
+@cython.final
 cdef class OrderTemplate:
     """Everything about a wallet's orders for one token that does not change, hashed and rendered once.
 
@@ -654,6 +488,8 @@ cdef class OrderTemplate:
             free(body)
 
 
+@cython.final
+@cython.auto_pickle(False)
 cdef class SignedOrder:
     """An order ready to be sent.
 
@@ -667,8 +503,8 @@ cdef class SignedOrder:
         What is given and asked for: micro-dollars and micro-shares for a BUY, the other way round for a SELL.
     """
 
-    def __init__(self):
-        raise TypeError("SignedOrder comes from OrderSigner.sign")
+    def __cinit__(self):
+        self.head = self.tail = b""
 
     @staticmethod
     cdef SignedOrder made(str token_id, bytes text, str order_id, str struct_hash, object maker, object taker, object salt,
