@@ -58,7 +58,8 @@ cdef class L2Signer:
     def __cinit__(self, api_key, secret, passphrase, address, *, bint portable=False):
         cdef bytes key, text
         try:
-            key = a2b_base64(secret.replace("-", "+").replace("_", "/") + "=" * (-len(secret) % 4))
+            text = secret.replace("-", "+").replace("_", "/").rstrip("=").encode()
+            key = a2b_base64(text + b"=" * (3 - (len(text) + 3) % 4), strict_mode=True)
         except (AttributeError, Base64Error, ValueError):
             key = b""
         if not key:
