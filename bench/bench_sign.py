@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from invmm._ext.l2 import L2Signer
 from invmm._ext.sign import OrderTemplate
 from invmm.types import COMMAND_DTYPE, CommandKind

@@ -77,7 +77,7 @@ cdef bytes word_of_text(str name, object value):
 
 cdef bytes plain(str name, object value):
     """ASCII that may stand between quotes in JSON and in a header line."""
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
+    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or set(value) & set('"\\'):
         raise ValueError(f"{name}: expected printable ASCII without quotes and backslashes")
     return value.encode()
 

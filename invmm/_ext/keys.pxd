@@ -4,7 +4,8 @@ from libc.stdint cimport uint8_t
 
 
 ctypedef int (*sign_recoverable_t)(
-    const void* context, void* signature, const uint8_t* digest, const uint8_t* key, void* nonce, const void* data
+    const void* context, void* signature, const uint8_t* digest, const uint8_t* key,
+    void* nonce, const void* data,
 ) noexcept nogil
 ctypedef int (*serialize_compact_t)(
     const void* context, uint8_t* out, int* recovery, const void* signature

@@ -1,8 +1,9 @@
 """The private key in native memory: its address, signatures over digests, and nothing else.
 
-Takes a key as text or bytes without making another Python object of it, gives the address and 65-byte signatures. Signing is
-libsecp256k1 by the function addresses that coincurve's library object shows, so it needs no GIL. The buffer is wiped when the
-last object that uses the key is gone. No message of this module contains what was given as a key.
+Takes a key as text or bytes without making another Python object of it, gives the address and 65-byte
+signatures. Signing is libsecp256k1 by the function addresses that coincurve's library object shows, so it
+needs no GIL. The buffer is wiped when the last object that uses the key is gone. No message of this module
+contains what was given as a key.
 """
 
 from coincurve._libsecp256k1 import ffi as _ffi
@@ -45,11 +46,14 @@ cdef class KeyBuffer:
         self.key = <uint8_t*>calloc(1, 32)
         if self.key == NULL:
             raise MemoryError
-        # An own context: signing only reads it, while the library's shared one may be blinded anew by other code.
+        # An own context: signing only reads it, while the library's shared one may be blinded anew by other
+        # code.
         self.keeper = Context()
         self.context = <const void*><uintptr_t>int(_ffi.cast("uintptr_t", self.keeper.ctx))
         self.sign_recoverable = <sign_recoverable_t>address_of("secp256k1_ecdsa_sign_recoverable")
-        self.serialize_compact = <serialize_compact_t>address_of("secp256k1_ecdsa_recoverable_signature_serialize_compact")
+        self.serialize_compact = <serialize_compact_t>address_of(
+            "secp256k1_ecdsa_recoverable_signature_serialize_compact"
+        )
 
     def __dealloc__(self):
         if self.key != NULL:

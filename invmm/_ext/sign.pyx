@@ -1,12 +1,15 @@
 """Order hashing, signing and POST bodies, byte for byte as the venue's own clients make them.
 
-Takes integer prices (1e-4 dollars), sizes (1e-6 shares) and times; gives order ids, signatures and the JSON bytes to send.
-`OrderTemplate.build_c` runs without the GIL, allocates nothing and raises nothing: it returns a length, or a negative
-`RULE_*` status that `invmm._ext.amounts.rule_text` puts into words. Reads no clock and draws no random number.
+Takes integer prices (1e-4 dollars), sizes (1e-6 shares) and times; gives order ids, signatures and the JSON
+bytes to send. `OrderTemplate.build_c` runs without the GIL, allocates nothing and raises nothing: it returns
+a length, or a negative `RULE_*` status that `invmm._ext.amounts.rule_text` puts into words. Reads no clock
+and draws no random number.
 
-    order words (12 x 32 bytes) -keccak-> struct hash -0x1901, domain-> digest = order id -secp256k1-> signature
+    order words (12 x 32 bytes) -keccak-> struct hash -0x1901, domain-> digest = order id -secp256k1->
+    signature
 
-The private key lives in one native buffer, shared by a signer and its templates and wiped with the last of them.
+The private key lives in one native buffer, shared by a signer and its templates and wiped with the last of
+them.
 """
 
 cimport cython
@@ -46,6 +49,7 @@ from invmm._ext.eip712 cimport (
     word_of_text,
 )
 from invmm._ext.keys cimport KeyBuffer
+from invmm._ext.order cimport SignedOrder
 from invmm._ext.records cimport BUY, COMMAND_PLACE, FLAG_POST_ONLY, FOK, GTD, command_t
 from invmm._ext.wire cimport put, put_hex, put_number, put_word
 
@@ -67,7 +71,8 @@ cdef class OrderSigner:
     Parameters
     ----------
     private_key
-        64 hex digits with or without 0x, or 32 bytes. It is copied to native memory; the caller's object is not changed.
+        64 hex digits with or without 0x, or 32 bytes. It is copied to native memory; the caller's object is
+        not changed.
     signature_type
         0: the key's own account; 1: proxy wallet; 2: Safe; 3: deposit wallet (ERC-7739).
     funder
@@ -75,10 +80,8 @@ cdef class OrderSigner:
     chain_id
         137 (Polygon) or 80002.
 
-    Notes
-    -----
-    `repr` shows the address only; pickling and copying are refused. This class has no clock and no random source:
-    `timestamp_ms` and `salt` must be given. `invmm.venue.auth.OrderSigner` adds both.
+    Notes ----- `repr` shows the address only; pickling and copying are refused. This class has no clock and
+    no random source: `timestamp_ms` and `salt` must be given. `invmm.venue.auth.OrderSigner` adds both.
     """
 
     def __cinit__(self, private_key, int signature_type=0, funder=None, long long chain_id=137):
@@ -91,9 +94,13 @@ cdef class OrderSigner:
         self.address = checksummed(self.keys.account())
         self.maker = self.address if funder is None else checksum_address(funder)
         if signature_type == 0 and self.maker != self.address:
-            raise ValueError("funder: signature type 0 pays from the key's own account; a wallet needs type 1, 2 or 3")
+            raise ValueError(
+                "funder: signature type 0 pays from the key's own account; a wallet needs type 1, 2 or 3"
+            )
         if signature_type != 0 and funder is None:
-            raise ValueError(f"funder: signature type {signature_type} needs the address of the wallet that pays")
+            raise ValueError(
+                f"funder: signature type {signature_type} needs the address of the wallet that pays"
+            )
         self.signature_type = signature_type
         self.chain_id = chain_id
         self.templates = {}
@@ -132,18 +139,24 @@ cdef class OrderSigner:
             raise MemoryError
         try:
             with nogil:
-                size = template.write_c(command, maker, taker, timestamp_ms, order_id, struct_hash, body, capacity)
+                size = template.write_c(
+                    command, maker, taker, timestamp_ms, order_id, struct_hash, body, capacity
+                )
             if size < 0:
                 raise OrderRuleError(size, f"token {template.token_id}")
             text = body[:size]
         finally:
             free(body)
-        return SignedOrder.made(template.token_id, text, hex_of(order_id, 32), hex_of(struct_hash, 32), maker, taker,
-                                command.salt, timestamp_ms)
+        return SignedOrder.made(
+            template.token_id, text, hex_of(order_id, 32), hex_of(struct_hash, 32), maker, taker,
+            command.salt, timestamp_ms,
+        )
 
-    def sign(self, token_id, side, int32_t price_e4, int64_t size_micro, *, int32_t tick_e4, order_type="GTC",
-             int64_t expiration=0, bint post_only=False, exchange="v2", timestamp_ms=None, salt=None, metadata=None,
-             builder=None):
+    def sign(
+        self, token_id, side, int32_t price_e4, int64_t size_micro, *, int32_t tick_e4, order_type="GTC",
+        int64_t expiration=0, bint post_only=False, exchange="v2", timestamp_ms=None, salt=None,
+        metadata=None, builder=None,
+    ):
         """Signs an order of so many shares at a limit price.
 
         Parameters
@@ -155,8 +168,8 @@ cdef class OrderSigner:
         price_e4
             Limit price in 1e-4 dollars, on the tick.
         size_micro
-            Shares in 1e-6. Resting orders floor them to 0.01. FOK and FAK round as market orders do: a buy spends
-            floor(size x price) in whole cents and asks for what that buys.
+            Shares in 1e-6. Resting orders floor them to 0.01. FOK and FAK round as market orders do: a buy
+            spends floor(size x price) in whole cents and asks for what that buys.
         tick_e4
             The market's tick in 1e-4 dollars.
         order_type
@@ -166,7 +179,8 @@ cdef class OrderSigner:
         post_only
             GTC and GTD only. It is sent, not signed.
         exchange
-            "v2", "v2-neg-risk" or "v3": from the market's version, see `invmm.venue.profile.exchange_of_market`.
+            "v2", "v2-neg-risk" or "v3": from the market's version, see
+            `invmm.venue.profile.exchange_of_market`.
         timestamp_ms
             Creation time, unix milliseconds.
         salt
@@ -197,17 +211,23 @@ cdef class OrderSigner:
         command.expiration_s = expiration
         command.salt = self._new_salt() if salt is None else salt
         template = self.template_of(token_id, exchange, metadata, builder)
-        status = order_amounts_c(command.side, command.order_type, price_e4, size_micro, tick_e4, &maker, &taker)
+        status = order_amounts_c(
+            command.side, command.order_type, price_e4, size_micro, tick_e4, &maker, &taker
+        )
         if status == 0:
             status = check_terms(&command, made_ms)
         if status:
-            raise OrderRuleError(status, f"{side!r} {order_type!r} price_e4={price_e4} size_micro={size_micro} "
-                                         f"tick_e4={tick_e4} expiration={expiration} post_only={post_only} "
-                                         f"timestamp_ms={made_ms} salt={command.salt}")
+            raise OrderRuleError(
+                status,
+                f"{side!r} {order_type!r} price_e4={price_e4} size_micro={size_micro} tick_e4={tick_e4} "
+                f"expiration={expiration} post_only={post_only} timestamp_ms={made_ms} salt={command.salt}",
+            )
         return self.finish(template, &command, maker, taker, made_ms)
 
-    def sign_market(self, token_id, side, int64_t amount_micro, int32_t price_e4, *, int32_t tick_e4, order_type="FOK",
-                    exchange="v2", timestamp_ms=None, salt=None, metadata=None, builder=None):
+    def sign_market(
+        self, token_id, side, int64_t amount_micro, int32_t price_e4, *, int32_t tick_e4, order_type="FOK",
+        exchange="v2", timestamp_ms=None, salt=None, metadata=None, builder=None,
+    ):
         """Signs a market order that gives an amount: dollars of a BUY, shares of a SELL.
 
         Parameters
@@ -238,8 +258,11 @@ cdef class OrderSigner:
         if status == 0:
             status = check_terms(&command, made_ms)
         if status:
-            raise OrderRuleError(status, f"{side!r} {order_type!r} price_e4={price_e4} amount_micro={amount_micro} "
-                                         f"tick_e4={tick_e4} timestamp_ms={made_ms} salt={command.salt}")
+            raise OrderRuleError(
+                status,
+                f"{side!r} {order_type!r} price_e4={price_e4} amount_micro={amount_micro} tick_e4={tick_e4} "
+                f"timestamp_ms={made_ms} salt={command.salt}",
+            )
         return self.finish(template, &command, maker, taker, made_ms)
 
     def sign_auth(self, long long timestamp_s, long long nonce=0):
@@ -293,15 +316,17 @@ cdef class OrderTemplate:
     tick_e4
         The market's tick in 1e-4 dollars; assign it when the venue changes the tick.
     min_size_micro, min_notional_micro, gtd_lead_s
-        The market's minimum shares of a resting order, minimum micro-dollars of a FOK or FAK buy, and least life of a GTD
-        order. 0 leaves the check to others.
+        The market's minimum shares of a resting order, minimum micro-dollars of a FOK or FAK buy, and least
+        life of a GTD order. 0 leaves the check to others.
     metadata, builder
         As `OrderSigner.sign`.
     """
 
-    def __cinit__(self, OrderSigner signer not None, token_id, exchange="v2", owner="", *, int32_t tick_e4=100,
-                  int64_t min_size_micro=0, int64_t min_notional_micro=0, int64_t gtd_lead_s=0, metadata=None,
-                  builder=None):
+    def __cinit__(
+        self, OrderSigner signer not None, token_id, exchange="v2", owner="", *, int32_t tick_e4=100,
+        int64_t min_size_micro=0, int64_t min_notional_micro=0, int64_t gtd_lead_s=0,
+        metadata=None, builder=None,
+    ):
         if not isinstance(token_id, str) or not token_id.isdecimal() or not token_id.isascii():
             raise ValueError(f"token id: expected a decimal string, found {token_id!r}")
         if len(token_id) > 78 or str(int(token_id)) != token_id or int(token_id) >> 256:
@@ -321,21 +346,26 @@ cdef class OrderTemplate:
         domain = domain_separator(venue.DOMAIN_NAME, place.domain_version, signer.chain_id, place.contract)
         zero = bytes(32)
         words = (word_hash(venue.ORDER_TYPE) + zero + word_of_address(signer.maker) + word_of_address(signing)
-                 + word_of(token_id) + zero * 3 + word_of(signer.signature_type) + zero + metadata_word + builder_word)
+                 + word_of(token_id) + zero * 3 + word_of(signer.signature_type) + zero + metadata_word
+                 + builder_word)
         self.hold(self.words, words, 384)
         self.hold(self.digest_input, b"\x19\x01" + domain + zero, 66)
-        wallet = (word_hash(venue.WALLET_TYPE_PREFIX + venue.ORDER_TYPE) + zero + word_hash(venue.WALLET_DOMAIN_NAME)
-                  + word_hash(venue.WALLET_DOMAIN_VERSION) + word_of(signer.chain_id) + word_of_address(signer.maker) + zero)
+        wallet = (word_hash(venue.WALLET_TYPE_PREFIX + venue.ORDER_TYPE) + zero
+                  + word_hash(venue.WALLET_DOMAIN_NAME) + word_hash(venue.WALLET_DOMAIN_VERSION)
+                  + word_of(signer.chain_id) + word_of_address(signer.maker) + zero)
         self.hold(self.wallet_words, wallet, 224)
         self.texts = []
-        self.middle = self.piece(f',"maker":"{signer.maker}","signer":"{signing}","tokenId":"{token_id}","makerAmount":"')
+        self.middle = self.piece(
+            f',"maker":"{signer.maker}","signer":"{signing}","tokenId":"{token_id}","makerAmount":"'
+        )
         self.after_expiration = self.piece(f'","signatureType":{signer.signature_type},"timestamp":"')
         self.after_timestamp = self.piece(
             f'","metadata":"0x{metadata_word.hex()}","builder":"0x{builder_word.hex()}","signature":"0x'
         )
         kind = venue.ORDER_TYPE.encode()
+        size = len(kind).to_bytes(2, "big")
         self.before_contents = self.piece(domain.hex() if self.wrapped else "")
-        self.after_contents = self.piece(kind.hex() + len(kind).to_bytes(2, "big").hex() if self.wrapped else "")
+        self.after_contents = self.piece(kind.hex() + size.hex() if self.wrapped else "")
         self.after_signature = self.piece(f'"}},"owner":"{plain("owner", owner).decode()}","orderType":"')
         # 256: the fixed words between the pieces and the longest numbers.
         self.body_capacity = 256 + 130 + 64 + sum([len(text) for text in self.texts])
@@ -414,7 +444,8 @@ cdef class OrderTemplate:
         else:
             at = put(at, b'","side":"SELL","expiration":"', 30)
         at = put_number(at, <uint64_t>command.expiration_s)
-        at = put_number(put(at, self.after_expiration.text, self.after_expiration.size), <uint64_t>timestamp_ms)
+        at = put(at, self.after_expiration.text, self.after_expiration.size)
+        at = put_number(at, <uint64_t>timestamp_ms)
         at = put_hex(put(at, self.after_timestamp.text, self.after_timestamp.size), signature, 65)
         if self.wrapped:
             at = put_hex(put(at, self.before_contents.text, self.before_contents.size), struct_hash, 32)
@@ -430,15 +461,18 @@ cdef class OrderTemplate:
     cdef int build_c(
         self, const command_t* command, int64_t timestamp_ms, uint8_t* order_id, char* body, size_t capacity
     ) noexcept nogil:
-        """One element of the POST /orders array and its id from a command; the length, or a negative `RULE_*`.
+        """One element of the POST /orders array and its id from a command; the length, or a negative
+        `RULE_*`.
 
-        Reads side, order_type, flags (FLAG_POST_ONLY), price_e4, size_micro, expiration_s and salt of the command. Writes
-        32 bytes to `order_id` and at most `body_capacity` to `body`; nothing that is written counts if the result is negative.
+        Reads side, order_type, flags (FLAG_POST_ONLY), price_e4, size_micro, expiration_s and salt of the
+        command. Writes 32 bytes to `order_id` and at most `body_capacity` to `body`; nothing that is written
+        counts if the result is negative.
         """
         cdef uint8_t[32] struct_hash
         cdef int64_t maker = 0, taker = 0
         cdef int status = order_amounts_c(
-            command.side, command.order_type, command.price_e4, command.size_micro, self.tick_e4, &maker, &taker
+            command.side, command.order_type, command.price_e4, command.size_micro, self.tick_e4,
+            &maker, &taker,
         )
         if status == 0:
             status = self.check_c(command, timestamp_ms)
@@ -486,48 +520,3 @@ cdef class OrderTemplate:
             return (<char*>order_id)[:32], body[:size]
         finally:
             free(body)
-
-
-@cython.final
-@cython.auto_pickle(False)
-cdef class SignedOrder:
-    """An order ready to be sent.
-
-    Attributes
-    ----------
-    order_id
-        The id under which the venue will know it, 0x and 64 hex digits.
-    struct_hash, signature
-        0x and hex digits; a deposit wallet's signature is the wrapped one.
-    maker_amount, taker_amount
-        What is given and asked for: micro-dollars and micro-shares for a BUY, the other way round for a SELL.
-    """
-
-    def __cinit__(self):
-        self.head = self.tail = b""
-
-    @staticmethod
-    cdef SignedOrder made(str token_id, bytes text, str order_id, str struct_hash, object maker, object taker, object salt,
-                          object timestamp_ms):
-        cdef SignedOrder order = SignedOrder.__new__(SignedOrder)
-        # The template of a signer has no owner: it stands between the last two halves.
-        mark = text.rindex(b'"owner":"') + 9
-        start = text.index(b'"signature":"') + 13
-        order.head = text[:mark]
-        order.tail = text[mark:]
-        order.signature = text[start:text.index(b'"', start)].decode()
-        order.token_id = token_id
-        order.order_id = order_id
-        order.struct_hash = struct_hash
-        order.maker_amount = maker
-        order.taker_amount = taker
-        order.salt = salt
-        order.timestamp_ms = timestamp_ms
-        return order
-
-    def body(self, owner):
-        """The exact bytes of a POST /order request for the API key `owner`."""
-        return self.head + plain("owner", owner) + self.tail
-
-    def __repr__(self):
-        return f"SignedOrder({self.order_id})"

@@ -1,4 +1,7 @@
-"""Writing numbers, hex and base64 into a caller's buffer: each returns the place after what it wrote, and checks no room."""
+"""Writing numbers, hex and base64 into a caller's buffer.
+
+Each function returns the place after what it wrote and checks no room.
+"""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy

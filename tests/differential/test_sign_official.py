@@ -8,9 +8,9 @@ import random
 from typing import Any
 
 import pytest
+
 from invmm._ext.amounts import OrderRuleError, market_amounts, order_amounts
 from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
-
 from tests.reference import sign as reference
 
 pytest.importorskip("py_clob_client_v2", reason="the official client py-clob-client-v2 is not installed")
@@ -33,7 +33,9 @@ def builder(kind: int = 0) -> Any:
 
 @pytest.mark.parametrize("tick", TICKS)
 @pytest.mark.parametrize("side", ["BUY", "SELL"])
-def test_limit_amounts_equal_the_official_ones_wherever_its_floats_keep_the_size(side: str, tick: str) -> None:
+def test_limit_amounts_equal_the_official_ones_wherever_its_floats_keep_the_size(
+    side: str, tick: str
+) -> None:
     from py_clob_client_v2.order_builder.builder import ROUNDING_CONFIG
 
     official, draw, kept = builder(), random.Random(tick + side), 0
@@ -66,7 +68,9 @@ def test_market_amounts_equal_the_official_ones_on_ticks_that_the_server_takes(s
                 side, amount_e2 / 100, price_e4 / 10_000, ROUNDING_CONFIG[tick]
             )
             ours = market_amounts(side, amount_e2 * 10_000, price_e4, tick_e4=TICKS[tick])
-            if expected[0] != amount_e2 * 10_000 or round(price_e4 / 10_000 * 100) != int(price_e4 / 10_000 * 100):
+            if expected[0] != amount_e2 * 10_000 or round(price_e4 / 10_000 * 100) != int(
+                price_e4 / 10_000 * 100
+            ):
                 continue  # its float floor lost a hundredth of the amount or of the price
             assert ours == reference.market_amounts(side, amount_e2 * 10_000, price_e4, TICKS[tick])
             kept += ours == tuple(expected)
@@ -84,18 +88,30 @@ def test_random_orders_have_the_official_signature_and_body(
     from py_clob_client_v2.order_utils import exchange_order_builder_v2
     from py_clob_client_v2.order_utils.model.order_data_v2 import order_to_json_v2
 
-    official, ours, draw = builder(kind), OrderSigner(KEY, kind, WALLET if kind else None), random.Random(f"{kind}{place}")
+    official, ours, draw = (
+        builder(kind),
+        OrderSigner(KEY, kind, WALLET if kind else None),
+        random.Random(f"{kind}{place}"),
+    )
     monkeypatch.setattr(module.time, "time_ns", lambda: NOW_MS * 1_000_000)
     assert exchange_order_builder_v2.time is module.time
     for _ in range(3):
         token, salt, side = str(draw.getrandbits(250)), draw.getrandbits(53), draw.choice(["BUY", "SELL"])
         price_e4, shares = 100 * draw.randrange(1, 100), draw.randrange(5, 1000)
-        monkeypatch.setattr(module.ExchangeOrderBuilderV2.__init__, "__defaults__", (lambda salt=salt: str(salt), "2"))
+        monkeypatch.setattr(
+            module.ExchangeOrderBuilderV2.__init__, "__defaults__", (lambda salt=salt: str(salt), "2")
+        )
         terms: dict[str, Any] = {"position_id": token} if place == "v3" else {}
         arguments = OrderArgsV2(
-            token_id=None if place == "v3" else token, price=price_e4 / 10_000, size=shares, side=side, **terms
+            token_id=None if place == "v3" else token,
+            price=price_e4 / 10_000,
+            size=shares,
+            side=side,
+            **terms,
         )
-        signed = official.build_order(arguments, CreateOrderOptions("0.01", place == "v2-neg-risk"), version=2)
+        signed = official.build_order(
+            arguments, CreateOrderOptions("0.01", place == "v2-neg-risk"), version=2
+        )
         body = order_to_json_v2(signed, OWNER, OrderType.GTC, post_only=True, defer_exec=False)
         order = ours.sign(
             token, side, price_e4, shares * 1_000_000, tick_e4=100, post_only=True, exchange=place,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from invmm._ext.amounts import OrderRuleError, market_amounts, order_amounts
 
+from invmm._ext.amounts import OrderRuleError, market_amounts, order_amounts
 from tests.reference import sign as reference
 
 TICKS = (1000, 100, 50, 25, 10, 1)
 SIDES = st.sampled_from(["BUY", "SELL"])
 SIZES = st.one_of(
-    st.integers(10_000, 2_000_000_000), st.integers(10_000, 10**14), st.integers(1, 10**6).map(lambda n: n * 10_000)
+    st.integers(10_000, 2_000_000_000),
+    st.integers(10_000, 10**14),
+    st.integers(1, 10**6).map(lambda n: n * 10_000),
 )
 
 

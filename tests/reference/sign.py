@@ -20,9 +20,7 @@ ORDER = (
     "uint8 side,uint8 signatureType,uint256 timestamp,bytes32 metadata,bytes32 builder)"
 )
 DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-WRAPPER = (
-    "TypedDataSign(Order contents,string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
-)
+WRAPPER = "TypedDataSign(Order contents,string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
 AMOUNT_DECIMALS = {1000: 3, 100: 4, 50: 5, 25: 6, 10: 5, 1: 6}
 MARKET_DECIMALS_CAP = 4
 """What the server accepts, whatever the table of the client says."""
@@ -158,7 +156,13 @@ def body(order: Order, signed: bytes, owner: str, order_type: str, expiration: i
         "builder": order.builder,
         "signature": "0x" + signed.hex(),
     }
-    whole = {"order": fields, "owner": owner, "orderType": order_type, "deferExec": False, "postOnly": post_only}
+    whole = {
+        "order": fields,
+        "owner": owner,
+        "orderType": order_type,
+        "deferExec": False,
+        "postOnly": post_only,
+    }
     return json.dumps(whole, separators=(",", ":")).encode()
 
 

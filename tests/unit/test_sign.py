@@ -16,6 +16,7 @@ from typing import Any
 import coincurve
 import numpy as np
 import pytest
+
 from invmm._ext.amounts import OrderRuleError, order_amounts, rule_text
 from invmm._ext.eip712 import checksum_address, keccak256
 from invmm._ext.l2 import L2Signer
@@ -24,7 +25,6 @@ from invmm._ext.sign import OrderTemplate
 from invmm.types import COMMAND_DTYPE, CommandFlag, CommandKind, OrderType, Side
 from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
 from invmm.venue.profile import CONTRACTS, LIVE, Profile, exchange, exchange_of_market, loopback
-
 from tests.reference import sign as reference
 
 KEY = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
@@ -42,7 +42,13 @@ def signer(kind: int = 0) -> OrderSigner:
 
 def command(**fields: Any) -> np.ndarray[Any, Any]:
     record = np.zeros(1, COMMAND_DTYPE)
-    defaults = {"kind": CommandKind.PLACE, "side": Side.BUY, "price_e4": 4800, "size_micro": 100_000_000, "salt": 7}
+    defaults = {
+        "kind": CommandKind.PLACE,
+        "side": Side.BUY,
+        "price_e4": 4800,
+        "size_micro": 100_000_000,
+        "salt": 7,
+    }
     for name, value in {**defaults, **fields}.items():
         record[name] = value
     return record
@@ -68,17 +74,20 @@ def test_keccak_equals_the_published_vectors() -> None:
 
 def test_keccak_equals_its_twin_at_every_length_around_the_block() -> None:
     data = bytes(range(256)) * 2
-    for size in [*range(0, 5), *range(130, 142), *range(268, 276), 400]:
+    for size in [*range(5), *range(130, 142), *range(268, 276), 400]:
         assert keccak256(data[:size]) == reference.keccak(data[:size])
 
 
 @pytest.mark.parametrize("portable", [False, True])
 def test_request_signature_equals_the_standard_library_at_every_length(portable: bool) -> None:
     signing = L2Signer("key", SECRET, "pass", ACCOUNT, portable=portable)
-    for size in [*range(0, 140), 1000, 4096, 14_003]:
+    for size in [*range(140), 1000, 4096, 14_003]:
         body = random.Random(size).randbytes(size)
         lines = signing.headers("POST", "/orders", body, 1_790_767_298).decode()
-        assert f"POLY_SIGNATURE: {reference.l2_signature(SECRET, 1_790_767_298, 'POST', '/orders', body)}\r\n" in lines
+        assert (
+            f"POLY_SIGNATURE: {reference.l2_signature(SECRET, 1_790_767_298, 'POST', '/orders', body)}\r\n"
+            in lines
+        )
 
 
 def test_secret_longer_than_a_block_is_hashed_first() -> None:
@@ -107,7 +116,9 @@ def test_overlong_path_is_refused_and_not_cut() -> None:
 
 def test_address_is_written_with_its_checksum_and_a_wrong_one_is_refused() -> None:
     assert checksum_address(ACCOUNT.lower()) == ACCOUNT
-    assert all(checksum_address(one) == one for one in (CONTRACTS[137].exchange_v2, CONTRACTS[137].router) if one)
+    assert all(
+        checksum_address(one) == one for one in (CONTRACTS[137].exchange_v2, CONTRACTS[137].router) if one
+    )
     with pytest.raises(ValueError, match="checksum"):
         checksum_address(ACCOUNT.replace("F", "f", 1))
     with pytest.raises(ValueError, match="40 hex digits"):
@@ -129,7 +140,15 @@ def test_random_orders_equal_the_twin(kind: int, place: str) -> None:
         now_ms, salt = draw.randrange(1, 10**14), draw.getrandbits(53)
         builder = "0x" + draw.randbytes(32).hex()
         order = signer(kind).sign(
-            token, side, price_e4, size_micro, tick_e4=10, exchange=place, timestamp_ms=now_ms, salt=salt, builder=builder
+            token,
+            side,
+            price_e4,
+            size_micro,
+            tick_e4=10,
+            exchange=place,
+            timestamp_ms=now_ms,
+            salt=salt,
+            builder=builder,
         )
         maker, taker = reference.limit_amounts(side.name, price_e4, size_micro, 10)
         paying = WALLET if kind else ACCOUNT
@@ -288,12 +307,16 @@ def test_wallet_types_need_a_wallet_and_the_plain_account_refuses_one() -> None:
 # Secrets
 
 
-@pytest.mark.parametrize("form", [KEY, "0x" + KEY, bytes.fromhex(KEY), bytearray.fromhex(KEY), "0X" + KEY.upper()])
+@pytest.mark.parametrize(
+    "form", [KEY, "0x" + KEY, bytes.fromhex(KEY), bytearray.fromhex(KEY), "0X" + KEY.upper()]
+)
 def test_key_is_taken_as_hex_or_bytes(form: Any) -> None:
     assert OrderSigner(form).address == ACCOUNT
 
 
-@pytest.mark.parametrize("bad", [KEY[:-1], KEY[:-1] + "g", KEY + "00", bytes(31), bytes(32), "f" * 64, "", 5, None])
+@pytest.mark.parametrize(
+    "bad", [KEY[:-1], KEY[:-1] + "g", KEY + "00", bytes(31), bytes(32), "f" * 64, "", 5, None]
+)
 def test_refused_key_is_not_repeated_in_the_error(bad: Any) -> None:
     with pytest.raises((ValueError, TypeError)) as caught:
         OrderSigner(bad)
@@ -338,7 +361,10 @@ def test_template_outlives_the_signer_that_made_it() -> None:
 
 def test_many_tokens_do_not_grow_the_signer() -> None:
     one = signer()
-    orders = {one.sign(str(n), "BUY", 4800, 5_000_000, tick_e4=100, timestamp_ms=1, salt=1).order_id for n in range(200)}
+    orders = {
+        one.sign(str(n), "BUY", 4800, 5_000_000, tick_e4=100, timestamp_ms=1, salt=1).order_id
+        for n in range(200)
+    }
     assert len(orders) == 200
     again = one.sign("0", "BUY", 4800, 5_000_000, tick_e4=100, timestamp_ms=1, salt=1)
     assert again.order_id in orders
