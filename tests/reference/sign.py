@@ -1,4 +1,4 @@
-"""Order arithmetic, hashing and request authentication in plain Python: slow, obvious, from the published rules.
+"""Order arithmetic, hashing and request authentication in plain Python: slow, obvious, from published rules.
 
 Shares no code with `invmm._ext`; ECDSA is coincurve's own Python interface, HMAC the standard library's.
 """
