@@ -18,7 +18,7 @@ cdef inline bint moved_c(int64_t before, int64_t now, int64_t base, int64_t limi
     """Whether a size moved by more than limit_ppm of base. Sizes stay below 2^43, so the products fit."""
     cdef int64_t change = now - before if now > before else before - now
 
-    if change >= 4000000000000:  # the product would not fit; nothing is that large and unmoved
+    if change >= 4000000000000LL:  # the product would not fit; nothing is that large and unmoved
         return 1
     return change * 1000000 > base * limit_ppm
 
