@@ -1,4 +1,4 @@
-"""Rings between two threads: what other Cython modules may use. The algorithm is ring.h, the waiting ring_wait.h."""
+"""Rings between two threads, for other Cython modules. The algorithm is ring.h, the waiting ring_wait.h."""
 
 from libc.stdint cimport int64_t, uint64_t
 

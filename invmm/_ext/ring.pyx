@@ -1,11 +1,12 @@
 """Hand-off between two threads: a lock-free ring of fixed records for exactly one producer and one consumer.
 
-`CommandRing` carries `COMMAND_DTYPE` from the engine to the executor, `ResultRing` `EVENT_DTYPE` back. A push copies
-one record in or refuses; a published record is never rewritten; nothing blocks, allocates or needs the GIL. Waiting is
-the consumer's affair: spin, spin then park, or park on an eventfd together with an epoll set (ring_wait.h).
+`CommandRing` carries `COMMAND_DTYPE` from the engine to the executor, `ResultRing` `EVENT_DTYPE` back. A push
+copies one record in or refuses; a published record is never rewritten; nothing blocks, allocates or needs the
+GIL. Waiting is the consumer's affair: spin, spin then park, or park on an eventfd together with an epoll set
+(ring_wait.h).
 
-Each method belongs to one side, producer or consumer, and to one thread at a time; `len`, `capacity`, `reserve`,
-`refused` and `memory` belong to everybody.
+Each method belongs to one side, producer or consumer, and to one thread at a time; `len`, `capacity`,
+`reserve`, `refused` and `memory` belong to everybody.
 """
 
 cimport cython
@@ -17,9 +18,10 @@ cimport numpy as cnp
 
 import numpy as np
 
+from invmm import types
+
 from invmm._ext.atomics cimport atomic_load_relaxed
 from invmm._ext.records cimport COMMAND_PLACE, command_t, event_t
-from invmm.types import COMMAND_DTYPE, EVENT_DTYPE
 
 cdef extern from "Python.h":
     ctypedef struct PyObject
@@ -45,9 +47,9 @@ cdef class Ring:
         # Everything happens here, so that no object without memory can exist.
         self.eventfd = -1
         if isinstance(self, CommandRing):
-            self.dtype = COMMAND_DTYPE
+            self.dtype = types.COMMAND_DTYPE
         elif isinstance(self, ResultRing):
-            self.dtype = EVENT_DTYPE
+            self.dtype = types.EVENT_DTYPE
         else:
             raise TypeError(f"{type(self).__name__}: use CommandRing or ResultRing")
         if isinstance(capacity, bool) or not isinstance(capacity, int):
@@ -59,7 +61,7 @@ cdef class Ring:
         if not 0 <= reserve < capacity:
             raise ValueError(f"reserve: expected 0 to {capacity - 1} (below the capacity), got {reserve}")
         if self.dtype.itemsize != RING_RECORD_BYTES:
-            raise ValueError(f"dtype: expected records of {RING_RECORD_BYTES} bytes, got {self.dtype.itemsize}")
+            raise ValueError(f"dtype: records have {RING_RECORD_BYTES} bytes, got {self.dtype.itemsize}")
 
         # numpy promises 16-byte alignment at best: take more and slice to the boundary.
         wide = np.zeros(ring_bytes(capacity) + RING_ALIGNMENT, dtype=np.uint8)
@@ -274,7 +276,8 @@ cdef class CommandRing(Ring):
 
     def try_push_batch(self, records):
         """Producer: hands over all records of an array (`COMMAND_DTYPE`) or none; returns whether it did."""
-        if not isinstance(records, np.ndarray) or records.dtype != self.dtype or not records.flags.c_contiguous:
+        if (not isinstance(records, np.ndarray) or records.dtype != self.dtype
+                or not records.flags.c_contiguous):
             raise TypeError("records: expected a contiguous array of COMMAND_DTYPE")
         cdef bint taken = self.try_push_batch_c(<const command_t*>cnp.PyArray_DATA(records),
                                                 cnp.PyArray_SIZE(records))
@@ -312,7 +315,7 @@ cdef class ResultRing(Ring):
     """
 
     def try_push(self, record):
-        """Producer: hands one record (`EVENT_DTYPE`) over and wakes the consumer if it sleeps; False when full."""
+        """Producer: hands one record over and wakes the consumer if it sleeps; False when full."""
         if not ring_push(self.ring, self._record(record), 1, True):
             return False
         if ring_must_wake(self.ring):

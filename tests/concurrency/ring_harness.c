@@ -79,8 +79,9 @@ static void *consume(void *argument)
     return NULL;
 }
 
-/* For the bench: takes `count` commands and notes how long each was on its way; word 10 of a record (bytes 80 to 87)
- * is when it was sent, by CLOCK_MONOTONIC. The mark goes up once the thread runs. */
+/* For the bench: takes `count` commands and notes how long each was on its way, by CLOCK_MONOTONIC: since it was due
+ * (word 9 of a record, `decided_ns`) in latency_ns[0…count), and since it was pushed (word 10, 0 if not said) in the
+ * `count` places behind. The mark goes up once the thread runs. */
 void ring_harness_measure(ring_t *ring, int eventfd_, int64_t spin_ns, uint64_t count, int64_t *latency_ns,
                           volatile int64_t *mark)
 {
@@ -93,7 +94,10 @@ void ring_harness_measure(ring_t *ring, int eventfd_, int64_t spin_ns, uint64_t 
                 return;
             continue;
         }
-        latency_ns[taken++] = ring_monotonic_ns() - (int64_t)record[10];
+        const int64_t now = ring_monotonic_ns();
+
+        latency_ns[taken] = now - (int64_t)record[9];
+        latency_ns[count + taken++] = now - (int64_t)record[10];
     }
 }
 
@@ -110,7 +114,9 @@ int64_t ring_harness_send(ring_t *ring, int eventfd_, uint64_t count, int64_t ga
         if (gap_ns)
             while (ring_monotonic_ns() < due)
                 ring_relax();
-        record[10] = (uint64_t)due;
+        record[9] = (uint64_t)due;
+        if (gap_ns)
+            record[10] = (uint64_t)ring_monotonic_ns();
         while (!ring_push(ring, record, 1, 1))
             ring_relax();
         if ((gap_ns || sent % 64 == 63 || sent + 1 == count) && ring_must_wake(ring))

@@ -8,7 +8,7 @@ from invmm._ext.ring cimport RING_WAIT_TIMEOUT, CommandRing
 
 
 def produce(CommandRing ring, uint64_t count, uint64_t wake_every):
-    """Pushes `count` commands numbered from 0, waking after each `wake_every`; returns refusals met on the way."""
+    """Pushes `count` commands numbered from 0, waking after each `wake_every`; returns refusals met."""
     cdef:
         command_t command
         uint64_t sent = 0
@@ -34,7 +34,7 @@ def produce(CommandRing ring, uint64_t count, uint64_t wake_every):
 
 
 def consume(CommandRing ring, uint64_t count, int64_t spin_ns):
-    """Takes `count` commands; returns how many were not the expected one, or -1 when none came for 20 seconds."""
+    """Takes `count` commands; returns how many were not the expected one, or -1 when none came in 20 s."""
     cdef:
         command_t command
         uint64_t taken = 0
@@ -48,7 +48,8 @@ def consume(CommandRing ring, uint64_t count, int64_t spin_ns):
                     wrong = -1
                     break
                 continue
-            if (command.sequence != taken or command.key != ~taken or command.salt != taken * 0x9E3779B97F4A7C15ULL
+            if (command.sequence != taken or command.key != ~taken
+                    or command.salt != taken * 0x9E3779B97F4A7C15ULL
                     or command.kind != (COMMAND_CANCEL if taken % 4 == 0 else COMMAND_PLACE)):
                 wrong += 1
             for i in range(32):

@@ -1,4 +1,4 @@
-"""Two threads on one ring: the compiled classes without the GIL, and the C header under the thread sanitizer."""
+"""Two threads on one ring: the compiled classes without the GIL, the header under the thread sanitizer."""
 
 from __future__ import annotations
 
