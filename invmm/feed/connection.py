@@ -1,10 +1,11 @@
 """One supervised websocket: connect, keep alive, notice when it is dead, replace it.
 
-The market and the user feed are this with their own subscription and their own idea of being live. Everything here runs on the
-event loop it was started on and off the message path: frames go from the compiled listener straight to the sink.
+The market and the user feed are this with their own subscription and their own idea of being live. Everything
+here runs on the event loop it was started on and off the message path: frames go from the compiled listener
+straight to the sink.
 
-All durations are engine time, so a compressed run keeps its proportions. Connecting and waiting for PONG depend on the machine
-and the network, which no factor speeds up: those two also get a floor in real time.
+All durations are engine time, so a compressed run keeps its proportions. Connecting and waiting for PONG
+depend on the machine and the network, which no factor speeds up: those two also get a floor in real time.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeedSettings:
-    """Durations in seconds of engine time, sizes in bytes. Defaults: the venue's documented limits with a margin."""
+    """Durations in seconds of engine time, sizes in bytes. Defaults keep a margin to the venue's limits."""
 
     keep_alive_s: float = 5.0  # the venue drops a client that is silent for about 10 s
     pong_deadline_s: float = 5.0
@@ -64,8 +65,9 @@ class FeedSettings:
             or self.silence_s > self.silence_cap_s
         ):
             raise ConfigError(
-                "expected redrives >= 0, backoff_base_s <= backoff_cap_s and silence_s <= silence_cap_s, found "
-                f"{self.redrives}, {self.backoff_base_s} and {self.backoff_cap_s}, {self.silence_s} and {self.silence_cap_s}"
+                "expected redrives >= 0, backoff_base_s <= backoff_cap_s, silence_s <= silence_cap_s, found "
+                f"{self.redrives}, {self.backoff_base_s} and {self.backoff_cap_s}, "
+                f"{self.silence_s} and {self.silence_cap_s}"
             )
 
 
@@ -260,8 +262,8 @@ class SupervisedSocket:
         )
         retry_after_ns = 0
         try:
-            # picows sets TCP_NODELAY. Its own keep-alive stays off: the venue's is text, and a PING that picows
-            # answered itself would hide the end of a buffer from the listener.
+            # picows sets TCP_NODELAY. Its own keep-alive stays off: the venue's is text, and a PING that
+            # picows answered itself would hide the end of a buffer from the listener.
             await ws_connect(
                 lambda: listener,
                 self.url,

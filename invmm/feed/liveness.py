@@ -1,7 +1,8 @@
 """The per-token data clock: which tokens owe a first book, which have gone silent, and when to look again.
 
-Liveness is judged on content: an answered PING proves nothing about data. Pure: told what was heard and what time it is (engine
-time, ns), says what to do. One object per connection, since every connection starts from fresh books.
+Liveness is judged on content: an answered PING proves nothing about data. Pure: told what was heard and what
+time it is (engine time, ns), says what to do. One object per connection, since every connection starts from
+fresh books.
 
     subscribed ─▶ WAITING ──first book──▶ LIVE ──no data for the limit──▶ SILENT
                     │ ▲
@@ -88,7 +89,7 @@ class Liveness:
                 return
 
     def observe(self, token_id: str, heard_ns: int, has_book: bool) -> None:
-        """Tells when a token's data last arrived on this connection (0: never) and whether a book was among it."""
+        """Tells when a token's data last arrived on this connection (0: never) and whether a book came."""
         token = self._tokens[token_id]
         token.heard_ns = max(token.heard_ns, heard_ns)
         if has_book and token.state in (TokenState.WAITING, TokenState.MISSING):

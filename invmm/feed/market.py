@@ -1,7 +1,7 @@
 """The market socket: which tokens are subscribed, whether each has its book, whether each still gets data.
 
-The sink gets every message of the connection as it came. It is told of a lost or replaced connection at once: what it holds is
-not tradable until a fresh book has arrived for the token.
+The sink gets every message of the connection as it came. It is told of a lost or replaced connection at once:
+what it holds is not tradable until a fresh book has arrived for the token.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ class MarketFeed(SupervisedSocket):
     sink, clock, settings, **rest
         As in `SupervisedSocket`.
 
-    A token that gets no first book within `first_event_s` is subscribed again `redrives` times, then the connection is replaced.
-    So it is when a token that had data has none for the limit of silence, whether or not PING is answered.
+    A token that gets no first book within `first_event_s` is subscribed again `redrives` times, then the
+    connection is replaced. So it is when a token that had data has none for the limit of silence, whether or
+    not PING is answered.
     """
 
     name = "market"
@@ -52,7 +53,7 @@ class MarketFeed(SupervisedSocket):
         self._liveness = self._new_liveness()
 
     def set_tokens(self, token_ids: Sequence[str]) -> None:
-        """Changes the subscription without a new connection: sends what must be added and removed, nothing else."""
+        """Changes the subscription without a new connection: sends what is added and removed, no more."""
         self.token_ids = check_token_ids(token_ids, self.settings.max_tokens)
         self._wake.set()
 
@@ -73,7 +74,7 @@ class MarketFeed(SupervisedSocket):
         return {token_id: known.get(token_id, TokenState.WAITING) for token_id in self.token_ids}
 
     def data_age_ns(self, token_id: str) -> int | None:
-        """Engine time since data of a token last arrived on this connection, ns, exact to 100 ms; None if none has."""
+        """Engine time since a token's last data on this connection, ns, exact to 100 ms; None if none."""
         if self._listener is None or token_id not in self._subscribed:
             return None
         heard_ns, _ = self._listener.heard(token_id)
