@@ -1,8 +1,9 @@
-"""The trader's money at the embedded venue: settled balances, matched trades on their way, and what both add up to.
+"""The trader's money at the embedded venue: settled balances, matched trades on their way, and what both add
+up to.
 
-A match moves nothing on the chain yet. It becomes part of the settled balances when it is MINED, and never does when it ends
-FAILED, so that a failure voids a trade exactly by dropping it. The strict balance rule of polymarket.md 11.3 counts matched,
-unsettled trades as spent and does not count what they will bring.
+A match moves nothing on the chain yet. It becomes part of the settled balances when it is MINED, and never
+does when it ends FAILED, so that a failure voids a trade exactly by dropping it. The strict balance rule of
+polymarket.md 11.3 counts matched, unsettled trades as spent and does not count what they will bring.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ class Trade:
 
 @dataclass
 class Account:
-    """Balances in micro-dollars and micro-shares. `settled` is what the chain says, `cash_micro` includes matched trades."""
+    """Balances in micro-dollars and micro-shares. `settled` is what the chain says, `cash_micro` includes
+    matched trades.
+    """
 
     start_micro: int
     start_tokens_micro: tuple[int, int] = (0, 0)
@@ -186,7 +189,9 @@ def leg(
     fee_rate: float,
     notional_micro: int | None = None,
 ) -> Leg:
-    """A leg with its money worked out; `notional_micro` overrides size times price (an order's rounding is cumulative)."""
+    """A leg with its money worked out; `notional_micro` overrides size times price (an order's rounding is
+    cumulative).
+    """
     notional = cost_micro(size_micro, price_e4, side) if notional_micro is None else notional_micro
     equivalent = taker_fee_micro(size_micro, price_e4, fee_rate)
     fee = equivalent if is_taker else 0
