@@ -201,7 +201,7 @@ def machine_facts() -> dict[str, Any]:
 
 
 def clock_cost_ns() -> float:
-    """Median ns between two successive readings of the clock: what a single sample contains besides the work."""
+    """Median ns between two readings of the clock: what a single sample contains besides the work."""
     clock = time.perf_counter_ns
     return float(np.median([-(clock() - clock()) for _ in range(2_000)]))
 

@@ -149,7 +149,7 @@ class OrjsonPeer(_BisectPeer):
 
 
 class MsgspecPeer(_BisectPeer):
-    """msgspec into typed structs with only the needed fields, floats read by the decoder; dict + sorted list."""
+    """msgspec into typed structs with only the needed fields, floats read by it; dict + sorted list."""
 
     name = "msgspec + dict/bisect (best Python)"
 
@@ -189,7 +189,7 @@ class MsgspecPeer(_BisectPeer):
 
 
 class NautilusPeer:
-    """nautilus_trader's OrderBook behind msgspec structs, by way of OrderBookDelta as its own adapter does."""
+    """nautilus_trader's OrderBook behind msgspec structs, by way of OrderBookDelta like its own adapter."""
 
     name = "msgspec + nautilus_trader OrderBook"
 
