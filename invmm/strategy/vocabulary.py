@@ -1,7 +1,7 @@
 """Words of the inventory strategy in float dollars: what its solver takes and gives.
 
-These are the public names that other programs construct. Prices are dollars per share, sizes are shares; everything is frozen.
-The engine itself works on integers and does not pass through here.
+These are the public names that other programs construct. Prices are dollars per share, sizes are shares;
+everything is frozen. The engine itself works on integers and does not pass through here.
 """
 
 from __future__ import annotations
@@ -162,8 +162,8 @@ class OrderSnapshot:
 class SolverInput:
     """Everything that a solve reads.
 
-    `min_size` (shares), `fee_rate` (of p·(1−p) per share taken) and `taker_in_flight` are used outside compatible mode only:
-    the original knows none of them.
+    `min_size` (shares), `fee_rate` (of p·(1−p) per share taken) and `taker_in_flight` are used outside
+    compatible mode only: the original knows none of them.
 
     Examples
     --------
@@ -289,8 +289,9 @@ class TakerOrder:
 class SolverOutput:
     """What a solve asks for: order ids to cancel, bids to place, at most one taker order.
 
-    `up_reason` and `down_reason` say why a token has no quote; `Reason.NONE` if it has one. `imbalance` is the number that the
-    ladder was shaped with: the plain ratio in compatible mode, the floored one otherwise.
+    `up_reason` and `down_reason` say why a token has no quote; `Reason.NONE` if it has one. `imbalance` is
+    the number that the ladder was shaped with: the plain ratio in compatible mode, the floored one
+    otherwise.
 
     Examples
     --------
@@ -311,7 +312,8 @@ class SolverOutput:
         return not (self.cancellations or self.limit_orders or self.taker_orders)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Return plain lists and mappings with the keys of a recorded output: what `from_mapping` is for inputs.
+        """Return plain lists and mappings with the keys of a recorded output: what `from_mapping` is for
+        inputs.
 
         Examples
         --------
