@@ -1,0 +1,101 @@
+"""C interface of order signing. An executor builds an `OrderTemplate` per token once and then calls `build_c` without the GIL.
+
+A template and an `L2Signer` hold no scratch state: several threads may call them at the same time, as long as none of them
+changes `tick_e4` meanwhile.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from invmm._ext.l2 cimport L2Signer
+from invmm._ext.records cimport command_t
+
+
+ctypedef int (*sign_recoverable_t)(
+    const void* context, void* signature, const uint8_t* digest, const uint8_t* key, void* nonce, const void* data
+) noexcept nogil
+ctypedef int (*serialize_compact_t)(
+    const void* context, uint8_t* out, int* recovery, const void* signature
+) noexcept nogil
+
+
+cdef struct piece_t:            # constant text of a body; the bytes object behind it lives as long as its owner
+    const char* text
+    size_t size
+
+
+cdef class KeyBuffer:           # owns the private key; every user of the key shares this one object
+    cdef uint8_t* key           # 32 bytes, wiped when the last user is gone
+    cdef const void* context    # of libsecp256k1, blinded, never changed after construction
+    cdef sign_recoverable_t sign_recoverable
+    cdef serialize_compact_t serialize_compact
+    cdef object keeper          # keeps the context alive
+
+    cdef int load(self, object private_key) except -1
+    cdef bytes account(self)
+    cdef int sign_c(self, const uint8_t* digest, uint8_t* signature) noexcept nogil
+
+
+cdef class OrderSigner:
+    cdef KeyBuffer keys
+    cdef dict templates         # (exchange, token, metadata, builder) -> OrderTemplate, bounded
+    cdef readonly str address   # of the key, checksummed
+    cdef readonly str maker     # who pays: the key itself, or the wallet given as funder
+    cdef readonly int signature_type
+    cdef readonly long long chain_id
+
+    cdef OrderTemplate template_of(self, object token_id, object exchange, object metadata, object builder)
+    cdef SignedOrder finish(
+        self, OrderTemplate template, command_t* command, int64_t maker, int64_t taker, int64_t timestamp_ms
+    )
+
+
+cdef class OrderTemplate:
+    cdef KeyBuffer keys
+    cdef readonly str token_id
+    cdef readonly str exchange
+    cdef readonly size_t body_capacity      # bytes that one body needs at most
+    cdef public int32_t tick_e4
+    cdef public int64_t min_size_micro      # 0: not checked here
+    cdef public int64_t min_notional_micro  # 0: not checked here
+    cdef public int64_t gtd_lead_s          # 0: not checked here
+    cdef bint wrapped                       # signature type 3
+    cdef uint8_t[384] words                 # ABI encoding of the order, the changing words are zero
+    cdef uint8_t[66] digest_input           # 0x1901, domain separator, struct hash
+    cdef uint8_t[224] wallet_words          # ABI encoding of the ERC-7739 wrapper, type 3
+    cdef list texts                         # owns what the pieces point at
+    cdef piece_t middle                     # from the salt's end to the maker amount
+    cdef piece_t after_expiration
+    cdef piece_t after_timestamp
+    cdef piece_t before_contents            # hex around the struct hash of a wrapped signature
+    cdef piece_t after_contents
+    cdef piece_t after_signature
+
+    cdef int hold(self, uint8_t* place, bytes content, Py_ssize_t size) except -1
+    cdef piece_t piece(self, str text) except *
+    cdef int check_c(self, const command_t* command, int64_t timestamp_ms) noexcept nogil
+    cdef int write_c(
+        self, const command_t* command, int64_t maker, int64_t taker, int64_t timestamp_ms,
+        uint8_t* order_id, uint8_t* struct_hash, char* body, size_t capacity,
+    ) noexcept nogil
+    cdef int build_c(
+        self, const command_t* command, int64_t timestamp_ms, uint8_t* order_id, char* body, size_t capacity
+    ) noexcept nogil
+
+
+cdef class SignedOrder:
+    cdef readonly str order_id
+    cdef readonly str struct_hash
+    cdef readonly str signature
+    cdef readonly str token_id
+    cdef readonly object maker_amount       # micro-dollars of a BUY, micro-shares of a SELL
+    cdef readonly object taker_amount       # the other one
+    cdef readonly object salt
+    cdef readonly object timestamp_ms
+    cdef bytes head
+    cdef bytes tail
+
+    @staticmethod
+    cdef SignedOrder made(
+        str token_id, bytes text, str order_id, str struct_hash, object maker, object taker, object salt,
+        object timestamp_ms,
+    )
