@@ -128,6 +128,11 @@ class Reason(IntEnum):
     IN_FLIGHT = 30
     DEADLINE = 31
     SHUTDOWN = 32
+    RATE_LIMIT = 33
+    COOL_DOWN = 34
+    EXPIRING = 35
+    SETTLED = 36
+    POLICY_ERROR = 37
     VENUE_REJECTED = 40
     VENUE_POST_ONLY = 41
     VENUE_BALANCE = 42
@@ -147,6 +152,7 @@ class EventFlag(IntFlag):
 
     CHECKPOINT = 1
     TAKER = 2
+    DISCONNECTED = 4
 
 
 EVENT_DTYPE = np.dtype(
@@ -190,7 +196,7 @@ COMMAND_DTYPE = np.dtype(
         ("sequence", "<u8"),
         ("key", "<u8"),
         ("price_e4", "<i4"),
-        ("padding", "<u4"),
+        ("entered_ns_low", "<u4"),
         ("size_micro", "<i8"),
         ("expiration_s", "<i8"),
         ("market_version", "<u8"),

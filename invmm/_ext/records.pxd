@@ -50,6 +50,7 @@ cdef enum:
     FLAG_LAST = 2               # last leg of its batch: the executor may send
     FLAG_CHECKPOINT = 1         # event flags: this recorded book must equal the maintained one
     FLAG_TAKER = 2              # event flags: the fill was on the taker side
+    FLAG_DISCONNECTED = 4       # event flags, BUFFER_END: the feed's connection is gone
 
 
 cdef struct event_t:
@@ -90,7 +91,7 @@ cdef struct command_t:
     uint64_t sequence           # of commands, from 1, without gaps
     uint64_t key                # own order key: unique over the engine's life
     int32_t price_e4
-    uint32_t padding
+    uint32_t entered_ns_low     # monotonic clock at the entry of the frame that caused it, low 32 bits; 0 unknown
     int64_t size_micro
     int64_t expiration_s        # GTD: unix seconds; otherwise 0
     uint64_t market_version     # the gate refuses older versions than the published one

@@ -1,0 +1,216 @@
+"""Every tunable, with its unit, default and allowed range; frozen once loaded.
+
+A TOML file has one table per class below: `[engine]`, `[risk]`, `[strategy]`, `[executor]`, `[feed]`, `[sim]`. Unknown tables or keys,
+wrong types and values out of range are errors that name the file, the line and what was expected.
+
+>>> Settings().engine.book_max_age_ms
+3000
+>>> Settings.parse('[strategy]\\nnum_levels = 2\\n').strategy.num_levels
+2
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from invmm.errors import ConfigError
+
+
+def _number(default: float, low: float, high: float, unit: str, what: str) -> Any:
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit, "what": what})
+
+
+def _choice(default: str, options: tuple[str, ...], what: str) -> Any:
+    return field(default=default, metadata={"options": options, "what": what})
+
+
+def _flag(default: bool, what: str) -> Any:
+    return field(default=default, metadata={"what": what})
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """When to solve, when to pull quotes."""
+
+    size_change_ppm: int = _number(250_000, 0, 1_000_000, "ppm", "best size change that triggers a solve")
+    queue_change_ppm: int = _number(250_000, 0, 1_000_000, "ppm", "change of shares ahead that triggers a solve, of those at the start")
+    queue_model: str = _choice("conservative", ("conservative", "proportional", "power2", "power3"), "queue position model")
+    book_max_age_ms: int = _number(3_000, 100, 600_000, "ms", "silence of a token after which its quotes are pulled")
+    stop_before_end_ms: int = _number(15_000, 0, 3_600_000, "ms", "quotes are pulled this long before the window ends")
+    command_deadline_ms: int = _number(250, 1, 60_000, "ms", "a command not sent within this time is dropped")
+    quote_lifetime_s: int = _number(184, 0, 86_400, "s", "GTD expiration after sending (0: GTC); the venue asks for at least 180")
+    timer_ms: int = _number(50, 1, 10_000, "ms", "period of the engine's own timer")
+    cancel_retry_ms: int = _number(1_000, 50, 60_000, "ms", "a cancel without proof is repeated after this time")
+
+
+@dataclass(frozen=True, slots=True)
+class RiskSettings:
+    """Hard limits, checked before a command is handed over."""
+
+    max_cash_dollars: float = _number(5_000.0, 1.0, 1_000_000.0, "dollars", "cash in positions and possibly-live bids of one market")
+    max_order_shares: float = _number(200.0, 5.0, 100_000.0, "shares", "size of one order")
+    max_open_orders: int = _number(24, 1, 64, "orders", "possibly-live orders of one market")
+    orders_per_second: int = _number(40, 1, 600, "1/s", "placements; the venue's standard tier")
+    orders_burst: int = _number(60, 1, 900, "orders", "placements at once")
+
+
+@dataclass(frozen=True, slots=True)
+class StrategySettings:
+    """The inventory_mm policy, in the terms of the original (dollars and shares)."""
+
+    policy: str = _choice("inventory_mm", ("inventory_mm", "inventory_mm_compatible"), "which policy decides")
+    num_levels: int = _number(3, 1, 10, "levels", "bids per token")
+    base_offset: float = _number(0.01, 0.0, 0.5, "dollars", "distance of the first bid from the best ask when balanced")
+    min_profit_margin: float = _number(0.01, 0.0, 0.5, "dollars", "least profit of a pair")
+    max_imbalance: float = _number(0.8, 0.01, 1.0, "", "imbalance at which the heavy side stops quoting")
+    order_size: float = _number(100.0, 5.0, 100_000.0, "shares", "size of one bid")
+    spread_per_level: float = _number(1.0, 0.0, 50.0, "cents", "distance between levels")
+    update_interval_ms: int = _number(100, 1, 60_000, "ms", "longest time between two solves")
+    min_merge_size: float = _number(10.0, 0.0, 1_000_000.0, "pairs", "merges smaller than this are not made")
+    max_merge_imbalance: float = _number(0.3, 0.0, 1.0, "", "no merge above this imbalance")
+    max_combined_cost: float = _number(0.99, 0.0, 2.0, "dollars", "no merge of pairs that cost more")
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSettings:
+    """The thread that talks to the venue."""
+
+    ring_capacity: int = _number(1_024, 16, 65_536, "records", "command ring, a power of two")
+    connections: int = _number(4, 2, 32, "connections", "warm connections; one is kept for cancels")
+    wait: str = _choice("spin-park", ("spin", "spin-park", "park"), "how it waits for commands")
+    spin_us: int = _number(50, 0, 1_000_000, "µs", "time spent spinning before it parks")
+    connect_timeout_ms: int = _number(3_000, 10, 60_000, "ms", "deadline for a connection")
+    unknown_after_ms: int = _number(1_500, 10, 60_000, "ms", "an order without an answer is UNKNOWN after this time")
+    hard_deadline_ms: int = _number(5_000, 10, 120_000, "ms", "a request is given up after this time")
+
+
+@dataclass(frozen=True, slots=True)
+class FeedSettings:
+    """Sockets of the market and user channels."""
+
+    ping_interval_ms: int = _number(5_000, 100, 60_000, "ms", "text PING period")
+    pong_deadline_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for PONG")
+    first_event_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for a token's first event")
+    reconnect_budget: int = _number(20, 1, 10_000, "1/min", "reconnects allowed in a minute, over all sockets")
+
+
+@dataclass(frozen=True, slots=True)
+class SimSettings:
+    """The embedded venue."""
+
+    queue_model: str = _choice("proportional", ("conservative", "proportional", "power"), "how cancels ahead of us are modelled")
+    feed_latency_ms: float = _number(10.0, 0.0, 5_000.0, "ms", "venue to engine")
+    order_latency_ms: float = _number(5.0, 0.0, 5_000.0, "ms", "engine to venue")
+    ack_latency_ms: float = _number(10.0, 0.0, 5_000.0, "ms", "venue's answer to engine, down the same wire as the feed")
+    taker_delay_ms: float = _number(150.0, 0.0, 5_000.0, "ms", "hold of orders that would match on entry")
+    collateral_dollars: float = _number(10_000.0, 0.0, 1e9, "dollars", "starting balance")
+    settlement_lag_s: float = _number(5.0, 0.0, 600.0, "s", "window end to resolution (the venue: 53…152 s)")
+    speed: float = _number(6.0, 0.01, 1_000.0, "×", "venue seconds per second in the demo")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings. `Settings()` are the defaults; `Settings.load(path)` reads a TOML file over them."""
+
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    risk: RiskSettings = field(default_factory=RiskSettings)
+    strategy: StrategySettings = field(default_factory=StrategySettings)
+    executor: ExecutorSettings = field(default_factory=ExecutorSettings)
+    feed: FeedSettings = field(default_factory=FeedSettings)
+    sim: SimSettings = field(default_factory=SimSettings)
+
+    def __post_init__(self) -> None:
+        for table in dataclasses.fields(self):
+            values = getattr(self, table.name)
+            for key in dataclasses.fields(values):
+                problem = _problem(key, getattr(values, key.name))
+                if problem:
+                    raise ConfigError(f"[{table.name}] {key.name}: {problem}")
+        capacity = self.executor.ring_capacity
+        if capacity & (capacity - 1):
+            raise ConfigError(f"[executor] ring_capacity: expected a power of two, found {capacity}")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Settings:
+        """Settings from a TOML file.
+
+        Raises
+        ------
+        ConfigError
+            The file cannot be read, is not TOML, or a key is unknown, of the wrong type or out of range.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from error
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, name: str = "<settings>") -> Settings:
+        """Settings from TOML text; `name` stands for the file in messages."""
+        try:
+            tables = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{name}: not TOML: {error}") from error
+        known = {table.name: table for table in dataclasses.fields(cls)}
+        values: dict[str, Any] = {}
+        for table, content in tables.items():
+            if table not in known or not isinstance(content, dict):
+                raise ConfigError(
+                    f"{name}:{_line(text, None, table)}: expected one of the tables {', '.join(f'[{t}]' for t in known)}, "
+                    f"found {table!r}"
+                )
+            values[table] = _table(cls, table, content, text, name)
+        return cls(**values)
+
+
+def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, name: str) -> Any:
+    kind = {t.name: t.default_factory for t in dataclasses.fields(cls)}[table]
+    assert callable(kind)
+    keys = {key.name: key for key in dataclasses.fields(kind())}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        where = f"{name}:{_line(text, table, key)}: [{table}] {key}"
+        if key not in keys:
+            raise ConfigError(f"{where}: unknown key, expected one of {', '.join(keys)}")
+        default = keys[key].default
+        if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if type(value) is not type(default):
+            raise ConfigError(f"{where}: expected {type(default).__name__}, found {value!r} ({type(value).__name__})")
+        problem = _problem(keys[key], value)
+        if problem:
+            raise ConfigError(f"{where}: {problem}")
+        values[key] = value
+    return kind(**values)
+
+
+def _problem(key: dataclasses.Field[Any], value: Any) -> str | None:
+    limits = key.metadata
+    if "options" in limits:
+        return None if value in limits["options"] else f"expected one of {', '.join(limits['options'])}, found {value!r}"
+    if "low" in limits:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not limits["low"] <= value <= limits["high"]:
+            return f"expected {limits['low']:g}…{limits['high']:g} {limits['unit']}".rstrip() + f", found {value!r}"
+    elif not isinstance(value, bool):
+        return f"expected true or false, found {value!r}"
+    return None
+
+
+def _line(text: str, table: str | None, key: str) -> int:
+    """The line that holds a key, for messages; 1 when the spelling hides it (dotted or quoted keys)."""
+    inside = table is None
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
+        if header:
+            if table is None and header.group(1).split(".")[0].strip("\"' ") == key:
+                return number
+            inside = header.group(1).strip("\"' ") == table
+        elif inside and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
+            return number
+    return 1

@@ -1,0 +1,350 @@
+"""The generated market: exact frames, true hashes, one logical book, a winner by the settlement rule."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pytest
+
+from invmm.replay.tape import Tape, TapeFlag
+from invmm.sim.market import START_S, generate
+from invmm.types import Outcome
+from tests.reference.book_reader import TokenBook, plain
+
+SHORT = {"window_s": 120}
+
+
+@pytest.fixture(scope="module")
+def tape() -> Tape:
+    return generate(7, day="trending")
+
+
+@pytest.fixture(scope="module")
+def extreme() -> Tape:
+    """A market that spends time beyond 0.96 or 0.04, found by looking rather than by a remembered seed."""
+    for seed in range(40):
+        candidate = generate(seed, day="trending", window_s=150)
+        if candidate.meta["tick_change_ms"] is not None:
+            return candidate
+    raise AssertionError("no generated market of 40 changed its tick")
+
+
+def messages(tape: Tape) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for frame in tape.frames():
+        decoded = json.loads(frame)
+        for message in decoded if isinstance(decoded, list) else [decoded]:
+            yield frame, message
+
+
+class Replayed:
+    """Replays a tape with plain dictionaries and verifies what can be verified at the end of every engine batch."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self.books = {tape.market.up_token_id: TokenBook(), tape.market.down_token_id: TokenBook()}
+        self.hashes = 0
+        self.last_trade = ""
+        self.trades: list[tuple[int, str]] = []  # venue time of the books, last trade price in the hash
+
+    def run(self) -> None:
+        up = self.books[self.tape.market.up_token_id]
+        down = self.books[self.tape.market.down_token_id]
+        pending = list(self._trade_prices())
+        frames = [json.loads(frame) for frame in self.tape.frames()]
+        for message in frames[0]:
+            self.books[message["asset_id"]].replace(message)
+            self._verify(message["asset_id"], message["timestamp"], message["hash"])
+        for position, message in enumerate(frames[1:], 1):
+            kind = message["event_type"]
+            if kind == "book":
+                book = self.books[message["asset_id"]]
+                book.replace(message)
+                other = frames[position - 1]
+                if (
+                    not (other["event_type"] == "book" and other["timestamp"] == message["timestamp"])
+                    or self._is_second
+                ):
+                    self._is_second = False
+                    self._choose(message, pending.pop(0))
+                else:
+                    self._is_second = True
+                self._verify(message["asset_id"], message["timestamp"], message["hash"])
+            elif kind == "price_change":
+                for entry in message["price_changes"]:
+                    self.books[entry["asset_id"]].change(entry)
+                if self._ends_batch(frames, position):
+                    for entry in message["price_changes"]:
+                        self._verify(entry["asset_id"], message["timestamp"], entry["hash"])
+                        assert (entry["best_bid"], entry["best_ask"]) == self.books[entry["asset_id"]].best()
+            elif kind == "tick_size_change":
+                self.books[message["asset_id"]].tick_size = message["new_tick_size"]
+            if (
+                kind in ("book", "price_change")
+                and self._ends_batch(frames, position)
+                and not self._half_of_a_trade(frames, position)
+            ):
+                assert max(up.bids, default=Decimal(0)) < min(up.asks, default=Decimal(1))
+                assert {1 - price: size for price, size in up.bids.items()} == down.asks
+                assert {1 - price: size for price, size in up.asks.items()} == down.bids
+
+    _is_second = False
+
+    def _half_of_a_trade(self, frames: list[Any], position: int) -> bool:
+        return frames[position]["event_type"] == "book" and not self._is_second
+
+    @staticmethod
+    def _ends_batch(frames: list[Any], position: int) -> bool:
+        message = frames[position]
+        if message["event_type"] != "price_change" or position + 1 == len(frames):
+            return True
+        following = frames[position + 1]
+        if following["event_type"] != "price_change":
+            return True
+        return {e["hash"] for e in following["price_changes"]} != {
+            e["hash"] for e in message["price_changes"]
+        }
+
+    def _trade_prices(self) -> Iterator[tuple[str, str]]:
+        """Candidates by trade, in the order of the trades (transaction hashes are unique, times may overtake)."""
+        found = []
+        for _, message in messages(self.tape):
+            if message["event_type"] == "last_trade_price":
+                price = Decimal(message["price"])
+                found.append((f"{price:.3f}", f"{1 - price:.3f}"))
+        yield from found
+
+    def _choose(self, message: dict[str, Any], candidates: tuple[str, str]) -> None:
+        book = self.books[message["asset_id"]]
+        for candidate in itertools.chain(candidates, (f"{n / 1000:.3f}" for n in range(1, 1000))):
+            if (
+                book.hash(message["market"], message["asset_id"], message["timestamp"], candidate)
+                == message["hash"]
+            ):
+                self.last_trade = candidate
+                return
+        raise AssertionError(f"no last trade price explains the hash of the book at {message['timestamp']}")
+
+    def _verify(self, asset_id: str, timestamp: str, expected: str) -> None:
+        found = self.books[asset_id].hash(self.tape.market.condition_id, asset_id, timestamp, self.last_trade)
+        assert found == expected, timestamp
+        self.hashes += 1
+
+
+def test_every_hash_best_and_mirror_of_a_whole_market_verifies(tape: Tape) -> None:
+    replayed = Replayed(tape)
+    replayed.run()
+    assert replayed.hashes > 10_000
+    assert re.fullmatch(r"0\.\d{3}", replayed.last_trade)
+
+
+def test_hashes_verify_across_a_tick_change(extreme: Tape) -> None:
+    replayed = Replayed(extreme)
+    replayed.run()
+    assert {book.tick_size for book in replayed.books.values()} == {"0.001"}
+
+
+def test_tick_changes_come_for_both_tokens_and_only_beyond_the_threshold(extreme: Tape) -> None:
+    changes = [m for _, m in messages(extreme) if m["event_type"] == "tick_size_change"]
+    assert {m["asset_id"] for m in changes} == {extreme.market.up_token_id, extreme.market.down_token_id}
+    assert {(m["old_tick_size"], m["new_tick_size"]) for m in changes} == {("0.01", "0.001")}
+    assert {m["timestamp"] for m in changes} == {str(extreme.meta["tick_change_ms"])}
+    books = [
+        m
+        for _, m in messages(extreme)
+        if m["event_type"] == "book" and int(m["timestamp"]) <= extreme.meta["tick_change_ms"]
+    ]
+    reader = TokenBook()
+    reader.replace(books[-1])
+    bid, ask = map(Decimal, reader.best())
+    assert (bid + ask) / 2 < Decimal("0.06") or (bid + ask) / 2 > Decimal("0.94")
+    fine = [
+        level["price"]
+        for _, m in messages(extreme)
+        if m["event_type"] == "book" and int(m["timestamp"]) > extreme.meta["tick_change_ms"]
+        for level in m["bids"] + m["asks"]
+        if len(level["price"]) == 5
+    ]
+    assert fine, "no level uses the finer grid"
+
+
+def test_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
+    first, again, other = generate(3, **SHORT), generate(3, **SHORT), generate(4, **SHORT)
+    assert first.data == again.data
+    assert first.rows.tobytes() == again.rows.tobytes()
+    assert first.market == again.market
+    assert first.data != other.data
+
+
+def test_the_winner_follows_from_the_time_averages_of_the_stored_path() -> None:
+    winners = set()
+    for seed in range(6):
+        tape = generate(seed, **SHORT)
+        price, step = tape.meta["path_price"], tape.meta["path_step_ms"]
+        start = -tape.meta["path_start_ms"] // step
+        minute = 60_000 // step
+        end = start + 120_000 // step
+        strike = np.mean(price[start - minute : start])
+        final = np.mean(price[end - minute : end])
+        assert tape.market.winner == (Outcome.UP if final >= strike else Outcome.DOWN)
+        assert (strike, final) == (tape.meta["strike"], tape.meta["final"])
+        winners.add(tape.market.winner)
+    assert winners == {Outcome.UP, Outcome.DOWN}
+
+
+def test_first_frame_is_a_compact_array_of_both_books_and_ends_the_line(tape: Tape) -> None:
+    first = tape.frame(0)
+    assert first.startswith(b'[{"market":"0x') and first.endswith(b"}]\n")
+    assert b'", "' not in first
+    up, down = json.loads(first)
+    keys = [
+        "market",
+        "asset_id",
+        "timestamp",
+        "hash",
+        "bids",
+        "asks",
+        "tick_size",
+        "event_type",
+        "last_trade_price",
+    ]
+    assert list(up) == keys and list(down) == keys
+    assert (up["asset_id"], down["asset_id"]) == (tape.market.up_token_id, tape.market.down_token_id)
+    assert [Decimal(level["price"]) for level in up["bids"]] == sorted(
+        Decimal(level["price"]) for level in up["bids"]
+    )
+    assert [Decimal(level["price"]) for level in up["asks"]] == sorted(
+        (Decimal(a["price"]) for a in up["asks"]), reverse=True
+    )
+
+
+def test_later_frames_have_the_key_order_and_spacing_of_the_venue(tape: Tape) -> None:
+    order = {
+        "book": ["market", "asset_id", "bids", "asks", "hash", "timestamp", "event_type"],
+        "price_change": ["market", "price_changes", "timestamp", "event_type"],
+        "last_trade_price": [
+            *(
+                "market",
+                "asset_id",
+                "price",
+                "size",
+                "fee_rate_bps",
+                "side",
+                "timestamp",
+                "event_type",
+                "transaction_hash",
+            ),
+        ],
+    }
+    entry = ["asset_id", "price", "size", "side", "hash", "best_bid", "best_ask"]
+    seen = set()
+    for frame, message in itertools.islice(messages(tape), 2, 6000):
+        kind = message["event_type"]
+        seen.add(kind)
+        assert list(message) == order[kind]
+        assert frame == json.dumps(message, separators=(", ", ":")).encode()
+        if kind == "price_change":
+            assert [list(row) for row in message["price_changes"]] == [entry, entry]
+    assert seen == set(order)
+
+
+def test_prices_and_sizes_are_plain_decimals_on_the_grid(extreme: Tape) -> None:
+    number = re.compile(r"(0|[1-9]\d*)(\.\d*[1-9])?")
+    for _, message in messages(extreme):
+        levels = message.get("price_changes") or message.get("bids", []) + message.get("asks", [])
+        for level in levels:
+            assert number.fullmatch(level["price"]) and len(level["price"]) <= 5
+            assert number.fullmatch(level["size"]) and len(level["size"].partition(".")[2]) <= 6
+            assert 0 < Decimal(level["price"]) < 1
+
+
+def test_a_change_and_its_mirror_stand_in_one_frame(tape: Tape) -> None:
+    first_tokens = set()
+    for _, message in itertools.islice(messages(tape), 2, 4000):
+        if message["event_type"] != "price_change":
+            continue
+        one, two = message["price_changes"]
+        first_tokens.add(one["asset_id"])
+        assert one["asset_id"] != two["asset_id"]
+        assert Decimal(one["price"]) + Decimal(two["price"]) == 1
+        assert one["size"] == two["size"] and one["side"] != two["side"]
+    assert first_tokens == {tape.market.up_token_id, tape.market.down_token_id}
+
+
+def test_trade_summaries_follow_the_books_of_their_trade(tape: Tape) -> None:
+    books = [
+        int(m["timestamp"]) for _, m in itertools.islice(messages(tape), 2, None) if m["event_type"] == "book"
+    ]
+    trades = [int(m["timestamp"]) for _, m in messages(tape) if m["event_type"] == "last_trade_price"]
+    assert len(books) == 2 * len(trades)
+    assert all(
+        33 <= trade - book < 40 for book, trade in zip(sorted(books[::2]), sorted(trades), strict=True)
+    ) or all(any(33 <= trade - book < 40 for book in books) for trade in trades)
+
+
+def test_identifiers_slug_and_times_look_like_the_venues(tape: Tape) -> None:
+    market = tape.market
+    assert market.slug == f"btc-updown-5m-{START_S}" and START_S % 300 == 0
+    assert re.fullmatch(r"0x[0-9a-f]{64}", market.condition_id)
+    assert re.fullmatch(r"[1-9]\d{76}", market.up_token_id) and re.fullmatch(
+        r"[1-9]\d{76}", market.down_token_id
+    )
+    assert market.origin == "GENERATED" and market.end_s - market.start_s == 300
+    assert tape.rows["venue_ms"][0] < START_S * 1000
+    assert np.all(np.diff(tape.rows["venue_ms"]) >= 0)
+
+
+def test_feed_times_have_bursts_and_never_go_back(tape: Tape) -> None:
+    received = tape.rows["recv_ns"]
+    assert np.all(np.diff(received) >= 0)
+    assert np.all(received >= tape.rows["venue_ms"] * 1_000_000)
+    assert np.any(np.diff(tape.rows["venue_ms"]) == 0), "no two frames share a millisecond"
+    ends = (tape.rows["flags"] & TapeFlag.BUFFER_END) != 0
+    assert 0 < np.count_nonzero(ends) < len(ends), "reads must hold one frame at times and several at others"
+
+
+def test_a_batch_is_split_into_frames_of_one_time_and_one_final_hash(tape: Tape) -> None:
+    groups = itertools.groupby(
+        (m for _, m in messages(tape) if m["event_type"] == "price_change"),
+        key=lambda m: (m["timestamp"], m["price_changes"][0]["hash"]),
+    )
+    assert max(len(list(group)) for _, group in groups) >= 4
+
+
+def test_days_differ_in_how_far_the_underlying_moves() -> None:
+    def roughness(day: str) -> tuple[float, float]:
+        moves = [
+            np.diff(np.log(generate(seed, day=day, window_s=90).meta["path_price"][::50]))
+            for seed in range(8)
+        ]
+        flat = np.concatenate(moves)
+        return float(np.std(flat)), float(np.mean(flat**4) / np.mean(flat**2) ** 2)
+
+    quiet, trending, jumping = roughness("quiet"), roughness("trending"), roughness("jumping")
+    assert quiet[0] < trending[0] and quiet[0] < jumping[0]
+    assert jumping[1] > trending[1], "a jumping day has heavier tails than a trending one"
+
+
+def test_unknown_day_and_short_window_are_refused() -> None:
+    with pytest.raises(ValueError, match="expected one of"):
+        generate(1, day="sunny")
+    with pytest.raises(ValueError, match="window_s"):
+        generate(1, window_s=60)
+
+
+def test_identifiers_and_hashes_do_not_depend_on_the_reader() -> None:
+    """The recipe by hand on a book of one level, so that reader and generator cannot share a mistake."""
+    book = TokenBook()
+    book.replace({"bids": [{"price": "0.4", "size": "12.5"}], "asks": []})
+    by_hand = (
+        '{"market":"0xm","asset_id":"1","timestamp":"5","hash":"","bids":[{"price":"0.4","size":"12.5"}],"asks":[],'
+        '"min_order_size":"5","tick_size":"0.01","neg_risk":false,"last_trade_price":""}'
+    )
+    assert book.hash("0xm", "1", "5", "") == hashlib.sha1(by_hand.encode()).hexdigest()
+    assert plain(Decimal("0.50")) == "0.5" and plain(Decimal(0)) == "0"
