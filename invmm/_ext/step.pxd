@@ -76,6 +76,7 @@ cdef class MarketStep(FrameSink):
         bint connected                  # false from a disconnect until fresh snapshots of both tokens
         bint dirty                      # a level changed since the last look
         bint own_dirty                  # own orders, position or mode changed since the last solve
+        bint blocked                    # a guard forbade quoting at the last solve: data may lift it
         int64_t solved_ns
         int64_t order_tokens_ns         # token bucket: time credit of placements
         int64_t cool_until_ns[2]

@@ -395,7 +395,7 @@ cdef class MarketStep(FrameSink):
 
         if not self.dirty and not self.own_dirty:
             return
-        if not self.own_dirty:
+        if not self.own_dirty and not self.blocked:
             self.fill_tops_c()
             if not self.queue_moved_c():
                 for token in range(2):
@@ -508,6 +508,7 @@ cdef class MarketStep(FrameSink):
             )
         for i in range(self.registry.n_live):
             self.registry.live[i].solved_ahead_micro = self.registry.live[i].queue.ahead_micro
+        self.blocked = reason != 0
         if reason:
             for token in range(2):
                 if self.no_quote[token] != reason:
