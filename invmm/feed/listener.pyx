@@ -172,12 +172,13 @@ cdef class FeedListener(WSListener):
             bytes text
             int slot
         wanted = list(token_ids)
-        if len(wanted) > self._capacity or len(set(wanted)) != len(wanted):
+        distinct = set(wanted)
+        if len(wanted) > self._capacity or len(distinct) != len(wanted):
             raise ValueError(f"expected at most {self._capacity} different tokens, found {len(wanted)}")
         for token_id in wanted:
             if not 1 <= len(token_id) <= TOKEN_ID_BYTES or not token_id.isascii():
                 raise ValueError(f"token id: expected 1 to 80 ASCII characters, found {token_id!r}")
-        for token_id in [known for known in self._slot_of if known not in set(wanted)]:
+        for token_id in [known for known in self._slot_of if known not in distinct]:
             slot = self._slot_of.pop(token_id)
             if not self._slots[slot].has_book:
                 self.waiting -= 1
