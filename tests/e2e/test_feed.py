@@ -5,7 +5,7 @@ import contextlib
 import json
 import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -170,7 +170,11 @@ async def until(condition: Callable[[], object], what: str) -> None:
 
 @asynccontextmanager
 async def market_feed(
-    server: Server, log: Log, tokens: tuple[str, ...] = (UP, DOWN), settings: FeedSettings = FAST
+    server: Server,
+    log: Log,
+    tokens: tuple[str, ...] = (UP, DOWN),
+    settings: FeedSettings = FAST,
+    witness: Callable[[Sequence[str]], bool] | None = None,
 ) -> AsyncIterator[MarketFeed]:
     feed = MarketFeed(
         server.url + "market",
@@ -178,6 +182,7 @@ async def market_feed(
         log.sink,
         LiveClock(),
         settings,
+        witness=witness,
         budget=ReconnectBudget(1000, 100.0),
         on_state=log.on_state,
     )
@@ -345,6 +350,39 @@ def test_silent_token_is_reported_and_the_socket_replaced_although_pong_is_answe
             assert (FeedState.SILENT, EndCause.NONE) in log.states
             assert feed.stats().pongs > 1
             await until(lambda: feed.is_live, "live again")
+
+    run(body)
+
+
+def test_quiet_market_keeps_the_connection_until_the_witness_disagrees() -> None:
+    async def body(server: Server, log: Log) -> None:
+        asked: list[tuple[str, ...]] = []
+        disagrees = [False]
+
+        def witness(token_ids: Sequence[str]) -> bool:
+            asked.append(tuple(token_ids))
+            return disagrees[0]
+
+        settings = FeedSettings(silence_s=0.1, silence_cap_s=8, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with market_feed(server, log, settings=settings, witness=witness) as feed:
+            await until(lambda: feed.state is FeedState.SILENT and len(asked) > 2, "silence")
+            assert set(asked) == {(UP, DOWN)}
+            assert len(server.peers) == 1
+            await server.peers[0].ws.send_str(change(UP, DOWN))
+            await until(lambda: feed.is_live, "live again on the same connection")
+            assert len(server.peers) == 1
+            disagrees[0] = True
+            await until(lambda: len(server.peers) == 2, "new connection")
+            assert feed.stats().ends == {EndCause.SILENT: 1}
+
+    run(body)
+
+
+def test_silence_beyond_the_cap_replaces_the_connection_whatever_the_witness_says() -> None:
+    async def body(server: Server, log: Log) -> None:
+        settings = FeedSettings(silence_s=0.1, silence_cap_s=0.2, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with market_feed(server, log, settings=settings, witness=lambda token_ids: False) as feed:
+            await until(lambda: EndCause.SILENT in feed.stats().ends, "replacement")
 
     run(body)
 
