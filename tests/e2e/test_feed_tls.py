@@ -14,7 +14,7 @@ from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings
 from invmm.feed.market import MarketFeed
 from invmm.feed.states import EndCause
-from tests.e2e.test_feed import FAST, UP, Log, Server, until
+from tests.e2e.feed_server import FAST, UP, Log, Server, until
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
