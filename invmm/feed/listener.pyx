@@ -353,7 +353,7 @@ cdef class FeedListener(WSListener):
             start = at
             while at < end and at[0] != c'"':
                 at += 1
-            if not 1 <= at - start <= TOKEN_ID_BYTES:
+            if at >= end or not 1 <= at - start <= TOKEN_ID_BYTES:
                 continue
             tail = _tail(start, at - start)
             for slot in range(self._used):

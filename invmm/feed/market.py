@@ -43,7 +43,7 @@ class MarketFeed(SupervisedSocket):
     connection is replaced. A token that had data and has none for the limit of silence makes the feed SILENT,
     whether or not PING is answered, and the connection is replaced: at once without a witness, else when the
     witness disagrees with the silence, at the latest after `silence_cap_s`. Of 18
-    recorded five-minute markets 8 were quiet for 3 to 14 s at some time, 27 times in all, so without a witness
+    recorded five-minute markets 8 were quiet for 3 to 14 s at some time, 27 times in all: without a witness
     some replacements are for nothing.
     """
 
