@@ -219,21 +219,24 @@ class Engine:
         self._mode(Mode.STOPPED)
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline_s
-        clean = False
-        while loop.time() < until:
-            if not any(m.step.registry.counts()["live"] for m in self.markets.values()):
-                break
+        proof_until = loop.time() + deadline_s / 2
+        while loop.time() < proof_until and any(m.step.registry.counts()["live"] for m in self.markets.values()):
             await asyncio.sleep(0.02)
-        while not clean and loop.time() < until:
+        for market in self.markets.values():
+            for order in market.step.registry.orders_live():
+                self.messages.append(f"no proof of the end of order {order['key']} ({order['state']}): asking the venue")
+        clean = False
+        while True:
             try:
                 left = await venue.open_order_count()
+                clean = left == 0
+                if not clean:
+                    await venue.cancel_all()
             except InvmmError as error:
                 self.messages.append(f"open orders could not be listed: {error}")
-                left = -1
-            clean = left == 0
-            if not clean:
-                await venue.cancel_all()
-                await asyncio.sleep(0.05)
+            if clean or loop.time() >= until:
+                break
+            await asyncio.sleep(0.05)
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)

@@ -161,6 +161,7 @@ class _Session:
             live.update(render(market, health), refresh=True)
             await asyncio.sleep(DRAW_S if self.speed <= 50 else 0.02)
         clean = await engine.stop()
+        self.messages += list(engine.messages)[told:]
         if not clean:
             self.clean = False
             self.messages.append("not verified clean: the venue did not confirm that no order is open")
