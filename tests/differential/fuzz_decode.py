@@ -90,6 +90,19 @@ def synthetic(rng: random.Random) -> bytes:
     return json.dumps(document, separators=separators, indent=rng.choice([None] * 9 + [1])).encode()
 
 
+def exact(rng: random.Random) -> bytes:
+    """A price_change as the venue writes it: what the template reads, until it is mutated."""
+    rows = []
+    for _ in range(rng.choice([1, 2, 2, 2, 10])):
+        row = entry(rng)
+        row["asset_id"] = rng.choice([UP, DOWN])
+        row["price"] = f"{rng.randrange(1, 10_000) / 10_000:.4f}".rstrip("0")
+        row["size"] = f"{rng.randrange(10 ** rng.randrange(1, 15)) / 10**6:.6f}".rstrip("0").rstrip(".")
+        rows.append(row)
+    frame = {"market": MARKET, "price_changes": rows, "timestamp": "1790766981670", "event_type": "price_change"}
+    return json.dumps(frame, separators=rng.choice([(", ", ":"), (",", ":")])).encode()
+
+
 def mutate(rng: random.Random, frame: bytes) -> bytes:
     text = bytearray(frame)
     for _ in range(rng.choice([0, 0, 1, 1, 1, 2, 5])):
@@ -157,7 +170,10 @@ def campaign(seed: int, seconds: float, count: int | None = None) -> dict[str, i
     while time.monotonic() < stop and (count is None or done["frames"] < count):
         pair = Pair()
         for _ in range(200):
-            frame = rng.choice(seeds) if seeds and rng.random() < 0.4 else synthetic(rng)
+            if seeds and rng.random() < 0.4:
+                frame = rng.choice(seeds)
+            else:
+                frame = exact(rng) if rng.random() < 0.4 else synthetic(rng)
             pair.feed(mutate(rng, frame))
         pair.fast.end_batch()
         pair.fast.up.check()
