@@ -53,7 +53,7 @@ cdef extern from "scan.h":
     int scan_frame(scan_frame_t* frame, const char* data, Py_ssize_t size) nogil
 
 cdef enum:
-    TOUCHED_ROOM = 64
+    TOUCHED_ROOM = 128
     # Of one frame: the levels it names, and those that its snapshots drop, which it may have named before itself.
     CHANGES_ROOM = 120_000
 
@@ -356,6 +356,8 @@ cdef class MarketBooks:
         cdef const scan_level_t* stop = level + event.count
         cdef change_t* change = &self.changes[self.n_changes]
         cdef int64_t before
+        cdef int32_t touched
+        cdef int32_t last_touched = -1
         cdef int token
         self.counts.kinds[PRICE_CHANGE] += 1
         if event.venue_ms != self.batch_ms:
@@ -366,13 +368,15 @@ cdef class MarketBooks:
             before = book_set(self.book[token], level.side, level.price_e4, level.size_micro)
             self.token_ms[token] = event.venue_ms
             self.token_ns[token] = now_ns
-            if self.n_touched < TOUCHED_ROOM:
-                self.touched[self.n_touched].token = level.token
-                self.touched[self.n_touched].side = level.side
-                self.touched[self.n_touched].price_e4 = level.price_e4
-                self.n_touched += 1
-            else:
-                self.whole_due = True
+            # A level and its mirror are one comparison, and usually one behind the other.
+            touched = 2 * level.price_e4 + level.side if token == 0 else 2 * (PRICE_ONE - level.price_e4) + 1 - level.side
+            if touched != last_touched:
+                last_touched = touched
+                if self.n_touched < TOUCHED_ROOM:
+                    self.touched[self.n_touched] = touched
+                    self.n_touched += 1
+                else:
+                    self.whole_due = True
             if before != level.size_micro:
                 change.token = level.token
                 change.side = level.side
@@ -484,9 +488,8 @@ cdef class MarketBooks:
 
     cdef void end_batch_c(self) noexcept nogil:
         """Runs the checks that are due; a batch that was ended before has none."""
-        cdef int32_t bid, ask
-        cdef int token, i
-        cdef touched_t* level
+        cdef int32_t bid, ask, price
+        cdef int token, i, side
         for token in range(2):
             if not self.has_best[token]:
                 continue
@@ -507,9 +510,10 @@ cdef class MarketBooks:
                 self.mirror_ok = self.mirror_holds()
             else:
                 for i in range(self.n_touched):
-                    level = &self.touched[i]
-                    self.mirror_ok &= book_size(self.book[level.token], level.side, level.price_e4) == book_size(
-                        self.book[1 - level.token], 1 - level.side, PRICE_ONE - level.price_e4
+                    side = self.touched[i] & 1
+                    price = self.touched[i] >> 1
+                    self.mirror_ok &= book_size(self.book[0], side, price) == book_size(
+                        self.book[1], 1 - side, PRICE_ONE - price
                     )
             self.counts.mirror_mismatches += not self.mirror_ok
         self.n_touched = 0
