@@ -262,7 +262,7 @@ cdef class MarketBooks:
 
     def __cinit__(self, up_token_id, down_token_id, tick_e4=100):
         self.frame = <scan_frame_t*>calloc(1, sizeof(scan_frame_t))
-        self.changes = <change_t*>calloc(CHANGES_ROOM, sizeof(change_t))
+        self.changes = <change_t*>calloc(CHANGES_ROOM + 1, sizeof(change_t))
         if self.frame == NULL or self.changes == NULL:
             raise MemoryError("no memory for the books of a market")
         for token, given in enumerate((up_token_id, down_token_id)):
@@ -403,17 +403,19 @@ cdef class MarketBooks:
         cdef uint64_t[157][2] fresh
         cdef uint64_t bit, gone
         cdef int64_t before
-        cdef int32_t index, word
+        cdef int32_t index, word, unit
         cdef int side
         if event.venue_ms != self.batch_ms:
             self.end_batch_c()
             self.batch_ms = event.venue_ms
         if event.tick_e4 and event.tick_e4 != book.tick_e4:
             self.set_tick(token, event.tick_e4)
+        unit = book.unit_e4
         level = first
         while level < stop:     # first of all, so that indexes stay what they are
-            if book_index(book, level.price_e4) * book.unit_e4 != level.price_e4:
+            if book_index(book, level.price_e4) * unit != level.price_e4:
                 book_refine(book, level.price_e4)
+                unit = book.unit_e4
             level += 1
         memset(fresh, 0, <size_t>book.words * sizeof(fresh[0]))
         level = first
@@ -427,14 +429,13 @@ cdef class MarketBooks:
                 fresh[index >> 6][side] &= ~bit
             index += side * book.stride
             before = book.sizes[index]
-            if before != level.size_micro:
-                book.sizes[index] = level.size_micro
-                change.token = <uint8_t>token
-                change.side = level.side
-                change.price_e4 = level.price_e4
-                change.old_micro = before
-                change.new_micro = level.size_micro
-                change += 1
+            book.sizes[index] = level.size_micro
+            change.token = <uint8_t>token       # written in any case: which levels changed cannot be predicted
+            change.side = level.side
+            change.price_e4 = level.price_e4
+            change.old_micro = before
+            change.new_micro = level.size_micro
+            change += before != level.size_micro
             level += 1
         memset(book.summary, 0, sizeof(book.summary))
         for word in range(book.words):

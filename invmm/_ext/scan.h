@@ -370,54 +370,51 @@ INLINE const char *members(
 /* The array of bids or asks at p. Its levels get their token when the event is complete. */
 static const char *levels_of(scan_frame_t *f, const char *p, const char *end, int side)
 {
-    int spaced = 0; /* as the level before */
+    scan_level_t *level = &f->levels[f->n_levels];
+    scan_level_t *const stop = &f->levels[SCAN_LEVELS];
     if (*p != '[') return NULL;
     p = blanks(p + 1, end);
     if (p < end && *p == ']') return p + 1;
-    for (;;) {
-        scan_level_t *level = &f->levels[f->n_levels];
-        if (f->n_levels == SCAN_LEVELS) return NULL;
+    for (;; level++) {
+        if (UNLIKELY(level == stop)) return NULL;
         level->side = (uint8_t)side;
         if (LIKELY(end - p >= 64)) { /* 10 + 6 + 11 + 15 + 2 bytes, and what is read beyond */
             const char *q = p + 10;
             int n;
-            uint64_t wrong = DIFFERS(p, "{\"price\":\"");
+            int64_t size;
             int32_t price = price_at(q, &n);
-            if (LIKELY(!wrong && price > 0)) {
-                int64_t size;
-                q += n;
-                spaced = q[2] == ' ';
-                wrong = DIFFERS(q, "\",") | DIFFERS(q + 2 + spaced, "\"size\":\"");
-                q += 10 + spaced;
-                size = size_at(q, &n);
-                if (LIKELY(!wrong && size >= 0 && q[n + 1] == '}')) {
-                    level->price_e4 = price;
-                    level->size_micro = size;
-                    f->n_levels++;
-                    p = q + n + 2;
-                    goto next;
-                }
+            if (UNLIKELY(DIFFERS(p, "{\"price\":\"") || price <= 0)) goto slowly;
+            q += n;
+            if (LIKELY(!DIFFERS(q, "\",\"size\":\""))) q += 10;
+            else if (LIKELY(!DIFFERS(q, "\", \"size\":\""))) q += 11;
+            else goto slowly;
+            size = size_at(q, &n);
+            if (UNLIKELY(size < 0)) goto slowly;
+            q += n;
+            level->price_e4 = price;
+            level->size_micro = size;
+            if (LIKELY(load_4(q) == 0x7b2c7d22u)) { /* "},{ */
+                p = q + 3;
+                continue;
             }
-        }
-        {
+            if (UNLIKELY(q[1] != '}')) goto slowly;
+            p = q + 2;
+        } else {
             text_t slots[SLOTS];
             unsigned seen;
+        slowly:
             p = members(f, p, end, 1u << S_PRICE | 1u << S_SIZE, slots, NULL, &seen);
             if (!p || seen != (1u << S_PRICE | 1u << S_SIZE)) return NULL;
             if (!price_of(slots[S_PRICE], &level->price_e4) || !size_of(slots[S_SIZE], &level->size_micro)) return NULL;
-            f->n_levels++;
-        }
-    next:
-        if (LIKELY(end - p >= 2 && p[0] == ',' && p[1] == '{')) {
-            p += 1;
-            continue;
         }
         p = blanks(p, end);
         if (p >= end) return NULL;
-        if (*p == ']') return p + 1;
+        if (*p == ']') break;
         if (*p != ',') return NULL;
         p = blanks(p + 1, end);
     }
+    f->n_levels = (int32_t)(level + 1 - f->levels);
+    return p + 1;
 }
 
 /* The array of price changes at p. */
