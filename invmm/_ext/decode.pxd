@@ -1,6 +1,7 @@
 """Frames of the market channel into the two books of a market: what compiled callers use.
 
-`apply_c` reads one frame, applies it, and leaves behind what it meant in the fields below, valid until the next call.
+`apply_c` reads one frame, applies it, and leaves behind what it meant in the fields below, valid until the
+next call.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
