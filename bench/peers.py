@@ -51,7 +51,7 @@ class SortedDictPeer:
         self.up = self.books[up_token_id]
         self.down = self.books[down_token_id]
 
-    def apply(self, frame: bytes) -> object:
+    def apply(self, frame: bytes) -> Any:
         message = json.loads(frame)
         for event in message if isinstance(message, list) else (message,):
             kind = event["event_type"]
@@ -132,7 +132,7 @@ class OrjsonPeer(_BisectPeer):
 
         self.loads = orjson.loads
 
-    def apply(self, frame: bytes) -> object:
+    def apply(self, frame: bytes) -> Any:
         message = self.loads(frame)
         for event in message if isinstance(message, list) else (message,):
             kind = event["event_type"]
@@ -177,7 +177,7 @@ class MsgspecPeer(_BisectPeer):
         self.one: Any = msgspec.json.Decoder(event, strict=False).decode
         self.many: Any = msgspec.json.Decoder(list[event], strict=False).decode  # type: ignore[valid-type]
 
-    def apply(self, frame: bytes) -> object:
+    def apply(self, frame: bytes) -> Any:
         for event in self.many(frame) if frame[0] == 91 else (self.one(frame),):
             for change in event.price_changes:
                 self.books[change.asset_id][change.side == "SELL"].set(change.price, change.size)
@@ -229,7 +229,7 @@ class NautilusPeer:
         self.up = self.books[up_token_id][1]
         self.down = self.books[down_token_id][1]
 
-    def apply(self, frame: bytes) -> object:
+    def apply(self, frame: bytes) -> Any:
         for event in self.many(frame) if frame[0] == 91 else (self.one(frame),):
             for change in event.price_changes:
                 instrument, book = self.books[change.asset_id]
@@ -278,7 +278,7 @@ class OursPeer:
         self._apply_frame = books.apply_frame
         self._bid, self._ask = books.up.best_bid, books.up.best_ask
 
-    def apply(self, frame: bytes) -> object:
+    def apply(self, frame: bytes) -> Any:
         if self._apply_frame(frame, 0) < 0:
             raise ValueError(f"refused: {self.books.last_error}")
         return self._bid(), self._ask()

@@ -57,7 +57,7 @@ class StackResult:
 
 
 class Stack(Protocol):
-    """A whole bot: feed, book, decision, signing, request. `run` returns when the server has closed the feed."""
+    """A whole bot: feed, book, decision, signing, request. `run` returns when the feed is closed."""
 
     def __init__(self, settings: StackSettings) -> None: ...
 

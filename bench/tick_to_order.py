@@ -111,7 +111,7 @@ def split_cores(name: str, executor: str) -> tuple[int | None, tuple[int, ...]]:
 def run(
     name: str, python: str, options: argparse.Namespace, executor: str, tls: tuple[str, str, str] | None
 ) -> Run:
-    """One stack against a fresh server. SkippedError when a package is missing, RuntimeError when it failed."""
+    """One stack against a fresh server. SkippedError: a package is missing; RuntimeError: it failed."""
     server_core, stack_cores = split_cores(name, executor)
     plan = {
         "frames": options.frames,

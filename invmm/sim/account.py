@@ -42,6 +42,7 @@ class Trade:
     status: OrderStatus = OrderStatus.TRADE_MATCHED
     updated_ns: int = 0
     price_up_e4: int = 0
+    condition_id: str = ""
     taker_order_id: bytes = b""
     taker_token: Outcome = Outcome.UP
     taker_side: Side = Side.BUY
@@ -171,6 +172,12 @@ class Account:
                 f"{token.name}: {self.settled_tokens_micro[token]} settled"
             )
         assert self.settled_cash_micro >= 0, f"settled cash is {self.settled_cash_micro} micro-dollars"
+
+    def leave_market(self) -> None:
+        """Drops what is left of a market that was never resolved, before another one is traded."""
+        for token in Outcome:
+            self._closed_micro[token] += self.settled_tokens_micro[token]
+            self.settled_tokens_micro[token] = 0
 
     def rebate_micro(self, share: float) -> int:
         """Maker rebate estimate: `share` of the taker fee that the maker fills stand for (8.2)."""

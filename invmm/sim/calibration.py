@@ -118,7 +118,9 @@ def measure(market: BookSeries) -> Figures:
     out["depth_1_low"] = _quantiles(sizes[:, 0], 10)[0]
     late = np.concatenate((market.bid_size[ending & two_sided, 0], market.ask_size[ending & two_sided, 0]))
     out["depth_1_end"] = _quantiles(late, 50)[0]
-    out["best_life_ms"] = _quantiles(np.concatenate([_lives(t, p) for p in (market.bid_e4, market.ask_e4)]), 50)[0]
+    out["best_life_ms"] = _quantiles(
+        np.concatenate([_lives(t, p) for p in (market.bid_e4, market.ask_e4)]), 50
+    )[0]
     traded = market.trade_sign != 0
     for quantile in (25, 50, 90, 99):
         out[f"size_{quantile}"] = _quantiles(market.trade_size[traded], quantile)[0]
@@ -185,7 +187,9 @@ def recorded_figures(folder: Path) -> list[Figures]:
     return list(figures.values())
 
 
-def generated_figures(markets: int, first_seed: int = 0, make: Callable[[int], Tape] = generate) -> list[Figures]:
+def generated_figures(
+    markets: int, first_seed: int = 0, make: Callable[[int], Tape] = generate
+) -> list[Figures]:
     """Figures of `markets` generated markets with successive seeds."""
     out = []
     for seed in range(first_seed, first_seed + markets):
@@ -219,7 +223,9 @@ def table(recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequ
     return "\n".join(out)
 
 
-def kinder(recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequence[Line] = LINES) -> list[str]:
+def kinder(
+    recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequence[Line] = LINES
+) -> list[str]:
     """Names of the figures in which the generated market is kinder than the recorded one, by median over markets."""
     found = []
     for line in lines:
@@ -260,12 +266,18 @@ def write_between_markers(path: Path, text: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns 0, 1 when `--check` finds the generated market kinder, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m invmm.sim.calibration", description=__doc__)
-    parser.add_argument("--recorded", type=Path, required=True, help="folder that holds raw/ and replay/ (or one above)")
+    parser.add_argument(
+        "--recorded", type=Path, required=True, help="folder that holds raw/ and replay/ (or one above)"
+    )
     parser.add_argument("--markets", type=int, default=30, help="generated markets to measure (default 30)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first of them (default 0)")
     parser.add_argument("--json", type=Path, help="write the figures of every market to this file")
-    parser.add_argument("--write", type=Path, help="replace the table between the marker comments of this file")
-    parser.add_argument("--check", action="store_true", help="fail when the generated market is kinder in any figure")
+    parser.add_argument(
+        "--write", type=Path, help="replace the table between the marker comments of this file"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="fail when the generated market is kinder in any figure"
+    )
     options = parser.parse_args(arguments)
     try:
         recorded = recorded_figures(options.recorded)

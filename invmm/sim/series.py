@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,10 +140,14 @@ def _series(slug: str, start_s: int, end_s: int, rows: list[_Row], messages: dic
         ask_size[index, : len(asks)] = [row.asks[price] for price in asks]
         if before is not None:
             sign[index], size[index] = _trade(before, row)
-            changes[index] = sum(_changed(old, new) for old, new in ((before.bids, row.bids), (before.asks, row.asks)))
+            changes[index] = sum(
+                _changed(old, new) for old, new in ((before.bids, row.bids), (before.asks, row.asks))
+            )
         before = row
     times = np.array([row.venue_ms for row in rows]) / 1000 - start_s
-    return BookSeries(slug, end_s - start_s, times, bid, ask, bid_size, ask_size, sign, size, changes, messages)
+    return BookSeries(
+        slug, end_s - start_s, times, bid, ask, bid_size, ask_size, sign, size, changes, messages
+    )
 
 
 def _changed(old: _Levels, new: _Levels) -> int:

@@ -44,6 +44,7 @@ class Settlement:
             time_ns=core.now_ns,
             updated_ns=core.now_ns,
             price_up_e4=up_price,
+            condition_id=core.market.condition_id,
         )
         first = legs[0]
         if is_taker:

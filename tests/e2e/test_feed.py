@@ -26,7 +26,6 @@ OTHER = "21742633143463906290569050155826241533067272736897614950488156847949938
 DEADLINE_S = 10.0
 FAST = FeedSettings(
     keep_alive_s=0.1,
-    pong_deadline_s=0.3,
     first_event_s=0.15,
     silence_s=0.4,
     silence_cap_s=0.5,
@@ -496,48 +495,53 @@ def test_timers_follow_a_scaled_clock() -> None:
     run(body)
 
 
+@asynccontextmanager
+async def mute_server() -> AsyncIterator[tuple[str, list[asyncio.StreamWriter]]]:
+    """Accepts connections and never says a word; gives its address and the connections so far."""
+    accepted: list[asyncio.StreamWriter] = []
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(4096):
+                pass
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    try:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", accepted
+    finally:
+        server.close()
+        for writer in accepted:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        await server.wait_closed()
+
+
 def test_feed_closes_while_it_waits_for_a_handshake_that_never_comes() -> None:
     async def body(server: Server, log: Log) -> None:
-        listening = asyncio.Event()
-
-        async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            listening.set()
-            await reader.read()
-            writer.close()
-
-        silent = await asyncio.start_server(mute, "127.0.0.1", 0)
-        port = silent.sockets[0].getsockname()[1]
-        feed = MarketFeed(f"ws://127.0.0.1:{port}", [UP], log.sink, LiveClock(), on_state=log.on_state)
-        feed.start()
-        await asyncio.wait_for(listening.wait(), DEADLINE_S)
-        started = time.monotonic()
-        await feed.close()
-        assert time.monotonic() - started < FeedSettings().connect_deadline_s / 2
-        assert feed.state is FeedState.CLOSED
-        assert log.told == []
-        silent.close()
+        async with mute_server() as (url, accepted):
+            feed = MarketFeed(url, [UP], log.sink, LiveClock(), on_state=log.on_state)
+            feed.start()
+            await until(lambda: accepted, "connection")
+            started = time.monotonic()
+            await feed.close()
+            assert time.monotonic() - started < FeedSettings().connect_deadline_s / 2
+            assert feed.state is FeedState.CLOSED
+            assert log.told == []
 
     run(body)
 
 
 def test_handshake_that_never_comes_is_given_up_and_tried_again() -> None:
     async def body(server: Server, log: Log) -> None:
-        accepted: list[asyncio.StreamWriter] = []
-
-        async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            accepted.append(writer)
-            await reader.read()
-            writer.close()
-
-        silent = await asyncio.start_server(mute, "127.0.0.1", 0)
-        port = silent.sockets[0].getsockname()[1]
         settings = FeedSettings(connect_deadline_s=0.1, backoff_base_s=0.01, backoff_cap_s=0.05)
-        feed = MarketFeed(f"ws://127.0.0.1:{port}", [UP], log.sink, LiveClock(), settings)
-        feed.start()
-        await until(lambda: len(accepted) == 2, "second attempt")
-        assert feed.stats().ends == {EndCause.CONNECT: 1}
-        await feed.close()
-        silent.close()
+        async with mute_server() as (url, accepted):
+            feed = MarketFeed(url, [UP], log.sink, LiveClock(), settings)
+            feed.start()
+            await until(lambda: len(accepted) == 2, "second attempt")
+            assert feed.stats().ends == {EndCause.CONNECT: 1}
+            await feed.close()
 
     run(body)
 
