@@ -55,7 +55,7 @@ class Rest:
                 if payload.get("owner") != known.api_key:
                     return Refusal(400, "the order owner has to be the owner of the API KEY")
                 wrapped = int(signed["signatureType"]) == 3
-                signer = signatures.signer_of(signed)
+                signer = signatures.signer_of(signed, digest=order_id)
                 if not wrapped and signed["signer"].lower() != known.address.lower():
                     return Refusal(400, "the order signer address has to be the address of the API KEY")
                 if signer != known.address.lower():

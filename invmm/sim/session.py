@@ -84,7 +84,7 @@ class Session:
         return self.clock.now_ns()
 
     def finish(self) -> None:
-        """Does at once what is still to come inside (settlement, resolution); frames are not sent any more."""
+        """Does at once what is still to come inside; frames are not sent any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -508,6 +508,14 @@ def test_spooled_tape_is_the_same_tape(tmp_path: Path) -> None:
     assert read.rows.tolist() == written.rows.tolist()
 
 
+def test_plain_hash_is_the_librarys_hash() -> None:
+    # The empty string's digest is Ethereum's best known constant; lengths around the 136-byte block matter
+    # most.
+    assert signatures.plain_keccak(b"").hex().startswith("c5d2460186f7233c927e7db2dcc703c0")
+    for length in (1, 135, 136, 137, 271, 272, 384):
+        assert signatures.plain_keccak(b"a" * length) == signatures.keccak(b"a" * length)
+
+
 def test_golden_orders_have_their_ids_and_signers() -> None:
     golden = json.loads((Path(__file__).parents[1] / "data" / "golden_orders.json").read_text())
     checked = 0
