@@ -1,14 +1,16 @@
-"""Order flow of a generated market: makers who quote around a lagged view of fair, and takers who sometimes know better.
+"""Order flow of a generated market: makers who quote around a lagged view of fair, and takers who sometimes
+know better.
 
 Three views of one fair probability make the adverse selection of the real market:
 
-    fast makers    see `fair` `FAST_LEAD_S` early and pull what is about to be picked off, stepping in front elsewhere
-    takers         see it now; their orders are held for the taker delay before they match
-    slow makers    see an exponential average of it; they are what the takers hit
+    fast makers see `fair` `FAST_LEAD_S` early and pull what is about to be picked off, stepping in front
+    elsewhere takers see it now; their orders are held for the taker delay before they match slow makers see
+    an exponential average of it; they are what the takers hit
 
-so whoever rests at the back of a queue without being fast is filled mostly when the price is about to move through it.
-Numbers with a source line were measured on recorded markets with `python -m invmm.sim.calibration --recorded DIR`; numbers
-marked "tuned" have no direct counterpart in a book and were set so that the table of that command agrees.
+so whoever rests at the back of a queue without being fast is filled mostly when the price is about to move
+through it. Numbers with a source line were measured on recorded markets with `python -m invmm.sim.calibration
+--recorded DIR`; numbers marked "tuned" have no direct counterpart in a book and were set so that the table of
+that command agrees.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ import numpy as np
 
 from invmm.sim.frames import LevelChange
 from invmm.sim.ladder import MirroredLadder
-from invmm.sim.path import STEP_MS, DayType, PricePath
+from invmm.sim.path import STEP_MS, DayType, PricePath, reverting
 from invmm.types import MICRO, Outcome, Side
 
 STEP_S = STEP_MS / 1000
 
-# Level changes per second by distance from the best, in ticks: recorded books, both sides (lower bounds: changes between two
-# trades are seen as one). The last entry stands for everything deeper.
+# Level changes per second by distance from the best, in ticks: recorded books, both sides (lower bounds:
+# changes between two trades are seen as one). The last entry stands for everything deeper.
 CHANGE_RATE = (
     19.6,
     10.2,
@@ -50,9 +52,9 @@ CHANGE_RATE = (
     1.6,
     1.5,
 ) + (0.75,) * 28
-# Median size by distance from the best, shares: recorded books with the mid between 0.10 and 0.90; targets, of which the
-# first two lie above and the others below what is recorded (228, 267, 340, 368, 414 …), since young levels are small and
-# refilled ones overshoot.
+# Median size by distance from the best, shares: recorded books with the mid between 0.10 and 0.90; targets,
+# of which the first two lie above and the others below what is recorded (228, 267, 340, 368, 414 …), since
+# young levels are small and refilled ones overshoot.
 DEPTH = (420.0, 290.0, 310.0, 330.0, 350.0, 370.0, 380.0, 390.0, 390.0, 400.0, 400.0, 400.0)
 # Sizes at the outer cents, shares: first recorded books of 30 markets; orders that wait for a lottery win.
 WALL = {
@@ -86,7 +88,8 @@ TAKER_DELAY_S = 0.15  # the venue holds orders that would match on entry, crypto
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """Tuned rates of the generated flow: seconds, cents (of a dollar per share), shares, events per second."""
+    """Tuned rates of the generated flow: seconds, cents (of a dollar per share), shares, events per
+    second."""
 
     view_lag_s: float = (
         0.5  # slow makers' exponential average: gives the recorded ratio of 5 s to 1 s roughness
@@ -98,13 +101,14 @@ class FlowSettings:
     half_spread_c: float = 0.1
     view_noise_c: float = 0.15
     hysteresis_c: float = 0.5  # how far the view leaves the spread before slow makers move their quotes
-    foresight_s: float = 1.5
+    foresight_s: float = 2.5
     market_leaning: float = 0.35  # spread of a market's own leaning, log odds: unmatched shares as recorded
     outcome_leaning: float = (
         0.15  # towards the side that will win: what is left unmatched is mostly on the losing side
     )
     contrarian_s: float = 45.0  # uninformed orders buy what has fallen below its average over this time
-    contrarian_weight: float = 0.16
+    contrarian_weight: float = 0.06
+    longshot_weight: float = 0.02  # uninformed orders prefer the cheaper token, log odds per cent from 50
     foresight_weight: float = (
         1.0  # of fair in `foresight_s` in the side of an uninformed order, per cent of difference
     )
@@ -113,7 +117,7 @@ class FlowSettings:
     noise_rate_per_s: float = 3.6
     excitement: float = 0.5  # new noise orders per noise order, within `excitement_s`
     excitement_s: float = 0.4
-    informed_rate: float = 35.0  # orders per second and cent of edge
+    informed_rate: float = 45.0  # orders per second and cent of edge
     informed_edge_c: float = 0.2
     late_interest: float = 2.0
     liquidity: float = 1.05  # of all level sizes, times a lognormal of each market
@@ -129,7 +133,8 @@ def uniforms(rng: np.random.Generator) -> Iterator[float]:
 
 
 def order_sizes(rng: np.random.Generator, median: float, sigma: float, round_share: float) -> Iterator[int]:
-    """Endless order sizes in micro-shares: popular round sizes, otherwise lognormal; a few with odd decimals."""
+    """Endless order sizes in micro-shares: popular round sizes, otherwise lognormal; a few with odd
+    decimals."""
     sizes = np.array([size for size, _ in ROUND_SIZES])
     weights = np.array([weight for _, weight in ROUND_SIZES])
     weights /= weights.sum()
@@ -155,7 +160,8 @@ def _average(values: list[float], memory_s: float) -> list[float]:
 
 
 class Makers:
-    """Everybody who rests orders: decides the level changes of one step, which the caller applies and publishes."""
+    """Everybody who rests orders: decides the level changes of one step, which the caller applies and
+    publishes."""
 
     def __init__(
         self,
@@ -172,7 +178,7 @@ class Makers:
         self._sizes = order_sizes(rng, 30.0, 1.3, 0.35)
         self._window_s = window_s
         self._liquidity = settings.liquidity * math.exp(rng.normal(0.0, 0.25))
-        self._character = np.exp(
+        self._character: list[float] = np.exp(
             rng.normal(0.0, 0.7, 1001)
         ).tolist()  # some prices are liked more than others
         self._slow, self._fast = self._views(rng, path)
@@ -185,17 +191,13 @@ class Makers:
     def _views(self, rng: np.random.Generator, path: PricePath) -> tuple[list[float], list[float]]:
         fair = path.fair
         keep = math.exp(-STEP_S / self._settings.view_lag_s)
-        noise_keep = math.exp(-STEP_S / 2.0)
-        shocks = (
-            rng.standard_normal(len(fair)) * self._settings.view_noise_c / 100 * math.sqrt(1 - noise_keep**2)
-        )
+        noise = reverting(rng, len(fair), 2.0, self._settings.view_noise_c / 100)
         slow = np.empty(len(fair))
-        view, noise = float(fair[0]), 0.0
-        for index, (now, shock) in enumerate(zip(fair.tolist(), shocks.tolist(), strict=True)):
+        view = float(fair[0])
+        for index, (now, disagreement) in enumerate(zip(fair.tolist(), noise.tolist(), strict=True)):
             view = view * keep + now * (1 - keep)
-            noise = noise * noise_keep + shock
             # No disagreement about a certain outcome: noise shrinks with p (1 - p).
-            slow[index] = view + noise * min(1.0, 8.0 * view * (1.0 - view))
+            slow[index] = view + disagreement * min(1.0, 8.0 * view * (1.0 - view))
         lead = round(self._settings.fast_lead_s / STEP_S)
         fast = np.concatenate((fair[lead:], np.repeat(fair[-1], lead)))
         return slow.tolist(), fast.tolist()
@@ -366,7 +368,8 @@ class Makers:
 
 
 class Takers:
-    """Everybody who crosses: draws the orders of one step as (side in terms of Up, limit tick, size in micro-shares)."""
+    """Everybody who crosses: draws the orders of one step as (side in terms of Up, limit tick, size in
+    micro-shares)."""
 
     def __init__(
         self,
@@ -398,16 +401,13 @@ class Takers:
 
     @staticmethod
     def _pressures(rng: np.random.Generator, count: int) -> list[float]:
-        """Leaning of uninformed orders towards Up (log odds): persistent over one and over thirty seconds, as recorded signs are."""
-        total = np.zeros(count)
-        for seconds, weight in ((1.0, 1.1), (30.0, 0.7)):
-            keep = math.exp(-STEP_S / seconds)
-            level = rng.standard_normal()
-            shocks = (rng.standard_normal(count) * math.sqrt(1 - keep * keep)).tolist()
-            for index, shock in enumerate(shocks):
-                level = level * keep + shock
-                total[index] += weight * level
-        return (0.8 * total).tolist()
+        """Leaning of uninformed orders towards Up (log odds): persistent over one and over thirty seconds, as
+        recorded signs are."""
+        parts = [
+            weight * reverting(rng, count, memory_s, 1.0) for memory_s, weight in ((1.0, 0.9), (30.0, 0.55))
+        ]
+        leaning: list[float] = sum(parts[1:], parts[0]).tolist()
+        return leaning
 
     def orders(self, index: int, calm: float) -> list[tuple[Side, int, int]]:
         """Orders that reach the match in this step; `calm` scales the noise (1 inside the window)."""
@@ -434,9 +434,11 @@ class Takers:
         rate = (settings.noise_rate_per_s * self._activity * calm + self._excitement) * STEP_S
         while rate > 0 and next(u) < rate:
             ahead_c = (self._later[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
-            dip_c = (self._usual[index] - self._seen[index]) * 100
+            seen_c = self._seen[index] * 100
+            dip_c = self._usual[index] * 100 - seen_c
             leaning = (
                 self._pressure[index]
+                + settings.longshot_weight * (50.0 - seen_c)
                 + settings.contrarian_weight * dip_c
                 + settings.foresight_weight * ahead_c
             )
