@@ -132,7 +132,7 @@ cdef int64_t _size(object size_micro, object limit) except -1:
     raise ValueError(f"size_micro: expected an integer from 0 to {limit} (1e-6 shares), got {size_micro!r}")
 
 
-cdef str _decimal(int64_t value, int decimals):
+cdef str _decimal(object value, object decimals):
     """Decimal text without trailing zeros, as the venue writes prices and sizes."""
     whole, fraction = divmod(value, 10 ** decimals)
     if not fraction:

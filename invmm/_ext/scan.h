@@ -76,7 +76,7 @@ INLINE int token_at(const scan_frame_t *f, const char *p)
 #define EXPECT(literal, compact) (wrong |= SPACED(literal, compact), STEP(literal, compact))
 
 /* Literals and hash of an entry (130 bytes when spaced), numbers at their widest (37), the widest read beyond (17).
- * Of a valid frame, whose last entry is followed by at least 57 bytes, this much is always left. */
+ * Of a valid frame, whose last entry is followed by at least 58 bytes, this much is always left. */
 #define ENTRY_ROOM 184
 
 INLINE int price_change_template(scan_frame_t *f, const char *data, const char *end, const int spaced)
@@ -139,7 +139,7 @@ INLINE int price_change_template(scan_frame_t *f, const char *data, const char *
         p += 1 + spaced;
         if (spaced && UNLIKELY(p[-1] != ' ')) return SCAN_PUNT;
     }
-    tail = spaced ? 60 : 57;
+    tail = spaced ? 60 : 58; /* the text below */
     if (UNLIKELY(end - p != tail)) return SCAN_PUNT;
     wrong = 0;
     EXPECT("], \"timestamp\":\"", "],\"timestamp\":\"");

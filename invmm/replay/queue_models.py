@@ -1,11 +1,11 @@
 """Queue models: where in a level the shares stood that were cancelled, which a public feed does not tell.
 
-A level's decrease that no trade explains is a cancellation. Each model answers one question: how many shares are still
-ahead of an order after such a decrease. All arithmetic is on integer micro-shares; where a share of a cancellation would be
-fractional it is taken from behind, so that no model is kinder than its formula.
+A level's decrease that no trade explains is a cancellation. Each model answers one question: how many shares
+are still ahead of an order after such a decrease. All arithmetic is on integer micro-shares; where a share of
+a cancellation would be fractional it is taken from behind, so that no model is kinder than its formula.
 
-The probability models follow the idea that made hftbacktest the reference in the field: the chance that a cancelled share
-stood behind us grows with how much stands there.
+The probability models follow the idea that made hftbacktest the reference in the field: the chance that a
+cancelled share stood behind us grows with how much stands there.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ class QueueModel(Protocol):
     """How cancellations are apportioned between the shares ahead of an order and those behind it."""
 
     def after_cancel(self, ahead_micro: int, behind_micro: int, cancelled_micro: int) -> int:
-        """Shares still ahead after `cancelled_micro` of the `ahead_micro + behind_micro` public shares were cancelled.
+        """Shares still ahead after `cancelled_micro` of the `ahead_micro + behind_micro` public shares were
+        cancelled.
 
         Parameters
         ----------
@@ -36,7 +37,7 @@ class QueueModel(Protocol):
 
 
 def _bounded(ahead_micro: int, from_ahead_micro: int, behind_micro: int, cancelled_micro: int) -> int:
-    """Takes what the model says from ahead, but at least what does not fit behind and at most what is there."""
+    """Takes what the model says from ahead, at least what does not fit behind, at most what is there."""
     least = max(0, cancelled_micro - behind_micro)
     return max(0, ahead_micro - max(least, from_ahead_micro))
 
@@ -67,7 +68,8 @@ class Proportional:
 class Power:
     """A cancelled share stood ahead with probability ahead^n / (ahead^n + behind^n).
 
-    n = 1 is `Proportional`; a larger n puts the cancellation more decidedly on the longer side. `exponent` is from 0.1 to 10.
+    n = 1 is `Proportional`; a larger n puts the cancellation more decidedly on the longer side. `exponent` is
+    from 0.1 to 10.
     """
 
     exponent: float = 2.0
@@ -90,7 +92,9 @@ class Power:
 
 
 def named(name: str) -> QueueModel:
-    """The model of a setting: "conservative", "proportional", "power" or "power:<exponent>". ValueError otherwise."""
+    """The model of a setting: "conservative", "proportional", "power" or "power:<exponent>". ValueError
+    otherwise.
+    """
     kind, _, parameter = name.partition(":")
     if kind == "power":
         return Power(float(parameter)) if parameter else Power()

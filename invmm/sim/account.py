@@ -1,8 +1,9 @@
-"""The trader's money at the embedded venue: settled balances, matched trades on their way, and what both add up to.
+"""The trader's money at the embedded venue: settled balances, matched trades on their way, and what both add
+up to.
 
-A match moves nothing on the chain yet. It becomes part of the settled balances when it is MINED, and never does when it ends
-FAILED, so that a failure voids a trade exactly by dropping it. The strict balance rule of polymarket.md 11.3 counts matched,
-unsettled trades as spent and does not count what they will bring.
+A match moves nothing on the chain yet. It becomes part of the settled balances when it is MINED, and never
+does when it ends FAILED, so that a failure voids a trade exactly by dropping it. The strict balance rule of
+polymarket.md 11.3 counts matched, unsettled trades as spent and does not count what they will bring.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Trade:
     status: OrderStatus = OrderStatus.TRADE_MATCHED
     updated_ns: int = 0
     price_up_e4: int = 0
+    condition_id: str = ""
     taker_order_id: bytes = b""
     taker_token: Outcome = Outcome.UP
     taker_side: Side = Side.BUY
@@ -48,7 +50,9 @@ class Trade:
 
 @dataclass
 class Account:
-    """Balances in micro-dollars and micro-shares. `settled` is what the chain says, `cash_micro` includes matched trades."""
+    """Balances in micro-dollars and micro-shares. `settled` is what the chain says, `cash_micro` includes
+    matched trades.
+    """
 
     start_micro: int
     start_tokens_micro: tuple[int, int] = (0, 0)
@@ -169,6 +173,12 @@ class Account:
             )
         assert self.settled_cash_micro >= 0, f"settled cash is {self.settled_cash_micro} micro-dollars"
 
+    def leave_market(self) -> None:
+        """Drops what is left of a market that was never resolved, before another one is traded."""
+        for token in Outcome:
+            self._closed_micro[token] += self.settled_tokens_micro[token]
+            self.settled_tokens_micro[token] = 0
+
     def rebate_micro(self, share: float) -> int:
         """Maker rebate estimate: `share` of the taker fee that the maker fills stand for (8.2)."""
         return self.fee_equivalent_micro * round(share * MICRO) // MICRO
@@ -186,7 +196,9 @@ def leg(
     fee_rate: float,
     notional_micro: int | None = None,
 ) -> Leg:
-    """A leg with its money worked out; `notional_micro` overrides size times price (an order's rounding is cumulative)."""
+    """A leg with its money worked out; `notional_micro` overrides size times price (an order's rounding is
+    cumulative).
+    """
     notional = cost_micro(size_micro, price_e4, side) if notional_micro is None else notional_micro
     equivalent = taker_fee_micro(size_micro, price_e4, fee_rate)
     fee = equivalent if is_taker else 0

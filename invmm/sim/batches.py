@@ -1,6 +1,8 @@
-"""A tape cut into the venue's atomic batches: frames of one venue timestamp, with what they tell about trades.
+"""A tape cut into the venue's atomic batches: frames of one venue timestamp, with what they tell about
+trades.
 
-The recorded stream is indexed once, before anything runs, so that stepping through it needs no parsing beyond the book's.
+The recorded stream is indexed once, before anything runs, so that stepping through it needs no parsing beyond
+the book's.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ def decimal_to_int(text: str | int | float, digits: int) -> int:
     whole, _, fraction = str(text).partition(".")
     if len(fraction.rstrip("0")) > digits or not (whole or fraction) or not (whole + fraction).isdecimal():
         raise ValueError(f"expected a plain decimal with at most {digits} decimals, got {text!r}")
-    return int(whole or "0") * 10**digits + int(fraction[:digits].ljust(digits, "0"))
+    scale: int = 10**digits
+    return int(whole or "0") * scale + int(fraction[:digits].ljust(digits, "0"))
 
 
 def up_terms(token: Outcome, side: Side, price_e4: int) -> tuple[Side, int]:
@@ -116,7 +119,9 @@ def _prints(frame: bytes, market: MarketInfo) -> list[Print]:
 
 
 def restated_levels(tape: Tape, batch: Batch) -> list[tuple[Side, int]]:
-    """The levels that a batch's messages name, in Up terms; parsed only while somebody asks (after own taking)."""
+    """The levels that a batch's messages name, in Up terms; parsed only while somebody asks (after own
+    taking).
+    """
     named: list[tuple[Side, int]] = []
     for row in range(batch.first, batch.last):
         told = orjson.loads(tape.frame(row))

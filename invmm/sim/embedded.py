@@ -1,7 +1,8 @@
-"""The embedded venue in process, on a virtual clock: the deterministic face of `MatchingCore`.
+"""The embedded venue in process, on a virtual clock: the deterministic face of `Exchange`.
 
-Commands (`COMMAND_DTYPE`) go in with `submit`, events (`EVENT_DTYPE`) come out of `poll`, both on the engine's clock. Between
-the two lie the profile's latencies. Same tape, seed, profile and calls: same events, byte for byte.
+Commands (`COMMAND_DTYPE`) go in with `submit`, events (`EVENT_DTYPE`) come out of `poll`, both on the
+engine's clock. Between the two lie the profile's latencies. Same tape, seed, profile and calls: same events,
+byte for byte.
 
     submit ──order_latency──▶ core ──ack_latency──▶ ORDER_RESULT
     tape frame (recv − feed_latency) ──▶ core ──user_latency──▶ USER_EVENT, SETTLEMENT
@@ -18,7 +19,8 @@ from typing import Any
 from invmm.replay.tape import Tape
 from invmm.sim.account import Account
 from invmm.sim.batches import Batch, cut, restated_levels
-from invmm.sim.matching import MatchingCore, PublicBooks
+from invmm.sim.exchange import Exchange
+from invmm.sim.matching import PublicBooks
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import VenueProfile
 from invmm.sim.rules import OrderRequest, Refusal
@@ -77,7 +79,7 @@ class EmbeddedVenue:
 
             books = MarketBooks(tape.market.up_token_id, tape.market.down_token_id, tape.market.tick_e4)
         self.books = books
-        self.core = MatchingCore(tape.market, self.books.up, self.profile, seed, account)
+        self.core = Exchange(tape.market, self.books.up, self.profile, seed, account)
         self.core.tell = self._told
         self.now_ns = 0
         self.texts: dict[int, str] = {}  # refusal texts by key, for reports
@@ -94,7 +96,7 @@ class EmbeddedVenue:
         self._sequences = dict.fromkeys((int(s) for s in Source), 0)  # given out in order of delivery
         self._closed = False
 
-    # ---- Venue protocol -------------------------------------------------------------------------------------------
+    # ---- Venue protocol ------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Nothing to connect."""
@@ -120,7 +122,7 @@ class EmbeddedVenue:
         return len(commands)
 
     def poll(self, now_ns: int, out: EventArray) -> int:
-        """Writes what is known by `now_ns`, oldest first, as much as fits; the rest waits for the next call."""
+        """Writes what is known by `now_ns`, oldest first; what does not fit waits for the next call."""
         self.advance(now_ns)
         written = 0
         while self._out and self._out[0][0] <= now_ns and written < len(out):
@@ -131,7 +133,7 @@ class EmbeddedVenue:
             written += 1
         return written
 
-    # ---- virtual time ---------------------------------------------------------------------------------------------
+    # ---- virtual time --------------------------------------------------------------------------------------
 
     def next_ns(self) -> int | None:
         """Earliest time at which a `poll` could bring something new; None when nothing is left to come.
@@ -144,12 +146,14 @@ class EmbeddedVenue:
         due = self.core.due_ns()
         if due is not None:
             times.append(due)
-        if self.core.levels and self._next < len(self._times):
+        if self.core.overlay.levels and self._next < len(self._times):
             times.append(self._times[self._next])
         return min(times) if times else None
 
     def advance(self, now_ns: int) -> None:
-        """Brings the venue to `now_ns`: its batches and what is due inside, in order of time; a batch comes before others."""
+        """Brings the venue to `now_ns`: its batches and what is due inside, in order of time; a batch comes
+        before others.
+        """
         core, times = self.core, self._times
         while True:
             batch_ns = times[self._next] if self._next < len(times) else None
@@ -170,11 +174,11 @@ class EmbeddedVenue:
         core.before(batch)
         for row in range(batch.first, batch.last):
             apply_frame(view[offsets[row] : ends[row]], now_ns)
-        if core.is_watching or batch.has_book:
-            levels = restated_levels(self.tape, batch) if core.has_taken else ()
-            core.apply(batch, levels)
+        if core.overlay.is_watching or batch.has_book:
+            levels = restated_levels(self.tape, batch) if core.overlay.has_taken else ()
+            core.overlay.apply(batch, levels)
 
-    # ---- truth ----------------------------------------------------------------------------------------------------
+    # ---- truth ---------------------------------------------------------------------------------------------
 
     def true_ahead_micro(self, key: int, at_ns: int | None = None) -> int | None:
         """Shares truly ahead of a resting order, now or (with `record_truth`) at a past venue time."""
@@ -193,7 +197,7 @@ class EmbeddedVenue:
         """Conservation of cash and tokens; AssertionError in words."""
         self.core.account.check()
 
-    # ---- commands -------------------------------------------------------------------------------------------------
+    # ---- commands ------------------------------------------------------------------------------------------
 
     def order_id(self, command: dict[str, Any]) -> bytes:
         """The id of an order in this world: a hash of what makes it unique, as the real one is."""
@@ -272,7 +276,7 @@ class EmbeddedVenue:
         # The answer to the request itself, so that "nothing was open" is an answer too.
         self._result(at, {**command, "key": 0, "size_micro": 0}, OrderStatus.CANCELED, code=200)
 
-    # ---- events ---------------------------------------------------------------------------------------------------
+    # ---- events --------------------------------------------------------------------------------------------
 
     def _told(self, report: Report) -> None:
         at = report.time_ns + self.profile.user_latency_ns

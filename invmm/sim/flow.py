@@ -51,8 +51,9 @@ CHANGE_RATE = (
     1.6,
     1.5,
 ) + (0.75,) * 28
-# Median size by distance from the best, shares: recorded books with the mid between 0.10 and 0.90.
-DEPTH = (228.0, 267.0, 340.0, 368.0, 414.0, 444.0, 453.0, 460.0, 454.0, 454.0, 447.0, 434.0)
+# Median size by distance from the best, shares: recorded books with the mid between 0.10 and 0.90; the first two are targets
+# above the recorded 228 and 267, because levels there are often young.
+DEPTH = (320.0, 300.0, 340.0, 368.0, 414.0, 444.0, 453.0, 460.0, 454.0, 454.0, 447.0, 434.0)
 # Sizes at the outer cents, shares: first recorded books of 30 markets; orders that wait for a lottery win.
 WALL = {
     1: 11800.0,
@@ -94,16 +95,20 @@ class FlowSettings:
     fast_pull_s: float = 0.03  # mean time until a fast maker has pulled a level that is about to be hit
     slow_pull_s: float = 0.12
     step_in_s: float = 0.05  # mean time until somebody improves a best price that lags the view
-    half_spread_c: float = 0.15
-    view_noise_c: float = 0.25
-    change_events_per_s: float = 45.0
+    half_spread_c: float = 0.1
+    view_noise_c: float = 0.15
+    hysteresis_c: float = 0.5  # how far the view leaves the spread before slow makers move their quotes
+    foresight_s: float = 1.0
+    foresight_weight: float = 0.6  # of fair in `foresight_s` in the side of an uninformed order, per cent of difference
+    change_events_per_s: float = 90.0
     ladder_share: float = 0.3  # of change events that move several levels of one side in one engine batch
-    noise_rate_per_s: float = 6.0
-    excitement: float = 0.45  # new noise orders per noise order, within `excitement_s`
+    noise_rate_per_s: float = 3.5
+    excitement: float = 0.5  # new noise orders per noise order, within `excitement_s`
     excitement_s: float = 0.4
-    informed_rate: float = 5.0  # orders per second and cent of edge
+    informed_rate: float = 35.0  # orders per second and cent of edge
     informed_edge_c: float = 0.2
-    liquidity: float = 1.1  # of all level sizes, times a lognormal of each market
+    late_interest: float = 2.0
+    liquidity: float = 1.05  # of all level sizes, times a lognormal of each market
 
 
 DEFAULT_FLOW = FlowSettings()
@@ -183,7 +188,7 @@ class Makers:
         seconds = path.start_ms / 1000 + np.arange(len(path.fair)) * STEP_S
         ending = np.clip((seconds - (window_s - 10)) / 10, 0.0, 1.0)
         half: list[float] = (
-            self._settings.half_spread_c + 0.10 * np.minimum(moved, 8.0) + 0.5 * ending
+            self._settings.half_spread_c + 0.03 * np.minimum(moved, 8.0) + 0.15 * ending
         ).tolist()
         return half
 
@@ -192,10 +197,19 @@ class Makers:
         ticks = self._ladder.ticks
         view = self._slow[index] * ticks
         half = self._half_c[index] * (ticks / 100 if ticks == 100 else 2.0)
+        ladder = self._ladder
+        slack = self._settings.hysteresis_c * (1.0 if ticks == 100 else 3.0)
+        if ladder.best_ask - ladder.best_bid == 1 and ladder.best_bid - slack < view < ladder.best_ask + slack:
+            return ladder.best_bid, ladder.best_ask
         bid = math.floor(view - half)
         ask = math.ceil(view + half)
         if ask <= bid:
             ask = bid + 1
+        # The outermost cents are lottery tickets, left in the book until the outcome is all but certain.
+        if view > 0.0015 * ticks:
+            bid = max(bid, 1)
+        if view < 0.9985 * ticks:
+            ask = min(ask, ticks - 1)
         return max(bid, 0), min(ask, ticks)
 
     def target(self, tick: int, distance: int, seconds_left: float) -> float:
@@ -273,13 +287,18 @@ class Makers:
         if ladder.best_bid < want_bid and next(u) < chance:
             tick = min(want_bid, ladder.best_ask - 1)
             if tick > ladder.best_bid:
-                changes.append((Side.BUY, tick, next(self._sizes)))
+                changes.append((Side.BUY, tick, self._arrival(tick)))
         best_bid = changes[0][1] if changes else ladder.best_bid
         if ladder.best_ask > want_ask and next(u) < chance:
             tick = max(want_ask, best_bid + 1)
             if tick < ladder.best_ask:
-                changes.append((Side.SELL, tick, next(self._sizes)))
+                changes.append((Side.SELL, tick, self._arrival(tick)))
         return changes
+
+    def _arrival(self, tick: int) -> int:
+        """Size of a new best level: several makers arrive within the step."""
+        u = next(self._u)
+        return int(self.target(tick, 0, 300.0) * u * u * 1.6) // 10_000 * 10_000 + next(self._sizes)
 
     def refresh(self, index: int, seconds_left: float) -> list[LevelChange]:
         """One maker's change somewhere in the book: a level, or several neighbouring levels of one side."""
@@ -314,6 +333,8 @@ class Makers:
             if target > 1e9:
                 amount *= 8
             if adding:
+                # Empty levels near the best fill quickly: whoever was pushed out re-joins.
+                amount += int(max(0.5 * target - size, 0.0) * next(u)) // 10_000 * 10_000
                 after = size + amount
             else:
                 after = size - amount if size > amount else 0
@@ -332,21 +353,28 @@ class Takers:
         path: PricePath,
         day: DayType,
         ladder: MirroredLadder,
+        window_s: int,
         settings: FlowSettings,
     ) -> None:
         self._ladder = ladder
         self._settings = settings
         self._u = uniforms(rng)
-        self._sizes = order_sizes(rng, 14.0, 1.5, 0.35)
+        self._sizes = order_sizes(rng, 10.0, 1.5, 0.30)
         self._activity = day.activity
         delay = round(TAKER_DELAY_S / STEP_S)
         self._seen = np.concatenate((np.repeat(path.fair[0], delay), path.fair[:-delay])).tolist()
         self._pressure = self._pressures(rng, len(path.fair))
+        # Undecided markets draw traders in their last minute: recorded rates go up to 25 a second there.
+        seconds = path.start_ms / 1000 + np.arange(len(path.fair)) * STEP_S
+        late = np.clip((seconds - (window_s - 60)) / 20, 0.0, 1.0)
+        self._interest = (1 + settings.late_interest * late * 4 * path.fair * (1 - path.fair)).tolist()
+        ahead = round(settings.foresight_s / STEP_S)
+        self._later = np.concatenate((path.fair[ahead:], np.repeat(path.fair[-1], ahead))).tolist()
         self._excitement = 0.0
 
     @staticmethod
     def _pressures(rng: np.random.Generator, count: int) -> list[float]:
-        """Chance that a noise order buys Up: persistent over one and over thirty seconds, as recorded signs are."""
+        """Leaning of uninformed orders towards Up (log odds): persistent over one and over thirty seconds, as recorded signs are."""
         total = np.zeros(count)
         for seconds, weight in ((1.0, 1.1), (30.0, 0.7)):
             keep = math.exp(-STEP_S / seconds)
@@ -355,8 +383,7 @@ class Takers:
             for index, shock in enumerate(shocks):
                 level = level * keep + shock
                 total[index] += weight * level
-        chance: npt.NDArray[np.float64] = 1 / (1 + np.exp(-1.6 * total))
-        return chance.tolist()
+        return (1.6 * total).tolist()
 
     def orders(self, index: int, calm: float) -> list[tuple[Side, int, int]]:
         """Orders that reach the match in this step; `calm` scales the noise (1 inside the window)."""
@@ -365,6 +392,7 @@ class Takers:
         u = self._u
         scale = 100 / ladder.ticks
         out: list[tuple[Side, int, int]] = []
+        calm *= self._interest[index]
         seen = self._seen[index] * ladder.ticks
         for side in (Side.BUY, Side.SELL):
             edge = (
@@ -375,13 +403,15 @@ class Takers:
             chance = 1 - math.exp(-settings.informed_rate * edge * STEP_S)
             while next(u) < chance:
                 limit = math.floor(seen) if side == Side.BUY else math.ceil(seen)
-                size = int(next(self._sizes) * (1.0 + edge))
+                size = int(next(self._sizes) * (1.0 + 0.3 * min(edge, 4.0)))
                 out.append((side, limit, size // 10_000 * 10_000 or MICRO))
                 chance *= 0.5
         self._excitement *= math.exp(-STEP_S / settings.excitement_s)
         rate = (settings.noise_rate_per_s * self._activity * calm + self._excitement) * STEP_S
         while rate > 0 and next(u) < rate:
-            side = Side.BUY if next(u) < self._pressure[index] else Side.SELL
+            ahead_c = (self._later[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
+            leaning = self._pressure[index] + settings.foresight_weight * ahead_c
+            side = Side.BUY if next(u) < 1 / (1 + math.exp(-max(min(leaning, 30.0), -30.0))) else Side.SELL
             reach = 1 if next(u) < 0.06 else 0
             limit = ladder.best_ask + reach if side == Side.BUY else ladder.best_bid - reach
             out.append((side, limit, next(self._sizes)))

@@ -93,7 +93,7 @@ class _Market:
         self._path = price_path(rng, DAY_TYPES[day], window_s, pre_s + 2, POST_S + 1)
         self._ladder = MirroredLadder(condition, up, down)
         self._makers = Makers(rng, self._path, DAY_TYPES[day], self._ladder, window_s, settings)
-        self._takers = Takers(rng, self._path, DAY_TYPES[day], self._ladder, settings)
+        self._takers = Takers(rng, self._path, DAY_TYPES[day], self._ladder, window_s, settings)
         self._u = uniforms(rng)
         self._lines: list[tuple[int, bytes]] = []
         self._trades = 0

@@ -11,7 +11,9 @@ from invmm.types import Reason, Side
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """An own order at the venue. `side` and `price_e4` of `request` are its own; `up_side`, `up_price_e4` its queue."""
+    """An own order at the venue. `side` and `price_e4` of `request` are its own; `up_side`, `up_price_e4` its
+    queue.
+    """
 
     request: OrderRequest
     up_side: Side
@@ -40,7 +42,9 @@ class Order:
 
 @dataclass(slots=True, eq=False)
 class Level:
-    """A queue in which own orders wait. `size_micro` is the displayed (public) size at the end of the last batch."""
+    """A queue in which own orders wait. `size_micro` is the displayed (public) size at the end of the last
+    batch.
+    """
 
     side: Side
     price_e4: int
@@ -58,7 +62,9 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What the venue says about an order or a trade, and when. `kind`: placed, canceled, updated, trade, settlement."""
+    """What the venue says about an order or a trade, and when. `kind`: placed, canceled, updated, trade,
+    settlement.
+    """
 
     kind: str
     time_ns: int

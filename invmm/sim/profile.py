@@ -14,8 +14,8 @@ SECOND = 1_000_000_000
 class VenueProfile:
     """How the embedded venue behaves. Times are nanoseconds of the venue's clock, money micro-dollars.
 
-    `ack_latency_ns` is by default the feed's latency: both come down the same wire, so an answer never overtakes the frames
-    that the venue sent before it.
+    `ack_latency_ns` is by default the feed's latency: both come down the same wire, so an answer never
+    overtakes the frames that the venue sent before it.
     """
 
     feed_latency_ns: int = (
@@ -53,7 +53,9 @@ class VenueProfile:
                 raise ConfigError(f"{item.name}: expected a share from 0 to 1, got {value!r}")
 
     def failure_share(self, origin: str) -> float:
-        """Share of trades that fail for a tape of this origin: none on recordings, where no chain was recorded."""
+        """Share of trades that fail for a tape of this origin: none on recordings, where no chain was
+        recorded.
+        """
         if self.failure_rate is not None:
             return self.failure_rate
         return 0.002 if origin == "GENERATED" else 0.0

@@ -1,6 +1,7 @@
 """What the venue refuses at the door, in its order and with its words (polymarket.md 3.2-3.9, 11.3).
 
-Texts are the venue's where one is documented or was observed; those marked (ours) are not known word for word.
+Texts are the venue's where one is documented or was observed; those marked (ours) are not known word for
+word.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ class Refusal:
 
 @dataclass(slots=True)
 class OrderRequest:
-    """An order as it arrives. `making_micro` and `taking_micro` are the signed amounts, -1 when only a size was given."""
+    """An order as it arrives. `making_micro` and `taking_micro` are the signed amounts, -1 when only a size
+    was given.
+    """
 
     order_id: bytes
     token: Outcome
@@ -70,13 +73,17 @@ def decimal(value: int, digits: int) -> str:
 
 
 def cost_micro(size_micro: int, price_e4: int, side: Side) -> int:
-    """Micro-dollars of `size_micro` at `price_e4`; a fraction is paid by whoever pays, so it never makes money."""
+    """Micro-dollars of `size_micro` at `price_e4`; a fraction is paid by whoever pays, so it never makes
+    money.
+    """
     product = size_micro * price_e4
     return -(-product // PRICE_ONE_E4) if side == Side.BUY else product // PRICE_ONE_E4
 
 
 def taker_fee_micro(size_micro: int, price_e4: int, fee_rate: float) -> int:
-    """Taker fee in micro-dollars: C·r·p·(1−p), rounded half up to 5 decimals of a dollar, nothing below 0.00001 (8.1)."""
+    """Taker fee in micro-dollars: C·r·p·(1−p), rounded half up to 5 decimals of a dollar, nothing below
+    0.00001 (8.1).
+    """
     rate_e6 = round(fee_rate * 1_000_000)
     exact = size_micro * rate_e6 * price_e4 * (PRICE_ONE_E4 - price_e4)  # micro-dollars times 1e14
     step = 10 * 10**14
@@ -86,7 +93,9 @@ def taker_fee_micro(size_micro: int, price_e4: int, fee_rate: float) -> int:
 def check_shape(
     request: OrderRequest, *, tick_e4: int, min_size_micro: int, now_s: float, gtd_min_ahead_s: int
 ) -> Refusal | None:
-    """The checks that need neither book nor balance, in the venue's order: price, size, amounts, expiration, post-only."""
+    """The checks that need neither book nor balance, in the venue's order: price, size, amounts, expiration,
+    post-only.
+    """
     name = f"order {request.id_text} is invalid. "
     price, size = request.price_e4, request.size_micro
     if price % tick_e4 or not tick_e4 <= price <= PRICE_ONE_E4 - tick_e4:
@@ -119,8 +128,9 @@ def _check_amounts(request: OrderRequest, tick_e4: int) -> Refusal | None:
     verb = "buy" if buys else "sell"
     collateral = request.making_micro if buys else request.taking_micro
     if request.order_type in (OrderType.FOK, OrderType.FAK):
-        # Market orders at every tick: what is given has 2 decimals, what is wanted at most 4. An order that came with a
-        # size alone (in process) is a limit on shares and price, so only its shares are held to two decimals.
+        # Market orders at every tick: what is given has 2 decimals, what is wanted at most 4. An order that
+        # came with a size alone (in process) is a limit on shares and price, so only its shares are held to
+        # two decimals.
         if request.making_micro >= 0:
             fits = request.making_micro % 10_000 == 0 and request.taking_micro % 100 == 0
         else:

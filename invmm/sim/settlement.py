@@ -1,4 +1,6 @@
-"""What happens to a match after it: MATCHED, MINED, CONFIRMED, sometimes RETRYING, sometimes FAILED; then resolution."""
+"""What happens to a match after it: MATCHED, MINED, CONFIRMED, sometimes RETRYING, sometimes FAILED; then
+resolution.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,13 @@ from invmm.sim.orders import Order, Report
 from invmm.types import OrderStatus, Outcome, Side
 
 if TYPE_CHECKING:
-    from invmm.sim.matching import MatchingCore
+    from invmm.sim.exchange import Exchange
 
 
 class Settlement:
     """The chain's side of the embedded venue, with delays and failures from one seeded stream."""
 
-    def __init__(self, core: MatchingCore, random: Random) -> None:
+    def __init__(self, core: Exchange, random: Random) -> None:
         self._core = core
         self._random = random
         self._failure_share = core.profile.failure_share(core.market.origin)
@@ -42,6 +44,7 @@ class Settlement:
             time_ns=core.now_ns,
             updated_ns=core.now_ns,
             price_up_e4=up_price,
+            condition_id=core.market.condition_id,
         )
         first = legs[0]
         if is_taker:

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from invmm._ext.sink import CallbackSink
 from invmm.clock import LiveClock
+from invmm.errors import ConfigError
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings
 from invmm.feed.market import MarketFeed
@@ -25,7 +26,6 @@ OTHER = "21742633143463906290569050155826241533067272736897614950488156847949938
 DEADLINE_S = 10.0
 FAST = FeedSettings(
     keep_alive_s=0.1,
-    pong_deadline_s=0.3,
     first_event_s=0.15,
     silence_s=0.4,
     silence_cap_s=0.5,
@@ -471,3 +471,105 @@ def test_repeated_events_are_passed_on_as_they_came() -> None:
             assert log.told == [("frame", text, False), ("frame", text, False), ("frame", text, True)]
 
     run(body)
+
+
+def test_timers_follow_a_scaled_clock() -> None:
+    async def body(server: Server, log: Log) -> None:
+        # 3 s of silence are 60 real ms when engine time runs fifty times as fast.
+        feed = MarketFeed(
+            server.url + "market",
+            [UP],
+            log.sink,
+            LiveClock(50.0),
+            FeedSettings(),
+            budget=ReconnectBudget(1000, 100.0),
+        )
+        feed.start()
+        started = time.monotonic()
+        try:
+            await until(lambda: EndCause.SILENT in feed.stats().ends, "silence")
+            assert time.monotonic() - started < FeedSettings().silence_s
+        finally:
+            await feed.close()
+
+    run(body)
+
+
+@asynccontextmanager
+async def mute_server() -> AsyncIterator[tuple[str, list[asyncio.StreamWriter]]]:
+    """Accepts connections and never says a word; gives its address and the connections so far."""
+    accepted: list[asyncio.StreamWriter] = []
+
+    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        accepted.append(writer)
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(4096):
+                pass
+
+    server = await asyncio.start_server(mute, "127.0.0.1", 0)
+    try:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", accepted
+    finally:
+        server.close()
+        for writer in accepted:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        await server.wait_closed()
+
+
+def test_feed_closes_while_it_waits_for_a_handshake_that_never_comes() -> None:
+    async def body(server: Server, log: Log) -> None:
+        async with mute_server() as (url, accepted):
+            feed = MarketFeed(url, [UP], log.sink, LiveClock(), on_state=log.on_state)
+            feed.start()
+            await until(lambda: accepted, "connection")
+            started = time.monotonic()
+            await feed.close()
+            assert time.monotonic() - started < FeedSettings().connect_deadline_s / 2
+            assert feed.state is FeedState.CLOSED
+            assert log.told == []
+
+    run(body)
+
+
+def test_handshake_that_never_comes_is_given_up_and_tried_again() -> None:
+    async def body(server: Server, log: Log) -> None:
+        settings = FeedSettings(connect_deadline_s=0.1, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with mute_server() as (url, accepted):
+            feed = MarketFeed(url, [UP], log.sink, LiveClock(), settings)
+            feed.start()
+            await until(lambda: len(accepted) == 2, "second attempt")
+            assert feed.stats().ends == {EndCause.CONNECT: 1}
+            await feed.close()
+
+    run(body)
+
+
+def test_feed_without_tokens_waits_and_connects_when_it_gets_one() -> None:
+    async def body(server: Server, log: Log) -> None:
+        async with market_feed(server, log, tokens=()) as feed:
+            await asyncio.sleep(0)
+            assert server.attempts == 0
+            feed.add_tokens([UP])
+            await until(lambda: feed.is_live, "live")
+            feed.remove_tokens([UP])
+            await until(lambda: feed.state is FeedState.IDLE, "idle")
+            assert log.kinds()[-1] == "disconnect"
+
+    run(body)
+
+
+def test_addresses_tokens_and_settings_out_of_range_are_refused() -> None:
+    clock, sink = LiveClock(), CallbackSink()
+    with pytest.raises(ConfigError, match="ws://"):
+        MarketFeed("http://127.0.0.1", [UP], sink, clock)
+    with pytest.raises(ConfigError, match="decimal number"):
+        MarketFeed("ws://127.0.0.1", ["0x12"], sink, clock)
+    with pytest.raises(ConfigError, match="at most 200 tokens"):
+        MarketFeed("ws://127.0.0.1", [str(number) for number in range(201)], sink, clock)
+    with pytest.raises(ConfigError, match="silence_s"):
+        FeedSettings(silence_s=20.0)
+    with pytest.raises(ConfigError, match="keep_alive_s: expected above 0"):
+        FeedSettings(keep_alive_s=0)
+    assert MarketFeed("ws://127.0.0.1", [UP, UP], sink, clock).token_ids == (UP,)

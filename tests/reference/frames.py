@@ -1,4 +1,6 @@
-"""Writes frames and tapes in the venue's exact shapes, for tests: prices and sizes are the strings of the wire."""
+"""Writes frames and tapes in the venue's exact shapes, for tests: prices and sizes are the strings of the
+wire.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,8 @@ def change(side: str, price: str, size: str, ms: int, best_bid: str = "0", best_
 def trade(token: str, taker_side: str, price: str, size: str, ms: int) -> bytes:
     """A `last_trade_price`."""
     event = {
-        "market": CONDITION, "asset_id": token, "price": price, "size": size, "fee_rate_bps": "0", "side": taker_side,
+        "market": CONDITION, "asset_id": token, "price": price, "size": size, "fee_rate_bps": "0",
+        "side": taker_side,
         "timestamp": str(ms), "event_type": "last_trade_price", "transaction_hash": "0x" + "cd" * 32,
     }  # fmt: skip
     return json.dumps(event, separators=(", ", ":")).encode()
@@ -94,7 +97,9 @@ def tick_change(old: str, new: str, ms: int) -> bytes:
 def tape(
     batches: Iterable[tuple[int, list[bytes]]], *, derived: bool = True, market: MarketInfo = MARKET
 ) -> Tape:
-    """A tape from (milliseconds since the window's start, frames) batches, received when they happened plus 10 ms."""
+    """A tape from (milliseconds since the window's start, frames) batches, received when they happened plus
+    10 ms.
+    """
     lines = []
     for index, (ms, frames) in enumerate(batches):
         venue_ms = START_S * 1000 + ms

@@ -1,7 +1,7 @@
 """Slow, obvious twins of the embedded venue's parts, in plain Python.
 
-`PlainBooks` keeps both books in dictionaries. `PlainQueue` is one price level as an explicit line of single shares, own and
-public, so that every rule about who is ahead is a matter of looking at the line.
+`PlainBooks` keeps both books in dictionaries. `PlainQueue` is one price level as an explicit line of single
+shares, own and public, so that every rule about who is ahead is a matter of looking at the line.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class PlainBooks:
 class PlainQueue:
     """One level as a line of shares: "p" is a public share, anything else the name of an own order's share.
 
-    Own orders do not change what the recorded flow does: a trade of n removes n public shares from the front, as recorded,
-    and the own shares that it passes on the way are filled from the same n, once. Cancellations take public shares from
-    the back (the conservative rule).
+    Own orders do not change what the recorded flow does: a trade of n removes n public shares from the front,
+    as recorded, and the own shares that it passes on the way are filled from the same n, once. Cancellations
+    take public shares from the back (the conservative rule).
     """
 
     def __init__(self, public: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from invmm.replay.tape import MarketInfo
 from invmm.sim.account import Account
 from invmm.sim.batches import cut, restated_levels
-from invmm.sim.matching import MatchingCore
+from invmm.sim.exchange import Exchange
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import VenueProfile
 from invmm.sim.rules import OrderRequest, Refusal
@@ -42,7 +42,7 @@ class Stage:
         self.account = Account(
             profile.collateral_micro, start_tokens_micro=(tokens[0] * SHARE, tokens[1] * SHARE)
         )
-        self.core = MatchingCore(market, self.books.up, profile, 7, self.account)
+        self.core = Exchange(market, self.books.up, profile, 7, self.account)
         self.reports: list[Report] = []
         self.core.tell = self.reports.append
         self._next = 0
@@ -57,7 +57,7 @@ class Stage:
             self.core.before(batch)
             for row in range(batch.first, batch.last):
                 self.books.apply_frame(self.tape.frame(row), batch.time_ns)
-            self.core.apply(batch, restated_levels(self.tape, batch))
+            self.core.overlay.apply(batch, restated_levels(self.tape, batch))
             self._next += 1
         self.core.run_until(at(ms))
 

@@ -332,7 +332,8 @@ def test_captured_messages_of_the_venue_are_read() -> None:
     ours = {
         "ws_user_trade_maker_confirmed": "0x3ad09f225ebe141dfbdb3824f31cb457e8e0301ca4e0a06311e543f5328b9dea",
         "ws_user_trade_taker_matched": "0x5b605a0e8e40f3402d3cb3bc19edad6733ed23fbc079d2a09ee399c3487ace81",
-        "ws_user_trade_taker_multi_maker": "0xab679e56242324e15e59cfd488cd0f12e4fd71b153b9bfb57518898b9983145e",
+        "ws_user_trade_taker_multi_maker": "0xab679e56242324e15e59cfd488cd0f12"
+        "e4fd71b153b9bfb57518898b9983145e",
     }
     for name, (status, price_e4, size_micro) in expected.items():
         data = (samples / f"{name}.json").read_bytes()

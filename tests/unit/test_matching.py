@@ -13,7 +13,7 @@ from invmm.types import OrderStatus, OrderType, Outcome, Reason, Side
 from tests.reference.frames import DOWN, MARKET, UP, at, book_frame, change, tick_change, trade
 from tests.reference.stage import ASKS, BIDS, PROFILE, SHARE, Stage, fills
 
-# ---- rule 1: volume at the price, after the shares ahead ------------------------------------------------------------
+# ---- rule 1: volume at the price, after the shares ahead ---------------------------------------------------
 
 
 def test_trade_at_the_price_first_takes_the_shares_ahead() -> None:
@@ -74,7 +74,7 @@ def test_selling_down_waits_among_the_bids_of_up() -> None:
     assert fills(order) == [(5000, 5)]
 
 
-# ---- rule 2: traded through -----------------------------------------------------------------------------------------
+# ---- rule 2: traded through --------------------------------------------------------------------------------
 
 
 def test_bid_is_filled_in_full_when_a_trade_prints_below_it() -> None:
@@ -94,7 +94,7 @@ def test_print_above_does_not_reach_a_bid_behind() -> None:
     assert stage.ahead(order) == 200
 
 
-# ---- rule 3: reached by the other side ------------------------------------------------------------------------------
+# ---- rule 3: reached by the other side ---------------------------------------------------------------------
 
 
 def test_bid_is_filled_in_full_when_the_ask_comes_down_to_it() -> None:
@@ -112,7 +112,7 @@ def test_ask_is_filled_in_full_when_the_bid_comes_up_to_it() -> None:
     assert fills(order) == [(4700, 30)]
 
 
-# ---- rule 4: swept --------------------------------------------------------------------------------------------------
+# ---- rule 4: swept -----------------------------------------------------------------------------------------
 
 
 def test_bid_is_filled_in_full_when_its_level_is_swept_without_a_recorded_trade() -> None:
@@ -175,7 +175,7 @@ def test_level_that_is_gone_and_back_within_one_timestamp_was_not_swept() -> Non
     assert stage.ahead(order) == 80
 
 
-# ---- rule 6: cancellations and queue models -------------------------------------------------------------------------
+# ---- rule 6: cancellations and queue models ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_late_print_fills_from_behind_the_shares_that_its_book_showed_gone() -> 
     assert fills(order) == [(5000, 3)]
 
 
-# ---- taking ---------------------------------------------------------------------------------------------------------
+# ---- taking ------------------------------------------------------------------------------------------------
 
 
 def test_taker_is_held_and_cannot_be_cancelled_meanwhile() -> None:
@@ -342,7 +342,7 @@ def test_fak_without_a_match_is_refused() -> None:
     assert answer == Refusal(400, rules.FAK_KILLED)
 
 
-# ---- own orders against each other ----------------------------------------------------------------------------------
+# ---- own orders against each other -------------------------------------------------------------------------
 
 
 def test_own_complementary_bids_match_when_they_reach_a_dollar() -> None:
@@ -359,7 +359,8 @@ def test_own_complementary_bids_match_when_they_reach_a_dollar() -> None:
 
 
 def test_own_order_behind_public_shares_waits_for_them() -> None:
-    # The own ask at 0.53 stands behind 100 public shares: an own taker of 105 meets those first, then 5 of ours.
+    # The own ask at 0.53 stands behind 100 public shares: an own taker of 105 meets those first, then 5 of
+    # ours.
     stage = Stage([], tokens=(50, 0))
     resting = stage.order(Outcome.UP, Side.SELL, 5300, 20)
     taker = stage.order(Outcome.UP, Side.BUY, 5300, 105)
@@ -383,7 +384,7 @@ def test_post_only_is_refused_when_it_would_match(token: Outcome, side: Side, pr
     assert answer == Refusal(400, rules.POST_ONLY_CROSSES, Reason.VENUE_POST_ONLY)
 
 
-# ---- cancels and ends -----------------------------------------------------------------------------------------------
+# ---- cancels and ends --------------------------------------------------------------------------------------
 
 
 def test_cancel_after_the_match_loses() -> None:
@@ -429,7 +430,7 @@ def test_finer_tick_is_accepted_after_the_change() -> None:
     assert isinstance(stage.ask(Outcome.UP, Side.BUY, 4910, 10), Order)
 
 
-# ---- money ----------------------------------------------------------------------------------------------------------
+# ---- money -------------------------------------------------------------------------------------------------
 
 
 def test_taker_pays_price_and_fee_and_maker_pays_price_only() -> None:
@@ -442,7 +443,8 @@ def test_taker_pays_price_and_fee_and_maker_pays_price_only() -> None:
     assert maker.trades[0].legs[0].fee_micro == 0
     assert stage.account.cash_micro == 10_000 * SHARE - 5_300_000 - 174_370 - 5_000_000
     assert stage.account.tokens_micro(Outcome.UP) == 20 * SHARE
-    # The maker fill stands for a fee of 10 × 0.07 × 0.25 = 0.175; a fifth of it is the rebate, once it is mined.
+    # The maker fill stands for a fee of 10 × 0.07 × 0.25 = 0.175; a fifth of it is the rebate, once it is
+    # mined.
     stage.to(10_000)
     assert stage.account.rebate_micro(0.2) == 35_000
     stage.account.check()
