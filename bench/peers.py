@@ -349,7 +349,7 @@ def hftbacktest_update_ns(changes: Sequence[tuple[int, int, int]], repeats: int 
     _hft_elapsed(hbt, depth[:1000])  # compiles
     pairs = [(_hft_elapsed(hbt, depth), _hft_elapsed(hbt, trades)) for _ in range(repeats)]
     with_books, without = (min(times) for times in zip(*pairs, strict=True))
-    return (with_books - without) / len(changes) / 2
+    return float(with_books - without) / len(changes) / 2
 
 
 def _hft_events(hbt: Any, changes: Sequence[tuple[int, int, int]], kind: int) -> Any:

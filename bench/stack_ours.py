@@ -1,8 +1,10 @@
-"""Ours from end to end: compiled listener, compiled books, command ring, executor thread that signs and writes.
+"""Ours from end to end: compiled listener, compiled books, command ring, executor thread that signs and
+writes.
 
-The policy is the bench's own, the same as the peers': `orders` bids from the best level down, each of the best level's size.
-It stands where the engine's step stands, on the event loop's thread, and is plain Python over the public parts, as a bot author
-would put them together; `Assembly.on_frame` is the one place to replace by the compiled step.
+The policy is the bench's own, the same as the peers': `orders` bids from the best level down, each of the
+best level's size. It stands where the engine's step stands, on the event loop's thread, and is plain Python
+over the public parts, as a bot author would put them together; `Assembly.on_frame` is the one place to
+replace by the compiled step.
 """
 
 from __future__ import annotations
@@ -41,7 +43,11 @@ class StampingExecutor(Executor):
 
     def _sent(self, kind: int, connection: Connection | None) -> None:
         super()._sent(kind, connection)
-        if kind == CommandKind.PLACE and connection is not None and (request := connection.request) is not None:
+        if (
+            kind == CommandKind.PLACE
+            and connection is not None
+            and (request := connection.request) is not None
+        ):
             self.written.append((int(request.legs["size_micro"][0]) // 10_000, request.written_ns))
             self.ready_ns.append(self.intake.ready_ns - self.intake.popped_ns)
 
@@ -54,6 +60,7 @@ class Assembly:
         self.executor = executor
         self.clock = clock
         self.sink = CallbackSink(self.on_frame, copy=False)
+        self.entered: list[tuple[int, int]] = []
         self.pushed_ns: list[int] = []
         self.refused = 0
         self.last: tuple[int, int] | None = None
@@ -90,7 +97,9 @@ class Assembly:
         batch["deadline_ns"] = now_ns + 5_000_000_000
         if self.executor.submit(batch, now_ns) != len(batch):
             self.refused += 1
-        self.pushed_ns.append(time.monotonic_ns() - self.sink.entered_ns)
+        pushed_ns, entered_ns = time.monotonic_ns(), self.sink.entered_ns
+        self.entered.append((best[1] // 10_000, entered_ns))
+        self.pushed_ns.append(pushed_ns - entered_ns)
 
 
 class OurStack:
@@ -131,7 +140,7 @@ class OurStack:
             "callback entered → in the ring": self.assembly.pushed_ns,
             "popped → signed and ready": self.executor.ready_ns,
         }
-        return StackResult(self.executor.written, facts, stages)
+        return StackResult(self.assembly.entered, self.executor.written, facts, stages)
 
     async def _run(self) -> None:
         closed = asyncio.Event()
@@ -153,7 +162,9 @@ class OurStack:
         await feed.close()
 
     async def _compute(self) -> None:
-        """Holds the GIL for `busy_ms` at a time after each tick, as a careless task in the engine's loop would."""
+        """Holds the GIL for `busy_ms` at a time after each tick, as a careless task in the engine's loop
+        would.
+        """
         hold = ctypes.PyDLL(None).usleep  # PyDLL keeps the GIL over the call: held for exactly so long
         seen = 0
         while True:
