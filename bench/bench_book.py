@@ -1,6 +1,7 @@
 """Book update and best query on a stream of changes, with peers in the same run.
 
-`pytest bench/bench_book.py --benchmark-enable` for the table, `python -m bench.bench_book` for nanoseconds in C.
+`pytest bench/bench_book.py --benchmark-enable` for the table, `python -m bench.bench_book` for
+nanoseconds in C.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Frame to both books to best, per shape of frame; peers run on the same frames.
 
-`pytest bench/bench_decode.py --benchmark-enable` for the table, `python -m bench.bench_decode` for nanoseconds from a loop in
-C. Release build only. With INVMM_RECORDED set the 1- and 2-change frames are recorded ones.
+`pytest bench/bench_decode.py --benchmark-enable` for the table, `python -m bench.bench_decode` for
+nanoseconds from a loop in C. Release build only. With INVMM_RECORDED set the 1- and 2-change frames are recorded ones.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ class Sorted:
     """Dict of sizes and a sorted list of prices per side: the best book in plain Python."""
 
     def __init__(self) -> None:
-        self.sizes: dict[tuple[str, int], dict[float, float]] = {(t, s): {} for t in (UP, DOWN) for s in (0, 1)}
+        self.sizes: dict[tuple[str, int], dict[float, float]] = {
+            (t, s): {} for t in (UP, DOWN) for s in (0, 1)
+        }
         self.prices: dict[tuple[str, int], list[float]] = {key: [] for key in self.sizes}
 
     def set(self, token: str, side: int, price: float, size: float) -> None:
@@ -243,7 +245,9 @@ def main() -> None:
         print(f"{shape:32}{row[0]:9.1f}" + "".join(f"{value:26.1f}" for value in row[1:]))
         assert books.stats["refused"] == 0
     for tokens in (2, 20, 200, 2000):
-        print(f"2 changes, {tokens} tokens in turn, with 1 Python call per frame: {many_tokens(tokens):.0f} ns")
+        print(
+            f"2 changes, {tokens} tokens in turn, with 1 Python call per frame: {many_tokens(tokens):.0f} ns"
+        )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
+from invmm.types import LEVEL_DTYPE as LEVEL_DTYPE
+
 MAX_SIZE_MICRO: Final[int]
 VWAP_LIMIT_MICRO: Final[int]
 

@@ -352,7 +352,7 @@ cdef class Book:
         if book.unit_e4 < 1 or PRICE_ONE % book.unit_e4:
             raise AssertionError(f"{self.name}: unit {book.unit_e4} does not divide {PRICE_ONE}")
         if book.words != last // 64 + 1 or book.stride < last + 1 or book.stride > BOOK_STRIDE:
-            raise AssertionError(f"{self.name}: stride {book.stride}, {book.words} words, unit {book.unit_e4}")
+            raise AssertionError(f"{self.name}: stride {book.stride}, words {book.words}, {book.unit_e4}")
         for side in range(2):
             for index in range(book.words * 64):
                 bit = (book.bits[index >> 6][side] >> (index & 63)) & 1

@@ -271,7 +271,7 @@ cdef class MarketBooks:
             if not isinstance(given, str):
                 raise TypeError(f"token id: expected a string, got {given!r}")
             if not (given.isascii() and given.isalnum() and len(given) < SCAN_ID_SIZE):
-                raise ValueError(f"token id: expected up to {SCAN_ID_SIZE - 1} letters, digits, got {given!r}")
+                raise ValueError(f"token id: expected 1 to {SCAN_ID_SIZE - 1} alphanumerics, got {given!r}")
             text = given.encode()
             memcpy(<char*>self.frame.id[token], PyBytes_AS_STRING(text), len(text))
             self.frame.id_length[token] = len(text)
@@ -384,7 +384,7 @@ cdef class MarketBooks:
                 last_touched = touched
                 if self.n_touched < TOUCHED_ROOM:
                     self.touched[self.n_touched] = touched
-                    self.n_touched += 1
+                    self.n_touched = self.n_touched + 1
                 else:
                     self.whole_due = True
             if before != level.size_micro:
@@ -482,7 +482,7 @@ cdef class MarketBooks:
     cdef void set_tick(self, int token, int32_t tick_e4) noexcept nogil:
         cdef counts_t* counts = &self.counts
         book_set_tick(self.book[token], tick_e4)
-        self.epoch[token] += 1
+        self.epoch[token] = self.epoch[token] + 1
         self.tick_e4 = tick_e4
         counts.tick_changes += 1
 
@@ -506,6 +506,7 @@ cdef class MarketBooks:
         cdef counts_t* counts = &self.counts
         cdef int32_t bid, ask, price
         cdef int token, i, side
+        cdef bint holds
         for token in range(2):
             if not self.has_best[token]:
                 continue
@@ -525,12 +526,14 @@ cdef class MarketBooks:
                 # After a mismatch nothing less than the whole book proves that it is over.
                 self.mirror_ok = self.mirror_holds()
             else:
+                holds = True
                 for i in range(self.n_touched):
                     side = self.touched[i] & 1
                     price = self.touched[i] >> 1
-                    self.mirror_ok &= book_size(self.book[0], side, price) == book_size(
+                    holds &= book_size(self.book[0], side, price) == book_size(
                         self.book[1], 1 - side, PRICE_ONE - price
                     )
+                self.mirror_ok = holds
             counts.mirror_mismatches += not self.mirror_ok
         self.n_touched = 0
         self.whole_due = False
@@ -541,7 +544,7 @@ cdef class MarketBooks:
         cdef int token
         for token in range(2):
             book_clear(self.book[token])
-            self.epoch[token] += 1
+            self.epoch[token] = self.epoch[token] + 1
             self.has_snapshot[token] = False
             self.has_best[token] = False
             self.best_ok[token] = True

@@ -1,7 +1,7 @@
 """Mutated frames through the compiled decoder and through its plain-Python twin: same answers, same books.
 
-`python -m tests.differential.fuzz_decode --seconds 600 --seed 1` runs a long campaign; with INVMM_RECORDED set it
-mutates recorded frames as well as synthetic ones. Every frame is handed over in a buffer of exactly its size.
+`python -m tests.differential.fuzz_decode --seconds 600 --seed 1` runs a long campaign; with INVMM_RECORDED set
+it mutates recorded frames as well as synthetic ones. Every frame is handed over in a buffer of exactly its size.
 """
 
 from __future__ import annotations
@@ -52,8 +52,35 @@ SIZES = [
     "999999999999",
 ]
 BAD_SIZES = ["-1", "1.0000001", "1e13", "inf", "", ".", "1_0", "+1", "12345678901234567890"]
-TOKENS = ["{", "}", "[", "]", ",", ":", '"', "\\", "\\u0030", " ", "\n", "\t", "0", "9", ".", "e", "-", "\x00",
-          "\x7f", "é", "null", "true", "BUY", "SELL", '"price":"0.3",', '"event_type":"book",', "bids"]  # fmt: skip
+TOKENS = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    '"',
+    "\\",
+    "\\u0030",
+    " ",
+    "\n",
+    "\t",
+    "0",
+    "9",
+    ".",
+    "e",
+    "-",
+    "\x00",
+    "\x7f",
+    "é",
+    "null",
+    "true",
+    "BUY",
+    "SELL",
+    '"price":"0.3",',
+    '"event_type":"book",',
+    "bids",
+]
 
 
 def pick(rng: random.Random, good: list[str], bad: list[str]) -> Any:

@@ -35,7 +35,7 @@ def number(value: Any, decimals: int, limit: int) -> int:
     significant = significant.rstrip("0")
     if shift < 0 or shift + len(significant) > 30:
         raise Refused(f"too fine or too large: {value!r}")
-    result = int(significant) * 10**shift
+    result: int = int(significant) * 10**shift
     if result > limit:
         raise Refused(f"too large: {value!r}")
     return result
