@@ -78,6 +78,14 @@ def test_both_sides_at_their_cap_are_lowered_instead_of_cancelled():
     assert (cancels, up, down) == ([], [], [4_600])  # .52 is kept: (15.6+52)/130 + (13.8+46)/130 = .98
 
 
+def test_equal_holdings_give_way_alike_and_by_no_more_than_needed():
+    # Caps .51 and .47 at a margin of .03: (15+51)/130 + (13.8+47)/130 = .9754 is above .97, one tick less is .96.
+    view = market(up_ask=6_000, down_ask=5_000, held=(30, 30), average=(0.50, 0.46))
+    view["top"]["bid_e4"] = (5_000, 4_000)
+    _, up, down, _, _ = answer(view, min_profit_margin=0.03)
+    assert (up[0], down[0]) == (5_000, 4_600)
+
+
 def test_heavy_side_gives_way_first():
     # 60 Up at .52 against 20 Down at .46; caps .53 and .47, base of the imbalance is one ladder: 40/300.
     view = market(up_ask=6_000, down_ask=5_000, held=(60, 20))
