@@ -261,6 +261,17 @@ def test_account_carries_over_to_the_next_market() -> None:
     second.check()
 
 
+def test_tokens_of_an_unresolved_market_do_not_turn_up_in_the_next() -> None:
+    first = EmbeddedVenue(tape([(0, [snapshot(BIDS, ASKS, 0)])]), profile=PROFILE)
+    events(first, 0)
+    first.submit(bid(1, 5300, 10), at(100))
+    events(first, 400_000)
+    assert first.account.tokens_micro(Outcome.UP) == 10 * SHARE
+    second = EmbeddedVenue(first.tape, account=first.account, profile=PROFILE)
+    assert second.account.tokens_micro(Outcome.UP) == 0
+    second.check()
+
+
 def test_closed_venue_takes_nothing_more() -> None:
     it = venue()
     it.close()

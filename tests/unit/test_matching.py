@@ -251,6 +251,20 @@ def test_decrease_without_its_print_becomes_a_cancellation() -> None:
     assert stage.core.true_ahead_micro(order.key) == 100 * SHARE - 30 * SHARE * 100 // 140
 
 
+def test_order_between_a_trade_and_its_print_keeps_its_place() -> None:
+    frames = [
+        (100, book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100)),
+        (135, [trade(UP, "SELL", "0.5", "30", 135)]),
+    ]
+    stage = Stage(frames, derived=False)
+    early = stage.bid(5000, 10)
+    stage.to(110)
+    late = stage.bid(5000, 10)
+    assert (stage.ahead(early), stage.ahead(late)) == (70, 70)
+    stage.to(135)
+    assert (stage.ahead(early), stage.ahead(late)) == (70, 70)
+
+
 def test_late_print_does_not_reach_an_order_that_came_after_its_trade() -> None:
     frames = [(100, book_frame(BIDS[1:], ASKS, 100)), (135, [trade(UP, "SELL", "0.49", "5", 135)])]
     stage = Stage(frames, derived=False)
@@ -552,3 +566,6 @@ def test_truth_is_recorded_at_every_change() -> None:
     stage.to(300)
     assert order.truth == [(at(0), 100 * SHARE), (at(100), 70 * SHARE)]
     assert stage.core.true_ahead_micro(order.key, at(99)) == 100 * SHARE
+    stage.core.cancel(order.request.order_id)
+    assert stage.core.true_ahead_micro(order.key, at(299)) == 70 * SHARE
+    assert stage.core.true_ahead_micro(order.key, at(300)) is None
