@@ -258,7 +258,8 @@ class EmbeddedVenue:
             self._refused(at_ns, command, Refusal(400, order.state.removeprefix("CANCELED_")))
             return
         status = OrderStatus.MATCHED if order.filled_micro else OrderStatus.LIVE
-        self._result(at_ns, command, status, filled=order.filled_micro, code=200)
+        # The stamp of the last change that the order has before it: the border for what counts as ahead.
+        self._result(at_ns, command, status, filled=order.filled_micro, code=200, venue_ms=self.core.venue_ms)
 
     def _cancel(self, command: dict[str, Any]) -> None:
         order = self.core.by_key.get(command["key"]) or self.core.orders.get(command["order_id"])
@@ -302,7 +303,7 @@ class EmbeddedVenue:
                     filled=self.core.orders[leg.order_id].filled_micro,
                     trade=trade.key,
                     order_id=leg.order_id,
-                    venue_ms=report.time_ns // 1_000_000,
+                    venue_ms=self.core.stamp_ms(),
                 )
         elif report.kind == "canceled" and report.order is not None:
             # What the venue did by itself; an own cancel is answered by its result.
@@ -323,7 +324,7 @@ class EmbeddedVenue:
                 filled=order.filled_micro,
                 order_id=request.order_id,
                 batch=request.batch,
-                venue_ms=report.time_ns // 1_000_000,
+                venue_ms=self.core.stamp_ms(),
             )
         elif report.kind == "released" and report.order is not None and not self.profile.answer_delayed:
             request = report.order.request
@@ -337,7 +338,7 @@ class EmbeddedVenue:
                 Source.EDGE,
                 token=int(winner) if winner is not None else 0,
                 size=self.core.account.payout_micro,
-                venue_ms=report.time_ns // 1_000_000,
+                venue_ms=self.core.stamp_ms(),
             )
 
     def _result(
@@ -349,6 +350,7 @@ class EmbeddedVenue:
         reason: Reason = Reason.NONE,
         filled: int = 0,
         code: int = 0,
+        venue_ms: int = 0,
     ) -> None:
         self._event(
             at_ns,
@@ -366,6 +368,7 @@ class EmbeddedVenue:
             filled=filled,
             order_id=command.get("order_id", NO_ID),
             code=code,
+            venue_ms=venue_ms,
         )
 
     def _event(

@@ -56,6 +56,8 @@ class Exchange:
         self.account = account if account is not None else Account(profile.collateral_micro)
         self.tick_e4 = market.tick_e4
         self.now_ns = 0
+        self.venue_ms = 0  # stamp of the last batch: what an order arriving now has before it, and no more
+        self._stamped_ns = 0
         self.is_closed = False
         self.orders: dict[bytes, Order] = {}
         self.by_key: dict[int, Order] = {}
@@ -73,6 +75,10 @@ class Exchange:
     def schedule(self, time_ns: int, action: Callable[[], None]) -> None:
         """Something to do at a time; equal times keep their order."""
         heapq.heappush(self._heap, (time_ns, next(self._count), action))
+
+    def stamp_ms(self) -> int:
+        """Now as the venue's own stamps count it: recorded stamps are not on the receiver's clock."""
+        return self.venue_ms + max(0, self.now_ns - self._stamped_ns) // 1_000_000
 
     def due_ns(self) -> int | None:
         """When the next inside event is due."""
@@ -310,6 +316,7 @@ class Exchange:
     def before(self, batch: Batch) -> None:
         """Called before a batch's frames are applied to the book."""
         self.now_ns = max(self.now_ns, batch.time_ns)
+        self.venue_ms, self._stamped_ns = batch.venue_ms, batch.time_ns
         if batch.tick_e4:
             self.tick_e4 = batch.tick_e4
         self.overlay.before(batch)

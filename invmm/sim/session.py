@@ -271,16 +271,16 @@ class Session:
             return
         event: dict[str, Any] | None = None
         if report.kind == "settlement":
-            payload = wire.compact(wire.resolved_event(self.market, report.time_ns))
+            payload = wire.compact(wire.resolved_event(self.market, self.exchange.stamp_ms()))
             self.exchange.schedule(
                 report.time_ns + self.profile.feed_latency_ns, lambda: self._to_custom(payload)
             )
             return
         if report.kind == "trade" and report.trade is not None:
-            event = wire.trade_event(report.trade, self.market, self._who, report.time_ns)
+            event = wire.trade_event(report.trade, self.market, self._who, self.exchange.stamp_ms())
         elif order is not None:
             kind = {"placed": "PLACEMENT", "updated": "UPDATE", "canceled": "CANCELLATION"}[report.kind]
-            event = wire.order_event(order, self.market, self._who, kind, report.time_ns)
+            event = wire.order_event(order, self.market, self._who, kind, self.exchange.venue_ms)
         if event is not None:
             payload = wire.compact(event)
             self.exchange.schedule(
