@@ -139,7 +139,7 @@ class Overlay:
                 self._read_best()
             level = self.levels[at] = Level(*at, self.book.size(*at))
         displayed = level.size_micro - self._taken.get(at, 0)
-        order.ahead_micro = max(0, displayed)
+        order.ahead_micro = order.ceiling_micro = max(0, displayed)
         if level.pending_micro:  # keeps its place behind a decrease whose print may still come
             order.ahead_micro += level.pending_micro
         order.rested_ns = self.now_ns
@@ -294,8 +294,9 @@ class Overlay:
         if batch.is_derived:
             level.printed_micro = 0  # prints and decreases of one interval come in one batch
         for order in level.orders:
+            order.ceiling_micro = min(order.ceiling_micro, new)
             if not level.pending_micro:
-                order.ahead_micro = min(order.ahead_micro, new)
+                order.ahead_micro = min(order.ahead_micro, order.ceiling_micro)
             self._remember(level, order)
 
     def _cancelled(self, level: Level, total: int, cancelled: int) -> None:

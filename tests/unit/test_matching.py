@@ -251,6 +251,19 @@ def test_decrease_without_its_print_becomes_a_cancellation() -> None:
     assert stage.core.true_ahead_micro(order.key) == 100 * SHARE - 30 * SHARE * 100 // 140
 
 
+def test_shares_that_join_do_not_bring_back_the_ones_that_left() -> None:
+    frames = [
+        (100, book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100)),
+        (120, [change("BUY", "0.5", "95", 120)]),
+        (135, [trade(UP, "SELL", "0.5", "30", 135)]),
+    ]
+    stage = Stage(frames, derived=False)
+    order = stage.bid(5000, 10)
+    for ms in (100, 120, 135):
+        stage.to(ms)
+        assert stage.ahead(order) == 70
+
+
 def test_order_between_a_trade_and_its_print_keeps_its_place() -> None:
     frames = [
         (100, book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100)),
