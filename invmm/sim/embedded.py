@@ -159,7 +159,7 @@ class EmbeddedVenue:
             batch_ns = times[self._next] if self._next < len(times) else None
             due_ns = core.due_ns()
             if batch_ns is not None and batch_ns <= now_ns and (due_ns is None or batch_ns <= due_ns):
-                self._apply(self._batches[self._next])
+                self._play(self._batches[self._next])
                 self._next += 1
             elif due_ns is not None and due_ns <= now_ns:
                 core.run_until(due_ns)
@@ -168,15 +168,10 @@ class EmbeddedVenue:
         core.now_ns = max(core.now_ns, now_ns)
         self.now_ns = max(self.now_ns, now_ns)
 
-    def _apply(self, batch: Batch) -> None:
-        core, apply_frame, view = self.core, self.books.apply_frame, self._view
-        offsets, ends, now_ns = self._offsets, self._ends, batch.time_ns
-        core.before(batch)
-        for row in range(batch.first, batch.last):
-            apply_frame(view[offsets[row] : ends[row]], now_ns)
-        if core.overlay.is_watching or batch.has_book:
-            levels = restated_levels(self.tape, batch) if core.overlay.has_taken else ()
-            core.overlay.apply(batch, levels)
+    def _play(self, batch: Batch) -> None:
+        view, offsets, ends = self._view, self._offsets, self._ends
+        frames = (view[offsets[row] : ends[row]] for row in range(batch.first, batch.last))
+        self.core.play(batch, frames, self.books.apply_frame, lambda: restated_levels(self.tape, batch))
 
     # ---- truth ---------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from invmm.replay.queue_models import named
@@ -313,13 +313,33 @@ class Exchange:
         )
         return self._available(request) >= cost
 
-    def before(self, batch: Batch) -> None:
-        """Called before a batch's frames are applied to the book."""
-        self.now_ns = max(self.now_ns, batch.time_ns)
-        self.venue_ms, self._stamped_ns = batch.venue_ms, batch.time_ns
+    def play(
+        self,
+        batch: Batch,
+        frames: Iterable[memoryview | bytes],
+        apply_frame: Callable[[memoryview | bytes, int], int],
+        named: Callable[[], Sequence[tuple[Side, int]]],
+    ) -> None:
+        """One batch of the venue happens: its frames go into the public book, then own orders meet it.
+
+        `named` gives the levels that the batch's messages name (Up terms); it is asked only after own taking.
+        """
+        now_ns, overlay = batch.time_ns, self.overlay
+        self.now_ns = max(self.now_ns, now_ns)
+        self.venue_ms, self._stamped_ns = batch.venue_ms, now_ns
         if batch.tick_e4:
             self.tick_e4 = batch.tick_e4
-        self.overlay.before(batch)
+        overlay.before(batch)
+        if overlay.levels and batch.has_book and not batch.is_derived:
+            # A trade's decrease and what somebody adds in the same millisecond must not cancel out.
+            for frame in frames:
+                apply_frame(frame, now_ns)
+                overlay.glimpse(batch)
+        else:
+            for frame in frames:
+                apply_frame(frame, now_ns)
+        if overlay.is_watching or batch.has_book:
+            overlay.apply(batch, named() if overlay.has_taken else ())
 
     # ---- fills and ends ------------------------------------------------------------------------------------
 

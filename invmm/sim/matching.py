@@ -53,7 +53,7 @@ class PublicBooks(Protocol):
 
     @property
     def up(self) -> PublicBook: ...
-    def apply_frame(self, data: memoryview, now_ns: int) -> int: ...
+    def apply_frame(self, data: memoryview | bytes, now_ns: int) -> int: ...
 
 
 class Overlay:
@@ -186,6 +186,11 @@ class Overlay:
         self.now_ns = batch.time_ns
         if batch.has_book and not batch.is_derived:
             self._read_best()
+
+    def glimpse(self, batch: Batch) -> None:
+        """The book within a batch: levels may lose shares to a trade and gain others at the same moment."""
+        for level in self.levels.values():
+            self._level_moved(level, batch)
 
     def apply(self, batch: Batch, restated: Sequence[tuple[Side, int]] = ()) -> None:
         """Called after a batch's frames were applied; `restated` are the levels that its messages named (Up

@@ -264,6 +264,16 @@ def test_shares_that_join_do_not_bring_back_the_ones_that_left() -> None:
         assert stage.ahead(order) == 70
 
 
+def test_trade_and_newcomer_of_one_moment_do_not_cancel_out() -> None:
+    frames = [*book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100), change("BUY", "0.5", "100", 100)]
+    stage = Stage([(100, frames), (135, [trade(UP, "SELL", "0.5", "30", 135)])], derived=False)
+    order = stage.bid(5000, 10)
+    stage.to(100)
+    assert stage.ahead(order) == 70
+    stage.to(135)
+    assert stage.ahead(order) == 70
+
+
 def test_order_between_a_trade_and_its_print_keeps_its_place() -> None:
     frames = [
         (100, book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100)),
