@@ -64,7 +64,8 @@ class _Writer:
         book = self.books[token]
         return max(book["BUY"], key=float, default="0"), min(book["SELL"], key=float, default="1")
 
-    def price_change(self, changes: Iterable[_Change]) -> bytes:
+    def price_change(self, changes: Iterable[_Change], advance: bool = True) -> bytes:
+        """One frame; `advance` false gives it the timestamp of the one before, as in one batch."""
         changes = list(changes)
         for change in changes:
             self.take(change)
@@ -76,7 +77,7 @@ class _Writer:
                 f'"size":"{change.size}", "side":"{change.side}", '
                 f'"hash":"{self._hash()}", "best_bid":"{bid}", "best_ask":"{ask}"}}'
             )
-        self.clock_ms += 7
+        self.clock_ms += 7 if advance else 0
         return (
             f'{{"market":"{self.condition}", "price_changes":[{", ".join(entries)}], '
             f'"timestamp":"{self.clock_ms}", "event_type":"price_change"}}'
@@ -142,15 +143,7 @@ def recorded(folder: Path, limit: int = 2_000, slug: str = RECORDED_SLUG) -> Fra
 
 def generated(limit: int = 2_000, seed: int = 1) -> Frames:
     """A seeded random walk of a one-cent book with about 49 levels a side; both tokens mirrored."""
-    rng = random.Random(seed)
-    tokens = (str(rng.randrange(10**76, 10**77)), str(rng.randrange(10**76, 10**77)))
-    writer = _Writer(tokens, f"0x{rng.getrandbits(256):064x}", 1_776_325_200_000)
-    middle = 50
-    for cents in range(1, 100):
-        side = "BUY" if cents < middle else "SELL"
-        for change in _mirrored(side, cents, _size(rng)):
-            writer.take(change)
-    opening = f"[{writer.book(0, True)},{writer.book(1, True)}]\n".encode()
+    rng, writer, opening = _start(seed)
     stream = [opening]
     changes: list[_Change] = []
     pairs: list[bytes] = []
@@ -163,30 +156,32 @@ def generated(limit: int = 2_000, seed: int = 1) -> Frames:
         if len(pairs) % 100 == 0:
             books.append(writer.book(len(books) % 2).encode())
             stream.append(books[-1])
+    tokens = writer.tokens
     regrouped = {n: _regroup(opening, tokens, writer.condition, changes, n)[:limit] for n in (1, 10)}
     regrouped[2] = pairs[:limit]
     return Frames("generated in the venue's format", *tokens, opening, stream, regrouped, books)
 
 
-def many_markets(
-    source: Frames, tokens: int, limit: int, seed: int = 1
-) -> list[tuple[str, str, bytes, list[bytes]]]:
-    """`tokens`/2 markets, each `(up id, down id, opening, limit pair frames)`: the source's frames under
-    invented ids.
-    """
-    rng = random.Random(seed)
+def many_markets(markets: int, frames_in_all: int) -> list[tuple[str, str, bytes, list[bytes]]]:
+    """`(up id, down id, opening, pair frames)` of so many generated markets, sharing the frames evenly."""
     out = []
-    for number in range(tokens // 2):
-        up, down = (str(rng.randrange(10**76, 10**77)) for _ in range(2))
-        start = (number * limit) % max(1, len(source.changes[2]) - limit)
-        renamed = [
-            frame.replace(source.up_token_id.encode(), up.encode()).replace(
-                source.down_token_id.encode(), down.encode()
-            )
-            for frame in (source.opening, *source.changes[2][start : start + limit])
-        ]
-        out.append((up, down, renamed[0], renamed[1:]))
+    for seed in range(markets):
+        rng, writer, opening = _start(seed)
+        count = max(1, frames_in_all // markets)
+        frames = [writer.price_change(_mirrored(*_next_level(rng, writer))) for _ in range(count)]
+        out.append((*writer.tokens, opening, frames))
     return out
+
+
+def _start(seed: int) -> tuple[random.Random, _Writer, bytes]:
+    """A market at 0.50 with every one-cent level filled, and its snapshot as sent on subscription."""
+    rng = random.Random(seed)
+    tokens = (str(rng.randrange(10**76, 10**77)), str(rng.randrange(10**76, 10**77)))
+    writer = _Writer(tokens, f"0x{rng.getrandbits(256):064x}", 1_776_325_200_000)
+    for cents in range(1, 100):
+        for change in _mirrored("BUY" if cents < 50 else "SELL", cents, _size(rng)):
+            writer.take(change)
+    return rng, writer, f"[{writer.book(0, True)},{writer.book(1, True)}]\n".encode()
 
 
 def _next_level(rng: random.Random, writer: _Writer) -> tuple[str, int, str]:
@@ -228,7 +223,8 @@ def _regroup(
         for side, levels in (("BUY", book["bids"]), ("SELL", book["asks"])):
             for level in levels:
                 writer.take(_Change(token, side, level["price"], level["size"]))
+    # A level and its mirror are one batch of the venue: split over two frames, they share a timestamp.
     return [
-        writer.price_change(changes[i : i + count])
+        writer.price_change(changes[i : i + count], advance=i % 2 == 0)
         for i in range(0, min(len(changes), 20_000) - count + 1, count)
     ]

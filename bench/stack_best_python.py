@@ -59,10 +59,12 @@ class OrderTemplate:
         self.side_and_type = bytes(64)  # BUY, plain key
         self.tail = bytes(64)  # metadata, builder
         self.sign = PrivateKey(bytes.fromhex(PRIVATE_KEY[2:])).sign_recoverable
+        constant = '"side":"BUY","expiration":"0","signatureType":0'
+        flags = '"orderType":"GTC","deferExec":false,"postOnly":true'
         self.json = (
-            f'{{"order":{{"salt":%d,"maker":"{ADDRESS}","signer":"{ADDRESS}","tokenId":"{token_id}","makerAmount":"%d",'
-            f'"takerAmount":"%d","side":"BUY","expiration":"0","signatureType":0,"timestamp":"%d","metadata":"{ZERO}",'
-            f'"builder":"{ZERO}","signature":"0x%s"}},"owner":"{API_KEY}","orderType":"GTC","deferExec":false,"postOnly":true}}'
+            f'{{"order":{{"salt":%d,"maker":"{ADDRESS}","signer":"{ADDRESS}","tokenId":"{token_id}",'
+            f'"makerAmount":"%d","takerAmount":"%d",{constant},"timestamp":"%d","metadata":"{ZERO}",'
+            f'"builder":"{ZERO}","signature":"0x%s"}},"owner":"{API_KEY}",{flags}}}'
         )
 
     def build(self, salt: int, maker: int, taker: int, timestamp_ms: int) -> str:
@@ -113,9 +115,9 @@ class BestPythonStack:
         self.hmac_key = hmac.new(base64.urlsafe_b64decode(API_SECRET), digestmod=hashlib.sha256)
         self.sock = self._connect()
         self.head = (
-            f"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nPOLY_ADDRESS: {ADDRESS}\r\n"
-            f"POLY_API_KEY: {API_KEY}\r\nPOLY_PASSPHRASE: {API_PASSPHRASE}\r\nPOLY_TIMESTAMP: %d\r\nPOLY_SIGNATURE: %s\r\n"
-            "Content-Length: %d\r\n\r\n"
+            "POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            f"POLY_ADDRESS: {ADDRESS}\r\nPOLY_API_KEY: {API_KEY}\r\nPOLY_PASSPHRASE: {API_PASSPHRASE}\r\n"
+            "POLY_TIMESTAMP: %d\r\nPOLY_SIGNATURE: %s\r\nContent-Length: %d\r\n\r\n"
         )
 
     def _connect(self) -> socket.socket:
@@ -144,7 +146,7 @@ class BestPythonStack:
     async def _run(self) -> None:
         stack = self
 
-        class Listener(WSListener):  # type: ignore[misc]
+        class Listener(WSListener):
             def on_ws_connected(self, transport: WSTransport) -> None:
                 transport.send(
                     WSMsgType.TEXT,
@@ -172,7 +174,8 @@ class BestPythonStack:
 
     def on_frame(self, frame: bytes) -> None:
         """Book, decision, signing and the write of the request, inline."""
-        bid, _ask = self.peer.apply(frame)  # type: ignore[misc]
+        entered_ns = time.monotonic_ns()
+        bid, _ask = self.peer.apply(frame)
         if frame[0] == 91:
             return
         centishares = round(self.bids.sizes[bid] * 100)
@@ -190,4 +193,5 @@ class BestPythonStack:
         mac.update(f"{int(now)}POST/orders{body}".encode())
         signature = base64.urlsafe_b64encode(mac.digest()).decode()
         self.sock.send((self.head % (int(now), signature, len(body)) + body).encode())
+        self.result.entered.append((centishares, entered_ns))
         self.result.written.append((centishares, time.monotonic_ns()))

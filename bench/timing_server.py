@@ -79,7 +79,7 @@ class TimingServer:
         return listener
 
     def run(self) -> None:
-        """Serves until every frame is answered, or two seconds (ten gaps, if longer) after the last was sent."""
+        """Serves until every frame is answered, or two seconds (ten gaps, if longer) after the last."""
         plan = self.plan
         total = plan.warmup + plan.frames
         give_up = time.monotonic_ns() + 60_000_000_000

@@ -1,4 +1,4 @@
-"""The original strategy's arithmetic in IEEE doubles: inputs, answers and kernels, for other compiled modules."""
+"""The original strategy's arithmetic in IEEE doubles: inputs, answers and kernels."""
 
 from libc.stdint cimport uint8_t
 
@@ -41,7 +41,7 @@ cdef struct double_output_t:
     double taker_size           # shares
     double taker_score          # cents of profit per pair
     int[2] n_quotes             # levels of each ladder; 0 after a failed gate
-    double price[2][MAX_LEVELS] # dollars, best first; the size is order_size throughout
+    double price[2][MAX_LEVELS]     # dollars, best first; the size is order_size throughout
     int level[2][MAX_LEVELS]    # ladder level that the quote serves
     bint place[2][MAX_LEVELS]   # the quote has no live order yet
     bint[MAX_OPEN] cancel       # by index of `bids`
@@ -53,4 +53,6 @@ cdef struct double_output_t:
 
 cdef double imbalance_of(double up, double down) noexcept nogil
 cdef double vwap_of(double size, double average, double added, double price) noexcept nogil
-cdef void solve_doubles(const ladder_config_t* config, const double_input_t* view, double_output_t* out) noexcept nogil
+cdef void solve_doubles(
+    const ladder_config_t* config, const double_input_t* view, double_output_t* out
+) noexcept nogil

@@ -1,9 +1,9 @@
 """The original inventory strategy, bit for bit: quotes, profitability, taker and diff in IEEE doubles.
 
-Takes floats in dollars and shares, gives the ladder, what to cancel, what to place and at most one taker order. Pure: no
-clock, no allocation, no Python object in a kernel. The order of operations in every formula is part of the contract, since
-`floor(x / t) * t` turns the last bit into a tick; rewrite none of them algebraically. Known defects are kept on purpose; the
-integer kernels of `solver` are the corrected ones.
+Takes floats in dollars and shares, gives the ladder, what to cancel, what to place and at most one taker
+order. Pure: no clock, no allocation, no Python object in a kernel. The order of operations in every formula
+is part of the contract, since `floor(x / t) * t` turns the last bit into a tick; rewrite none of them
+algebraically. Known defects are kept on purpose; the integer kernels of `solver` are the corrected ones.
 """
 
 from libc.math cimport fabs, floor, isfinite
@@ -13,11 +13,11 @@ from invmm._ext.records cimport DOWN, UP
 
 
 cdef enum:
-    REASON_NO_ASK = 20          # invmm.types.Reason
+    REASON_NOT_WANTED = 3       # invmm.types.Reason
+    REASON_NO_ASK = 20
     REASON_IMBALANCE = 21
     REASON_UNPROFITABLE = 22
     REASON_BELOW_MIN_PRICE = 23
-    REASON_ORDER_LIMIT = 25
 
 cdef double MIN_PRICE = 0.01            # dollars; the original skips a level below it
 cdef double FLAT = 1e-9                 # shares; below it the imbalance is 0
@@ -48,7 +48,9 @@ cdef inline double positive(double x) noexcept nogil:
     return x if x > 0.0 else 0.0
 
 
-cdef inline double cap_of(const ladder_config_t* config, const double_input_t* view, int token) noexcept nogil:
+cdef inline double cap_of(
+    const ladder_config_t* config, const double_input_t* view, int token
+) noexcept nogil:
     """Return the highest bid that still pairs with the other token at the margin; dollars."""
     cdef int other = 1 - token
 
@@ -94,7 +96,7 @@ cdef void quote_token(
         n += 1
     out.n_quotes[token] = n
     if n == 0:
-        out.reason[token] = REASON_BELOW_MIN_PRICE if config.num_levels > 0 else REASON_ORDER_LIMIT
+        out.reason[token] = REASON_BELOW_MIN_PRICE if config.num_levels > 0 else REASON_NOT_WANTED
 
 
 cdef bint is_profitable(
@@ -130,7 +132,7 @@ cdef inline bint serves(const ladder_config_t* config, const open_bid_t* bid, do
 cdef void diff_orders(
     const ladder_config_t* config, const double_input_t* view, double_output_t* out
 ) noexcept nogil:
-    """Mark bids that serve no quote for cancelling and quotes without a bid for placing; one bid may serve several."""
+    """Mark bids that serve no quote and quotes that no bid serves; one bid may serve several quotes."""
     cdef:
         int i
         int k
@@ -186,7 +188,7 @@ cdef void look_for_taker(
 cdef void solve_doubles(
     const ladder_config_t* config, const double_input_t* view, double_output_t* out
 ) noexcept nogil:
-    """Solve once: ladder, gate, diff, taker. On a failed gate every bid is cancelled and nothing else is done."""
+    """Solve once: ladder, gate, diff, taker. A failed gate cancels every bid and does nothing else."""
     cdef int i
 
     out.imbalance = imbalance_of(view.size[UP], view.size[DOWN])
@@ -262,8 +264,9 @@ def solve_compatible(config, inventory, books, bids):
     Returns
     -------
     tuple
-        `(imbalance, cancel, place, taker, reasons, gate_failed)`: indices into the joined bids; (token, level, price) of each
-        quote to place; (token, price, size, score) or None; per token why it has no quote (`Reason`, 0 if it has one).
+        `(imbalance, cancel, place, taker, reasons, gate_failed)`: indices into the joined bids; (token,
+        level, price) of each quote to place; (token, price, size, score) or None; per token why it has no
+        quote (`Reason`, 0 if it has one).
 
     Raises
     ------

@@ -4,4 +4,6 @@ from invmm._ext.solver cimport ladder_rule_t, policy_input_t, policy_output_t
 
 
 cdef int check_view(const policy_input_t* view) noexcept nogil
-cdef void decide_integers(const ladder_rule_t* rule, const policy_input_t* view, policy_output_t* out) noexcept nogil
+cdef void decide_integers(
+    const ladder_rule_t* rule, const policy_input_t* view, policy_output_t* out
+) noexcept nogil

@@ -1,14 +1,15 @@
 """The inventory strategy in integers: imbalance, ladder, pair test, taker and diff.
 
-Takes a policy's view, fills its actions. Prices are 1e-4 dollars, per-share money is micro-dollars (`_micro`), sizes are
-micro-shares. Every rounding is against us: averages and fees up, bids down. Pure, no allocation, no exception.
+Takes a policy's view, fills its actions. Prices are 1e-4 dollars, per-share money is micro-dollars
+(`_micro`), sizes are micro-shares. Every rounding is against us: averages and fees up, bids down. Pure, no
+allocation, no exception.
 
 What it does differently from the original, on purpose:
 
 - prices are floored to the tick in integers, so no tick is lost;
 - levels that meet at a cap are one order, not several;
-- one pair test shapes the quotes: where both would be unprofitable together, the heavy token's bid is lowered until the pair
-  fits, and nothing is cancelled wholesale;
+- one pair test shapes the quotes: where both would be unprofitable together, the heavy token's bid is
+  lowered until the pair fits, and nothing is cancelled wholesale;
 - imbalance is net shares over max(total shares, one full ladder), so that a few shares stop nothing;
 - a taker order is at most the imbalance, pays its fee in the test, and one at a time is in flight;
 - every quote is passive against both displayed books, and no bid meets a possibly live own order.
@@ -72,7 +73,7 @@ cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
 
 
 cdef inline int32_t floor_to_tick(int64_t price_micro, int32_t tick_e4) noexcept nogil:
-    """Return the highest tick at or below a price in micro-dollars, as 1e-4 dollars; 0 below the first tick."""
+    """Return the highest tick at or below a price in micro-dollars, in 1e-4 dollars; 0 if there is none."""
     if price_micro <= 0:
         return 0
     return <int32_t>(price_micro // (100 * <int64_t>tick_e4)) * tick_e4
@@ -89,7 +90,9 @@ cdef int check_view(const policy_input_t* view) noexcept nogil:
     if view.min_size_micro < 0 or view.fee_rate_ppm < 0 or view.fee_rate_ppm > MICRO:
         return DECIDE_BAD_MARKET
     for token in range(2):
-        if not 0 <= view.position_micro[token] <= MAX_MICRO or not 0 <= view.cost_micro[token] <= 2 * MAX_MICRO:
+        if not 0 <= view.position_micro[token] <= MAX_MICRO:
+            return DECIDE_BAD_POSITION
+        if not 0 <= view.cost_micro[token] <= 2 * MAX_MICRO:
             return DECIDE_BAD_POSITION
         # 1e-4 dollars to 0.9999, or -1; a book at 0 or 1 dollar cannot be
         if view.top[token].bid_e4 != -1 and not 0 < view.top[token].bid_e4 < ONE_E4:
@@ -107,8 +110,8 @@ cdef int check_view(const policy_input_t* view) noexcept nogil:
 
 
 cdef inline void read_holding(const policy_input_t* view, int token, half_t* half) noexcept nogil:
-    """Set held, cost and average. Shares that cost nothing tell nothing about a pair's cost and are left out, as in
-    the original; more than two dollars a share is rounding on dust and is read as two.
+    """Set held, cost and average. Shares that cost nothing tell nothing about a pair's cost and are left
+    out, as in the original; more than two dollars a share is rounding on dust and is read as two.
     """
     half.held = view.position_micro[token] if view.cost_micro[token] > 0 else 0
     half.cost = view.cost_micro[token] if view.cost_micro[token] < 2 * half.held else 2 * half.held
@@ -116,20 +119,22 @@ cdef inline void read_holding(const policy_input_t* view, int token, half_t* hal
 
 
 cdef inline int64_t projected(const ladder_rule_t* rule, const half_t* half, int64_t price) noexcept nogil:
-    """Return the average after one order at `price` (1e-4) fills, micro-dollars per share rounded up; as it is for 0."""
+    """Return the average after one order at `price` (1e-4) fills, rounded up; as it is now for price 0."""
     if price == 0:
         return half.average
     return ceil_div((half.cost * ONE_E4 + rule.order_micro * price) * 100, half.held + rule.order_micro)
 
 
 cdef inline int64_t projected_pair(const ladder_rule_t* rule, const half_t* halves) noexcept nogil:
-    return projected(rule, &halves[UP], halves[UP].price) + projected(rule, &halves[DOWN], halves[DOWN].price)
+    cdef int64_t up = projected(rule, &halves[UP], halves[UP].price)
+
+    return up + projected(rule, &halves[DOWN], halves[DOWN].price)
 
 
 cdef inline int32_t highest_within(
     const ladder_rule_t* rule, const half_t* half, int64_t average, int32_t tick
 ) noexcept nogil:
-    """Return the highest bid whose fill leaves the average at or below `average` micro-dollars per share; 0: none."""
+    """Return the highest bid whose fill leaves the average at or below `average`; 0 if there is none."""
     cdef int64_t room = average * (half.held + rule.order_micro) // 100 - half.cost * ONE_E4
 
     if average <= 0 or room <= 0:
@@ -181,10 +186,11 @@ cdef void lower_heavy(
 
 
 cdef void fit_pair(const ladder_rule_t* rule, const policy_input_t* view, half_t* halves) noexcept nogil:
-    """Lower the best bids until filling both keeps the pair's average at or below 1 - margin, and they cannot meet.
+    """Lower the best bids until both may fill: the pair averages at most 1 - margin and they cannot meet.
 
-    The heavy token gives way first, since its fills are the less wanted; with equal holdings both give way alike. A
-    token that can neither be bid for nor is held leaves nothing to pair with: then the other is not quoted either.
+    The heavy token gives way first, since its fills are the less wanted; with equal holdings both give way
+    alike. A token that can neither be bid for nor is held leaves nothing to pair with: then the other is not
+    quoted either.
     """
     cdef:
         int64_t budget = MICRO - rule.margin_micro
@@ -214,9 +220,14 @@ cdef void fit_pair(const ladder_rule_t* rule, const policy_input_t* view, half_t
 
 
 cdef void price_best(
-    const ladder_rule_t* rule, const policy_input_t* view, int token, int64_t net, int64_t base, half_t* halves
+    const ladder_rule_t* rule,
+    const policy_input_t* view,
+    int token,
+    int64_t net,
+    int64_t base,
+    half_t* halves,
 ) noexcept nogil:
-    """Find the best bid of one token on its own, or why there is none. `net` is how far the token is ahead, in shares."""
+    """Find one token's best bid on its own, or why there is none. `net`: micro-shares it is ahead."""
     cdef:
         half_t* half = &halves[token]
         int other = 1 - token
@@ -261,7 +272,7 @@ cdef void price_best(
 
 
 cdef void expand_levels(const ladder_rule_t* rule, int32_t tick, half_t* half) noexcept nogil:
-    """List the ladder, best first: levels step down from the anchor, none above the best bid, one order per price."""
+    """List the ladder: levels step down from the anchor, none above the best bid, one order per price."""
     cdef:
         int32_t price
         int level
@@ -301,11 +312,13 @@ cdef inline action_t* add_action(
 
 
 cdef inline bint meets_own(const half_t* halves, int token, int32_t price) noexcept nogil:
-    """Tell whether a buy could match an own order: a bid for the other token that completes 1 dollar, or an own offer."""
+    """Tell whether a buy could match an own order: a mirror bid that completes 1 dollar, or an offer."""
     return price + halves[1 - token].highest_buy >= ONE_E4 or price >= halves[token].lowest_sell
 
 
-cdef inline bint keep_or_not(const ladder_rule_t* rule, const own_order_t* order, half_t* half) noexcept nogil:
+cdef inline bint serve_slot(
+    const ladder_rule_t* rule, const own_order_t* order, half_t* half
+) noexcept nogil:
     """Give a live order its slot if one is free at its price and size; one order serves one slot."""
     cdef:
         int64_t gap = order.remaining_micro - rule.order_micro
@@ -338,7 +351,7 @@ cdef void diff_token(
         order = &view.orders[i]
         if order.token != token or order.is_taker or order.state > ORDER_PENDING_NEW:
             continue
-        if not keep_or_not(rule, order, half):
+        if not serve_slot(rule, order, half):
             action = add_action(
                 out, ACTION_CANCEL, token, half.reason if half.n == 0 else REASON_NOT_WANTED,
                 order.price_e4, order.remaining_micro,
@@ -352,7 +365,8 @@ cdef int64_t taker_size(
 ) noexcept nogil:
     """Return how many micro-shares of the light token to take at its ask, 0 for none.
 
-    The pair's average after the take, fee included, must stay at or below 1 - margin. Fee per share: rate*p*(1-p).
+    The pair's average after the take, fee included, must stay at or below 1 - margin. Fee per share:
+    rate*p*(1-p).
     """
     cdef:
         int heavy = 1 - light
@@ -371,7 +385,9 @@ cdef int64_t taker_size(
     if rule.order_micro < size:
         size = rule.order_micro
     size -= size % LOT_MICRO
-    if size < view.min_size_micro or size * price < MIN_TAKER_MICRO * ONE_E4 or meets_own(halves, light, <int32_t>price):
+    if size < view.min_size_micro or size * price < MIN_TAKER_MICRO * ONE_E4:
+        return 0
+    if meets_own(halves, light, <int32_t>price):
         return 0
     paid = price * 100 + ceil_div(view.fee_rate_ppm * price * (ONE_E4 - price), 100_000_000)
     if halves[light].held > 0:

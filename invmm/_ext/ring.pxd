@@ -42,6 +42,7 @@ cdef extern from "ring_wait.h" nogil:
         RING_WAIT_FD
         RING_WAIT_SIGNAL
 
+    void ring_relax() noexcept
     int64_t ring_monotonic_ns() noexcept
     int ring_eventfd() noexcept
     void ring_signal(int eventfd) noexcept

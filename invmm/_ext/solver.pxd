@@ -1,7 +1,8 @@
 """What a policy sees and what it answers: the structs of a decision and the classes that make one.
 
-A policy is called by the engine's step with everything it may look at, and fills actions. It is pure: no clock, no allocation,
-no Python object. Another policy is a Cython subclass of `Policy` that overrides `decide_c`.
+A policy is called by the engine's step with everything it may look at, and fills actions. It is pure: no
+clock, no allocation, no Python object. Another policy is a Cython subclass of `Policy` that overrides
+`decide_c`.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t

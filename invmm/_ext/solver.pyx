@@ -1,7 +1,10 @@
-"""Policies: from what the engine knows about one market to the orders it wants. Pure: no clock, allocation or Python object.
+"""Policies: from what the engine knows about one market to the orders it wants.
 
-`InventoryMMPolicy` is the inventory strategy, either as the original computes it (`compatible`, in doubles) or corrected (in
-integers). Both answer in the same actions: cancels, then quotes, then at most one taker order.
+Pure: a decision reads no clock, allocates nothing and makes no Python object.
+
+`InventoryMMPolicy` is the inventory strategy, either as the original computes it (`compatible`, in doubles)
+or corrected (in integers). Both answer in the same actions: cancels, then quotes, then at most one taker
+order.
 """
 
 from libc.math cimport isfinite, llrint
@@ -76,7 +79,7 @@ if POLICY_INPUT_DTYPE.itemsize != sizeof(policy_input_t) or ACTION_DTYPE.itemsiz
 
 STATUS_TEXTS = {
     DECIDE_BAD_ORDERS: "n_orders: expected 0 to 64, tokens 0 or 1, states 1 to 4",
-    DECIDE_BAD_POSITION: "position_micro, cost_micro: expected 0 to 10^12 shares, 0 to 2*10^12 dollars (micro)",
+    DECIDE_BAD_POSITION: "position_micro: expected 0 to 10^12; cost_micro: expected 0 to 2*10^12",
     DECIDE_BAD_TICK: "tick_e4: expected 1 to 1000 and a divisor of 10000",
     DECIDE_BAD_TOP: "top: expected prices 1 to 9999 or -1, sizes of at least 0",
     DECIDE_BAD_MARKET: "min_size_micro, fee_rate_ppm: expected at least 0, the rate at most 1000000",
@@ -113,8 +116,8 @@ cdef class Policy:
         Returns
         -------
         tuple
-            `(actions, reasons, imbalance)`: records of `ACTION_DTYPE`; per token why it has no quote (`Reason`, 0 if it has one);
-            what the ladder was shaped with.
+            `(actions, reasons, imbalance)`: records of `ACTION_DTYPE`; per token why it has no quote
+            (`Reason`, 0 if it has one); what the ladder was shaped with.
 
         Raises
         ------
@@ -138,16 +141,18 @@ cdef class Policy:
         return actions, (out.reason[UP], out.reason[DOWN]), out.imbalance
 
     def decide_repeatedly(self, view, int64_t count):
-        """Decide `count` times on one view inside a C loop: for benchmarks, where a Python call would be most of the time."""
+        """Decide `count` times on one view inside a C loop: for benchmarks, where a Python call would be
+        most of the time.
+        """
         cdef:
             policy_input_t c_view
             policy_output_t out
-            int64_t i
+            int64_t _i
             int64_t n_actions = 0
 
         read_view(view, &c_view)
         with nogil:
-            for i in range(count):
+            for _i in range(count):
                 self.decide_c(&c_view, &out)
                 n_actions += out.n_actions
         return n_actions
@@ -172,7 +177,7 @@ cdef double number(object value, str name, double low, double high) except? -1.0
 
 
 cdef class InventoryMMPolicy(Policy):
-    """Collects pairs of Up and Down below one dollar: bids on both tokens, shaped by the imbalance of the inventory.
+    """Collects pairs of Up and Down below one dollar: bids on both tokens, shaped by the imbalance.
 
     Parameters
     ----------
@@ -193,10 +198,11 @@ cdef class InventoryMMPolicy(Policy):
 
     Notes
     -----
-    Outside compatible mode the imbalance is (Up - Down) / max(Up + Down, one full ladder of shares): measured against at least
-    what one full fill of a ladder brings, so that an odd lot neither doubles the offset nor stops a side, while for a larger
-    inventory it is the ratio that the original uses. Net shares are therefore stopped at
-    `max_imbalance * max(Up + Down, num_levels * order_size)`, and can pass that by the orders then resting, one ladder.
+    Outside compatible mode the imbalance is (Up - Down) / max(Up + Down, one full ladder of shares):
+    measured against at least what one full fill of a ladder brings, so that an odd lot neither doubles the
+    offset nor stops a side, while for a larger inventory it is the ratio that the original uses. Net shares
+    are therefore stopped at `max_imbalance * max(Up + Down, num_levels * order_size)`, and can pass that by
+    the orders then resting, one ladder.
 
     The tick is the market's current one in both modes.
     """
@@ -225,7 +231,7 @@ cdef class InventoryMMPolicy(Policy):
         self.rule.margin_micro = llrint(self.config.min_profit_margin * 1e6)
         self.rule.spread_micro = llrint(self.config.spread_per_level * 1e4)
         self.rule.max_imbalance_ppm = llrint(self.config.max_imbalance * 1e6)
-        # The half cent of a lot keeps 0.29 * 100 from losing a lot to its binary tail.
+        # The millionth of a lot keeps 0.29 * 100 from losing a lot to its binary tail.
         self.rule.order_micro = <int64_t>(self.config.order_size * 100.0 + 1e-6) * 10_000
         self.rule.floor_micro = self.rule.order_micro * (num_levels if num_levels > 0 else 1)
         if self.rule.floor_micro > 1_000_000_000_000:
@@ -254,7 +260,9 @@ cdef void decide_doubles(
     double_output_t* answer,
     policy_output_t* out,
 ) noexcept nogil:
-    """Translate the view into the original's doubles, solve, and translate back. Only resting bids take part in the diff."""
+    """Translate the view into the original's doubles, solve, and translate back. Only resting bids take part
+    in the diff.
+    """
     cdef:
         const own_order_t* order
         action_t* action
@@ -276,7 +284,9 @@ cdef void decide_doubles(
     for token in range(2):
         for i in range(view.n_orders):
             order = &view.orders[i]
-            if order.token == token and order.side == BUY and not order.is_taker and order.state <= ORDER_PENDING_NEW:
+            if order.is_taker or order.side != BUY or order.state > ORDER_PENDING_NEW:
+                continue
+            if order.token == token:
                 doubles.bids[doubles.n_bids].price = order.price_e4 / 10000.0
                 doubles.bids[doubles.n_bids].remaining = order.remaining_micro / 1e6
                 doubles.bids[doubles.n_bids].token = order.token
@@ -295,7 +305,9 @@ cdef void decide_doubles(
             action.kind = ACTION_CANCEL
             action.token = order.token
             action.level = 0
-            action.reason = answer.reason[order.token] if answer.reason[order.token] != 0 else <uint8_t>REASON_NOT_WANTED
+            action.reason = answer.reason[order.token]
+            if action.reason == 0:
+                action.reason = REASON_NOT_WANTED
             action.price_e4 = order.price_e4
             action.size_micro = order.remaining_micro
             action.key = order.key

@@ -310,7 +310,7 @@ class SupervisedSocket:
         return self._backoff.next_ns(self.clock.now_ns(), retry_after_ns)
 
     async def _connect(self, address: WSParsedURL) -> socket.socket:
-        """A connected socket. Ours, since picows hides its own until the upgrade and an attempt must be stoppable."""
+        """A connected socket: picows hides its own until the upgrade, and an attempt must be stoppable."""
         loop = asyncio.get_running_loop()
         failed: OSError | None = None
         async with asyncio.timeout(self._network_s(self.settings.connect_deadline_s)):

@@ -1,7 +1,9 @@
-"""Decides when matched Up and Down shares are merged back into dollars. Pure: it decides, the settlement stage executes.
+"""Decides when matched Up and Down shares are merged back into dollars.
 
-The original's rule, kept as it is: enough pairs, not too imbalanced, bought cheaply enough. A merge returns $1 per pair whatever
-the pair cost, so the cost test protects nothing; it is there because the original has it and its answers are reproduced.
+It only decides; the settlement stage executes.
+The original's rule, kept as it is: enough pairs, not too imbalanced, bought cheaply enough. A merge returns
+$1 per pair whatever the pair cost, so the cost test protects nothing; it is there because the original has
+it and its answers are reproduced.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 from invmm.strategy.vocabulary import InventorySnapshot, check_number
 
 COST_EPSILON = 1e-9
-"""Dollars that the combined cost must stay below its limit, so that a sum equal to the limit up to rounding is refused."""
+"""Dollars below its limit that the combined cost must stay, so that equality up to rounding is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class MergerConfig:
             raise ValueError(f"max_merge_imbalance: expected more than 0, got {self.max_merge_imbalance!r}")
         if self.max_combined_cost in (0, 1):
             raise ValueError(
-                f"max_combined_cost: expected between 0 and 1 dollars, both excluded, got {self.max_combined_cost!r}"
+                f"max_combined_cost: expected above 0 and below 1 dollar, got {self.max_combined_cost!r}"
             )
 
 
@@ -86,7 +88,7 @@ class Merger:
         self.config = MergerConfig() if config is None else config
 
     def check_merge(self, inventory: InventorySnapshot) -> MergeDecision:
-        """Return the decision; the tests run in the original's order and the first that fails gives the reason."""
+        """Return the decision; the first test that fails gives the reason, in the original's order."""
         config = self.config
         pairs = inventory.pairs
         imbalance = inventory.imbalance

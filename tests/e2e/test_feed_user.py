@@ -11,11 +11,12 @@ import pytest
 
 from invmm.clock import LiveClock
 from invmm.feed.backoff import ReconnectBudget
+from invmm.feed.connection import FeedSettings
 from invmm.feed.states import EndCause, FeedState
 from invmm.feed.user import UserFeed
 from invmm.feed.user_messages import order_id_bytes
 from invmm.types import EventArray, OrderStatus, Outcome
-from tests.e2e.test_feed import FAST, Log, Server, run, until
+from tests.e2e.feed_server import FAST, Log, Server, run, until
 
 MINE = "0x" + "0a" * 32
 SECRET = "c2VjcmV0LW1hcmtlcg=="
@@ -59,7 +60,9 @@ class Account:
 
 
 @asynccontextmanager
-async def user_feed(server: Server, log: Log, account: Account) -> AsyncIterator[UserFeed]:
+async def user_feed(
+    server: Server, log: Log, account: Account, settings: FeedSettings = FAST
+) -> AsyncIterator[UserFeed]:
     feed = UserFeed(
         server.url + "user",
         Credentials(),
@@ -67,7 +70,7 @@ async def user_feed(server: Server, log: Log, account: Account) -> AsyncIterator
         account.keys.get,
         {"111": (2, Outcome.DOWN)},
         LiveClock(),
-        FAST,
+        settings,
         on_disconnect=account.lost.append,
         budget=ReconnectBudget(1000, 100.0),
         on_state=log.on_state,
@@ -156,7 +159,8 @@ def test_consumer_that_raises_costs_the_connection_and_not_the_feed() -> None:
 def test_venue_that_never_answers_leaves_the_feed_not_live() -> None:
     async def body(server: Server, log: Log) -> None:
         server.answer_ping = False
-        async with user_feed(server, log, Account()) as feed:
+        settings = FeedSettings(pong_deadline_s=0.1, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with user_feed(server, log, Account(), settings) as feed:
             await until(lambda: EndCause.PONG_TIMEOUT in feed.stats().ends, "timeout")
             assert FeedState.LIVE not in [state for state, _ in log.states]
 
