@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from invmm._ext.decode import MarketBooks
+from invmm._ext.queue import QueueEstimate
 from invmm.replay.tape import Tape, load
+from invmm.sim.batches import cut, up_terms
 from invmm.sim.embedded import EmbeddedVenue
 from invmm.sim.profile import VenueProfile
 from invmm.types import (
@@ -261,6 +264,17 @@ def test_account_carries_over_to_the_next_market() -> None:
     second.check()
 
 
+def test_tokens_of_an_unresolved_market_do_not_turn_up_in_the_next() -> None:
+    first = EmbeddedVenue(tape([(0, [snapshot(BIDS, ASKS, 0)])]), profile=PROFILE)
+    events(first, 0)
+    first.submit(bid(1, 5300, 10), at(100))
+    events(first, 400_000)
+    assert first.account.tokens_micro(Outcome.UP) == 10 * SHARE
+    second = EmbeddedVenue(first.tape, account=first.account, profile=PROFILE)
+    assert second.account.tokens_micro(Outcome.UP) == 0
+    second.check()
+
+
 def test_closed_venue_takes_nothing_more() -> None:
     it = venue()
     it.close()
@@ -346,3 +360,52 @@ def test_conservative_truth_is_never_ahead_of_another_models_truth() -> None:
                 assert there <= ahead
                 compared += 1
     assert compared > 300
+
+
+@pytest.mark.recorded
+@needs_recorded
+def test_conservative_estimate_is_never_ahead_of_the_truth() -> None:
+    """The engine's estimate from frames and answers as received, against the venue's queues."""
+    assert RECORDED
+    made = load(Path(RECORDED) / "btc5m-20260416" / "replay" / "btc-updown-5m-1776325800.jsonl.gz")
+    it = EmbeddedVenue(made, seed=5, profile=VenueProfile(record_truth=True))
+    books = MarketBooks(made.market.up_token_id, made.market.down_token_id)
+    prints = {batch.first: batch.prints for batch in cut(made, 0)}
+    own: dict[int, tuple[Side, int, QueueEstimate]] = {}
+    out = np.zeros(64, EVENT_DTYPE)
+    key, moved, compared = 0, 0, 0
+    for row in range(len(made)):
+        now_ns, venue_ms = int(made.rows[row]["recv_ns"]), int(made.rows[row]["venue_ms"])
+        while (due := it.next_ns()) is not None and due < now_ns:
+            for told in out[: it.poll(due, out)]:
+                which = int(told["key"])
+                if told["status"] == OrderStatus.LIVE:
+                    side, price = up_terms(Outcome(told["token"]), Side.BUY, int(told["price_e4"]))
+                    estimate = QueueEstimate(books.up.size(side, price), int(told["venue_ms"]))
+                    own[which] = side, price, estimate
+                elif told["status"] in (OrderStatus.CANCELED, OrderStatus.TRADE_MATCHED):
+                    own.pop(which, None)
+        for told_print in prints.get(row, ()):
+            for side, price, estimate in own.values():
+                if (side, price) == (told_print.side, told_print.price_e4):
+                    estimate.on_trade(told_print.size_micro)
+        before = [books.up.size(side, price) for side, price, _ in own.values()]
+        books.apply_frame(made.frame(row), now_ns)
+        for old, (side, price, estimate) in zip(before, own.values(), strict=True):
+            if (new := books.up.size(side, price)) != old:
+                estimate.on_level(old, new, venue_ms)
+        if not made.rows[row]["flags"] & 4:
+            continue
+        for which, (_, _, estimate) in own.items():
+            truth = it.true_ahead_micro(which, now_ns - it.profile.feed_latency_ns)
+            if truth is not None:
+                assert estimate.ahead_micro >= truth
+                compared += 1
+        best = books.up.best_bid(), books.up.best_ask()
+        if now_ns - moved > 2_000_000_000 and best[0] is not None and best[1] is not None:
+            moved = now_ns
+            up = bid(key + 1, best[0][0], 20, flags=CommandFlag.POST_ONLY)
+            down = bid(key + 2, 10_000 - best[1][0], 20, flags=CommandFlag.POST_ONLY, token=Outcome.DOWN)
+            it.submit(np.concatenate([command(CommandKind.CANCEL_ALL), up, down]), now_ns)
+            key += 2
+    assert compared > 1500

@@ -251,6 +251,43 @@ def test_decrease_without_its_print_becomes_a_cancellation() -> None:
     assert stage.core.true_ahead_micro(order.key) == 100 * SHARE - 30 * SHARE * 100 // 140
 
 
+def test_shares_that_join_do_not_bring_back_the_ones_that_left() -> None:
+    frames = [
+        (100, book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100)),
+        (120, [change("BUY", "0.5", "95", 120)]),
+        (135, [trade(UP, "SELL", "0.5", "30", 135)]),
+    ]
+    stage = Stage(frames, derived=False)
+    order = stage.bid(5000, 10)
+    for ms in (100, 120, 135):
+        stage.to(ms)
+        assert stage.ahead(order) == 70
+
+
+def test_trade_and_newcomer_of_one_moment_do_not_cancel_out() -> None:
+    frames = [*book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100), change("BUY", "0.5", "100", 100)]
+    stage = Stage([(100, frames), (135, [trade(UP, "SELL", "0.5", "30", 135)])], derived=False)
+    order = stage.bid(5000, 10)
+    stage.to(100)
+    assert stage.ahead(order) == 70
+    stage.to(135)
+    assert stage.ahead(order) == 70
+
+
+def test_order_between_a_trade_and_its_print_keeps_its_place() -> None:
+    frames = [
+        (100, book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100)),
+        (135, [trade(UP, "SELL", "0.5", "30", 135)]),
+    ]
+    stage = Stage(frames, derived=False)
+    early = stage.bid(5000, 10)
+    stage.to(110)
+    late = stage.bid(5000, 10)
+    assert (stage.ahead(early), stage.ahead(late)) == (70, 70)
+    stage.to(135)
+    assert (stage.ahead(early), stage.ahead(late)) == (70, 70)
+
+
 def test_late_print_does_not_reach_an_order_that_came_after_its_trade() -> None:
     frames = [(100, book_frame(BIDS[1:], ASKS, 100)), (135, [trade(UP, "SELL", "0.49", "5", 135)])]
     stage = Stage(frames, derived=False)
@@ -552,3 +589,6 @@ def test_truth_is_recorded_at_every_change() -> None:
     stage.to(300)
     assert order.truth == [(at(0), 100 * SHARE), (at(100), 70 * SHARE)]
     assert stage.core.true_ahead_micro(order.key, at(99)) == 100 * SHARE
+    stage.core.cancel(order.request.order_id)
+    assert stage.core.true_ahead_micro(order.key, at(299)) == 70 * SHARE
+    assert stage.core.true_ahead_micro(order.key, at(300)) is None
