@@ -83,6 +83,9 @@ ROUND_SIZES = (
     (100, 0.02),
 )
 
+# Persistence of uninformed signs: seconds, log odds. Tuned to the recorded correlation of trade signs.
+PRESSURE = ((1.0, 0.6), (30.0, 0.4))
+
 TAKER_DELAY_S = 0.15  # the venue holds orders that would match on entry, crypto Up/Down, since 2026-09-04
 
 
@@ -109,12 +112,10 @@ class FlowSettings:
     contrarian_s: float = 45.0  # uninformed orders buy what has fallen below its average over this time
     contrarian_weight: float = 0.06
     longshot_weight: float = 0.02  # uninformed orders prefer the cheaper token, log odds per cent from 50
-    foresight_weight: float = (
-        1.0  # of fair in `foresight_s` in the side of an uninformed order, per cent of difference
-    )
+    foresight_weight: float = 0.7  # of fair `foresight_s` ahead in an uninformed side, log odds per cent
     change_events_per_s: float = 90.0
     ladder_share: float = 0.3  # of change events that move several levels of one side in one engine batch
-    noise_rate_per_s: float = 3.6
+    noise_rate_per_s: float = 3.1
     excitement: float = 0.5  # new noise orders per noise order, within `excitement_s`
     excitement_s: float = 0.4
     informed_rate: float = 45.0  # orders per second and cent of edge
@@ -229,9 +230,9 @@ class Makers:
         if ask <= bid:
             ask = bid + 1
         # The outermost cents are lottery tickets, left in the book until the outcome is all but certain.
-        if view > 0.0015 * ticks:
+        if view > 0.0002 * ticks:
             bid = max(bid, 1)
-        if view < 0.9985 * ticks:
+        if view < 0.9998 * ticks:
             ask = min(ask, ticks - 1)
         return max(bid, 0), min(ask, ticks)
 
@@ -403,9 +404,7 @@ class Takers:
     def _pressures(rng: np.random.Generator, count: int) -> list[float]:
         """Leaning of uninformed orders towards Up (log odds): persistent over one and over thirty seconds, as
         recorded signs are."""
-        parts = [
-            weight * reverting(rng, count, memory_s, 1.0) for memory_s, weight in ((1.0, 0.9), (30.0, 0.55))
-        ]
+        parts = [weight * reverting(rng, count, memory_s, 1.0) for memory_s, weight in PRESSURE]
         leaning: list[float] = sum(parts[1:], parts[0]).tolist()
         return leaning
 

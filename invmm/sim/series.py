@@ -2,7 +2,8 @@
 
 The recordings hold the `book` frames of (mostly) one token and nothing else, so a generated tape is reduced
 to the same view before anything is measured: one token's books after trades, the last trade price that is
-hashed into each, and trades inferred from the difference of two successive books. Everything is in terms of Up.
+hashed into each, and trades inferred from the difference of two successive books.
+Everything is in terms of Up.
 """
 
 from __future__ import annotations
@@ -157,7 +158,7 @@ def _changed(old: _Levels, new: _Levels) -> int:
 
 
 def _trade(before: _Row, row: _Row) -> tuple[int, float]:
-    """Sign and size of the trade between two books if exactly one level at the trade's price shrank to or past the best."""
+    """Sign and size of the trade between two books if exactly one level at its price explains it."""
     if not row.last_price:
         return 0, 0.0
     price = round(float(row.last_price) * PRICE_ONE_E4)

@@ -196,6 +196,13 @@ def test_series_infers_the_trade_that_one_level_explains() -> None:
     assert np.allclose(found.mid_at(np.array([10.5])), 50.5)
 
 
+def test_a_passive_prober_is_picked_off_in_generated_markets() -> None:
+    """A market in which a quoter cannot lose would be a defect; this one is made to lose on average."""
+    found = [hardness.probe(generate(seed, window_s=180)) for seed in range(4)]
+    assert all(one.markout_c[1] < 0 for one in found)
+    assert sum(one.profit_per_share_c for one in found) < 0
+
+
 @pytest.mark.recorded
 def test_generated_markets_are_no_kinder_than_recorded_ones() -> None:
     """Over the medians of a few markets, with the sampling error of so few as room: the command judges over
