@@ -61,7 +61,8 @@ def test_a_market_written_as_a_recording_measures_the_same_as_its_tape(tape: Tap
     save_as_recording(tape, tmp_path)
     (recorded,) = calibration.recorded_figures(tmp_path)
     (generated,) = calibration.generated_figures(1, make=lambda seed: tape)
-    assert recorded.keys() == generated.keys() == {line.name for line in calibration.LINES}
+    assert recorded.keys() == generated.keys()
+    assert {line.name for line in calibration.LINES} <= generated.keys()
     for name, value in generated.items():
         assert recorded[name] == pytest.approx(value, nan_ok=True), name
 
