@@ -1,4 +1,4 @@
-"""Order flow of a generated market: makers who quote around a lagged view of fair, and takers who know better.
+"""Order flow of a generated market: makers around a lagged view of fair, and takers who know better.
 
 Three views of one fair probability make the adverse selection of the real market:
 
@@ -6,11 +6,12 @@ Three views of one fair probability make the adverse selection of the real marke
     takers        see it now, but their orders are held for the taker delay before they match
     slow makers   see an exponential average of it: theirs are the orders that takers hit
 
-so whoever rests at the back of a queue without being fast is filled mostly when the price is about to move through
-it. Uninformed takers lean with what comes (`foresight`), towards the cheaper token and towards what has just
-fallen, as the recorded responses, signs and pair costs together ask for. Constants that say "recorded" were
-measured with `python -m invmm.sim.calibration --recorded DIR --json FILE` (`changes_at_*`, `depth_*`); those that
-say "tuned" cannot be read off a book and were set so that the table of that command agrees.
+so whoever rests at the back of a queue without being fast is filled mostly when the price is about to move
+through it. Uninformed takers lean with what comes (`foresight`), towards the cheaper token and towards what
+has just fallen, as the recorded responses, signs and pair costs together ask for. Constants that say
+"recorded" were measured with `python -m invmm.sim.calibration --recorded DIR --json FILE` (`changes_at_*`,
+`depth_*`); those that say "tuned" cannot be read off a book and were set so that the table of that command
+agrees.
 """
 
 from __future__ import annotations
@@ -111,14 +112,14 @@ class FlowSettings:
     informed_edge_c: float = 0.2
 
     # Uninformed takers: how often, and in log odds what leans their side towards Up.
-    noise_rate_per_s: float = 2.9
+    noise_rate_per_s: float = 2.8
     late_interest: float = 2.0  # more of them, up to this much, in the last minute of an undecided market
     excitement: float = 0.5  # new orders per order, within `excitement_s`
     excitement_s: float = 0.4
     foresight_s: float = 2.5
     foresight_weight: float = 0.7  # per cent between fair `foresight_s` ahead and the mid
     contrarian_s: float = 45.0
-    contrarian_weight: float = 0.10  # per cent that fair is below its average over `contrarian_s`
+    contrarian_weight: float = 0.08  # per cent that fair is below its average over `contrarian_s`
     longshot_weight: float = 0.03  # per cent that fair is below 50: the cheaper token is preferred
     market_leaning: float = 0.35  # standard deviation of a market's own leaning
     outcome_leaning: float = 0.15  # towards the side that will win: what stays unmatched is mostly the loser
