@@ -1,11 +1,12 @@
 """Engine time: unix-epoch nanoseconds, live (optionally scaled) or set by a replay.
 
-The compiled listener computes the same live time from the same three numbers, so a stamp made in C and one made here compare:
+The compiled listener computes the same live time from the same three numbers, so a stamp made in C and one
+made here compare:
 
     now_ns = origin_ns + (CLOCK_MONOTONIC − mono_origin_ns) · scale
 
-CLOCK_MONOTONIC and not the wall clock: engine time never steps when the machine's clock is corrected. Whoever cares about the
-distance to the venue's clock measures it (`venue_ms` travels beside engine time).
+CLOCK_MONOTONIC and not the wall clock: engine time never steps when the machine's clock is corrected. Whoever
+cares about the distance to the venue's clock measures it (`venue_ms` travels beside engine time).
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class LiveClock:
     origin_ns : int, optional
         Engine time of this moment, unix-epoch ns; the machine's wall clock if not given.
     mono_origin_ns : int, optional
-        CLOCK_MONOTONIC of the origin, ns; now if not given. With all three the clock of another process is the same clock.
+        CLOCK_MONOTONIC of the origin, ns; now if not given. With all three the clock of another process is
+        the same clock.
     """
 
     __slots__ = ("mono_origin_ns", "origin_ns", "scale")

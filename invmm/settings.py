@@ -52,7 +52,7 @@ class EngineSettings:
 class RiskSettings:
     """Hard limits, checked before a command is handed over."""
 
-    max_cash_dollars: float = _number(1_000.0, 1.0, 1_000_000.0, "dollars", "cash in positions and possibly-live bids of one market")
+    max_cash_dollars: float = _number(5_000.0, 1.0, 1_000_000.0, "dollars", "cash in positions and possibly-live bids of one market")
     max_order_shares: float = _number(200.0, 5.0, 100_000.0, "shares", "size of one order")
     max_open_orders: int = _number(24, 1, 64, "orders", "possibly-live orders of one market")
     orders_per_second: int = _number(40, 1, 600, "1/s", "placements; the venue's standard tier")
@@ -106,7 +106,7 @@ class SimSettings:
     queue_model: str = _choice("proportional", ("conservative", "proportional", "power"), "how cancels ahead of us are modelled")
     feed_latency_ms: float = _number(10.0, 0.0, 5_000.0, "ms", "venue to engine")
     order_latency_ms: float = _number(5.0, 0.0, 5_000.0, "ms", "engine to venue")
-    ack_latency_ms: float = _number(5.0, 0.0, 5_000.0, "ms", "venue's answer to engine")
+    ack_latency_ms: float = _number(10.0, 0.0, 5_000.0, "ms", "venue's answer to engine, down the same wire as the feed")
     taker_delay_ms: float = _number(150.0, 0.0, 5_000.0, "ms", "hold of orders that would match on entry")
     collateral_dollars: float = _number(10_000.0, 0.0, 1e9, "dollars", "starting balance")
     settlement_lag_s: float = _number(5.0, 0.0, 600.0, "s", "window end to resolution (the venue: 53…152 s)")

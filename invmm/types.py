@@ -132,6 +132,7 @@ class Reason(IntEnum):
     COOL_DOWN = 34
     EXPIRING = 35
     SETTLED = 36
+    POLICY_ERROR = 37
     VENUE_REJECTED = 40
     VENUE_POST_ONLY = 41
     VENUE_BALANCE = 42
@@ -151,6 +152,7 @@ class EventFlag(IntFlag):
 
     CHECKPOINT = 1
     TAKER = 2
+    DISCONNECTED = 4
 
 
 EVENT_DTYPE = np.dtype(

@@ -23,7 +23,8 @@ cdef enum:
 
 
 cdef int order_amounts_c(
-    int side, int order_type, int64_t price_e4, int64_t size_micro, int64_t tick_e4, int64_t* maker, int64_t* taker
+    int side, int order_type, int64_t price_e4, int64_t size_micro, int64_t tick_e4,
+    int64_t* maker, int64_t* taker,
 ) noexcept nogil
 cdef int market_amounts_c(
     int side, int64_t amount_micro, int64_t price_e4, int64_t tick_e4, int64_t* maker, int64_t* taker

@@ -1,7 +1,8 @@
-"""Exact amounts of orders: the venue's rounding rules in integers, and the rule that an order breaks, in words.
+"""Exact amounts of orders: the venue's rounding rules in integers, and the rule that an order breaks, in
+words.
 
-Takes prices in 1e-4 dollars and sizes in 1e-6 shares; gives maker and taker amount in 1e-6 dollars and shares. The kernels
-are pure, run without the GIL and return 0 or a negative `RULE_*`.
+Takes prices in 1e-4 dollars and sizes in 1e-6 shares; gives maker and taker amount in 1e-6 dollars and
+shares. The kernels are pure, run without the GIL and return 0 or a negative `RULE_*`.
 """
 
 from libc.stdint cimport int64_t
@@ -12,7 +13,8 @@ from invmm.types import OrderType
 from invmm._ext.records cimport BUY, FAK, FOK, GTC, SELL
 
 
-cdef int64_t SIZE_LIMIT_MICRO = 100_000_000_000_000     # 100 million shares or dollars: keeps products inside int64
+# 100 million shares or dollars: keeps products inside int64.
+cdef int64_t SIZE_LIMIT_MICRO = 100_000_000_000_000
 
 _RULES = {
     RULE_CAPACITY: "the buffer is too small for the bytes",
@@ -21,7 +23,7 @@ _RULES = {
     RULE_TICK: "tick size must be 0.1, 0.01, 0.005, 0.0025, 0.001 or 0.0001",
     RULE_PRICE_TICK: "price must be a multiple of the tick size",
     RULE_PRICE_RANGE: "price must lie between one tick and one dollar less one tick",
-    RULE_SIZE: "size must leave both amounts above zero after rounding (shares to 0.01, market dollars to 0.01)",
+    RULE_SIZE: "size must leave both amounts above zero after rounding (shares and market dollars to 0.01)",
     RULE_SIZE_LIMIT: "size must not exceed 100 million shares",
     RULE_MIN_SIZE: "size is lower than the market's minimum order size",
     RULE_MIN_NOTIONAL: "a market buy is lower than the minimum in dollars",
@@ -48,7 +50,7 @@ def rule_text(status):
 
 
 cdef inline int check_price(int64_t price_e4, int64_t tick_e4) noexcept nogil:
-    if not (tick_e4 == 100 or tick_e4 == 10 or tick_e4 == 1000 or tick_e4 == 50 or tick_e4 == 25 or tick_e4 == 1):
+    if tick_e4 not in (100, 10, 1000, 50, 25, 1):
         return RULE_TICK
     if price_e4 < tick_e4 or price_e4 > 10_000 - tick_e4:
         return RULE_PRICE_RANGE
@@ -66,12 +68,14 @@ cdef inline int64_t market_grain(int64_t tick_e4) noexcept nogil:
 
 
 cdef int order_amounts_c(
-    int side, int order_type, int64_t price_e4, int64_t size_micro, int64_t tick_e4, int64_t* maker, int64_t* taker
+    int side, int order_type, int64_t price_e4, int64_t size_micro, int64_t tick_e4,
+    int64_t* maker, int64_t* taker,
 ) noexcept nogil:
     """Amounts of an order of `size_micro` shares at limit `price_e4`; 0 or a `RULE_*`.
 
-    GTC and GTD: shares are floored to 0.01 and dollars are their exact product with the price. FOK and FAK obey the market
-    order's rounding: a buy spends floor(size x price) in whole cents and asks for what that buys, so never more than `size`.
+    GTC and GTD: shares are floored to 0.01 and dollars are their exact product with the price. FOK and FAK
+    obey the market order's rounding: a buy spends floor(size x price) in whole cents and asks for what that
+    buys, so never more than `size`.
     """
     cdef int64_t shares_e2, dollars_micro, status
     if side != BUY and side != SELL:
@@ -89,7 +93,9 @@ cdef int order_amounts_c(
         if side == SELL:
             return market_amounts_c(SELL, size_micro, price_e4, tick_e4, maker, taker)
         # 1e-6 shares x 1e-4 dollars is 1e-10 dollars: whole cents are 1e8 of them.
-        return market_amounts_c(BUY, size_micro * price_e4 // 100_000_000 * 10_000, price_e4, tick_e4, maker, taker)
+        return market_amounts_c(
+            BUY, size_micro * price_e4 // 100_000_000 * 10_000, price_e4, tick_e4, maker, taker
+        )
     shares_e2 = size_micro // 10_000
     if shares_e2 == 0:
         return RULE_SIZE
@@ -102,10 +108,12 @@ cdef int order_amounts_c(
 cdef int market_amounts_c(
     int side, int64_t amount_micro, int64_t price_e4, int64_t tick_e4, int64_t* maker, int64_t* taker
 ) noexcept nogil:
-    """Amounts of a market order that gives `amount_micro` (dollars of a BUY, shares of a SELL) at worst `price_e4`.
+    """Amounts of a market order that gives `amount_micro` (dollars of a BUY, shares of a SELL) at worst
+    `price_e4`.
 
-    Given: floored to 0.01. Asked for: floored to four decimals (three at tick 0.1). The official rule rounds up four places
-    further out first; with prices of at most four decimals that never reaches the next step, so flooring is the same.
+    Given: floored to 0.01. Asked for: floored to four decimals (three at tick 0.1). The official rule rounds
+    up four places further out first; with prices of at most four decimals that never reaches the next step,
+    so flooring is the same.
     """
     cdef int64_t given_e2, grain, status
     if side != BUY and side != SELL:
@@ -147,7 +155,8 @@ def order_amounts(side, int64_t price_e4, int64_t size_micro, *, int64_t tick_e4
     Returns
     -------
     tuple of int
-        (maker amount, taker amount): micro-dollars and micro-shares for a BUY, the other way round for a SELL.
+        (maker amount, taker amount): micro-dollars and micro-shares for a BUY, the other way round for a
+        SELL.
 
     Raises
     ------
@@ -155,7 +164,9 @@ def order_amounts(side, int64_t price_e4, int64_t size_micro, *, int64_t tick_e4
         With the rule of the venue that the order would break.
     """
     cdef int64_t maker = 0, taker = 0
-    status = order_amounts_c(side_of(side), order_type_of(order_type), price_e4, size_micro, tick_e4, &maker, &taker)
+    status = order_amounts_c(
+        side_of(side), order_type_of(order_type), price_e4, size_micro, tick_e4, &maker, &taker
+    )
     if status:
         raise OrderRuleError(status, f"price_e4={price_e4}, size_micro={size_micro}, tick_e4={tick_e4}")
     return maker, taker

@@ -2,13 +2,15 @@
 
     signature = base64url(HMAC-SHA256(base64url-decoded secret, timestamp + method + path + body))
 
-Takes the bytes that will be sent and unix seconds. The states of SHA-256 after the key's blocks are kept, so a call costs the
-blocks of its message plus two. The secret is not kept; the kept states and the header text are wiped at the end.
+Takes the bytes that will be sent and unix seconds. The states of SHA-256 after the key's blocks are kept, so
+a call costs the blocks of its message plus two. The secret is not kept; the kept states and the header text
+are wiped at the end.
 """
 
 from binascii import Error as Base64Error
 from binascii import a2b_base64
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t
 from libc.stdlib cimport calloc, free
@@ -24,7 +26,8 @@ cdef extern from "sha256.h" nogil:
     void invmm_wipe(void* memory, size_t size) noexcept
     void invmm_hmac_key(invmm_hmac_t* hmac, const uint8_t* key, size_t size, int portable) noexcept
     void invmm_hmac_sign(
-        const invmm_hmac_t* hmac, const uint8_t* head, size_t head_size, const uint8_t* body, size_t body_size, uint8_t* out
+        const invmm_hmac_t* hmac, const uint8_t* head, size_t head_size,
+        const uint8_t* body, size_t body_size, uint8_t* out,
     ) noexcept
 
 
@@ -40,6 +43,7 @@ cdef bytes line_text(str name, object value):
     return value.encode()
 
 
+@cython.final
 cdef class L2Signer:
     """Signs private REST requests with one set of API credentials.
 
@@ -56,14 +60,17 @@ cdef class L2Signer:
     def __cinit__(self, api_key, secret, passphrase, address, *, bint portable=False):
         cdef bytes key, text
         try:
-            key = a2b_base64(secret.replace("-", "+").replace("_", "/") + "=" * (-len(secret) % 4))
+            text = secret.replace("-", "+").replace("_", "/").rstrip("=").encode()
+            key = a2b_base64(text + b"=" * (3 - (len(text) + 3) % 4), strict_mode=True)
         except (AttributeError, Base64Error, ValueError):
             key = b""
         if not key:
             raise ValueError("API secret: expected base64 text")
         self.address = line_text("address", address).decode()
-        text = (b"POLY_ADDRESS: " + line_text("address", address) + b"\r\nPOLY_API_KEY: " + line_text("API key", api_key)
-                + b"\r\nPOLY_PASSPHRASE: " + line_text("passphrase", passphrase) + b"\r\nPOLY_SIGNATURE: ")
+        text = (b"POLY_ADDRESS: " + line_text("address", address)
+                + b"\r\nPOLY_API_KEY: " + line_text("API key", api_key)
+                + b"\r\nPOLY_PASSPHRASE: " + line_text("passphrase", passphrase)
+                + b"\r\nPOLY_SIGNATURE: ")
         self.constant_size = PyBytes_GET_SIZE(text)
         self.hmac = <invmm_hmac_t*>calloc(1, sizeof(invmm_hmac_t))
         self.constant = <char*>calloc(1, self.constant_size)
@@ -91,12 +98,14 @@ cdef class L2Signer:
         self, const char* method, const char* path, const char* body, size_t size, int64_t timestamp_s,
         char* out, size_t capacity,
     ) noexcept nogil:
-        """Writes the five header lines, each with its \\r\\n, for a request; their length, or a negative `RULE_*`.
+        """Writes the five header lines, each with its \\r\\n, for a request; their length, or a negative
+        `RULE_*`.
 
         Parameters
         ----------
         method, path
-            Zero-terminated; the method in upper case. What follows a "?" in the path is not signed, as the venue wants it.
+            Zero-terminated; the method in upper case. What follows a "?" in the path is not signed, as the
+            venue wants it.
         body, size
             The bytes that will be sent; NULL and 0 if there are none.
         timestamp_s

@@ -50,6 +50,7 @@ cdef enum:
     FLAG_LAST = 2               # last leg of its batch: the executor may send
     FLAG_CHECKPOINT = 1         # event flags: this recorded book must equal the maintained one
     FLAG_TAKER = 2              # event flags: the fill was on the taker side
+    FLAG_DISCONNECTED = 4       # event flags, BUFFER_END: the feed's connection is gone
 
 
 cdef struct event_t:

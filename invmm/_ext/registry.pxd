@@ -44,6 +44,7 @@ cdef struct order_t:
     int64_t sent_ns
     int64_t live_ns
     int64_t cancel_ns           # when the last cancel was handed over
+    int64_t solved_ahead_micro  # the queue estimate that the last solve saw
     queue_t queue
 
 
@@ -73,6 +74,7 @@ cdef class Registry:
         int64_t bought_micro[2]         # over the whole market
         int64_t spent_e10               # cash paid minus received, fees apart
         uint64_t orders                 # placements handed over
+        int64_t placed_micro            # their shares
         uint64_t fills
         uint64_t foreign                # events naming no order of ours
         uint64_t failed_legs

@@ -71,6 +71,7 @@ cdef class Registry:
         order.expiration_s = command.expiration_s
         order.sent_ns = command.decided_ns
         self.orders += 1
+        self.placed_micro += command.size_micro
         return order
 
     cdef int64_t remaining_c(self, const order_t* order) noexcept nogil:
@@ -236,9 +237,10 @@ cdef class Registry:
         return self.cost_e10[0] / 1e10, self.cost_e10[1] / 1e10
 
     def counts(self) -> dict[str, int]:
-        """orders, fills, foreign, failed_legs, live."""
+        """orders, placed_micro, fills, foreign, failed_legs, live."""
         return {
             "orders": self.orders,
+            "placed_micro": self.placed_micro,
             "fills": self.fills,
             "foreign": self.foreign,
             "failed_legs": self.failed_legs,

@@ -126,6 +126,12 @@ static inline int ring_ready(ring_t *ring)
     return ring->cached_tail != ring->head;
 }
 
+/* Consumer: the oldest record where it lies, NULL when there is none; good until the next pop. */
+static inline const void *ring_front(ring_t *ring)
+{
+    return ring_ready(ring) ? ring_slot(ring, ring->head) : NULL;
+}
+
 /* Consumer: copies the oldest record out; 0 when there is none. */
 static inline int ring_pop(ring_t *ring, void *record)
 {

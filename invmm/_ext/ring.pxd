@@ -27,6 +27,7 @@ cdef extern from "ring.h" nogil:
     uint64_t ring_room(ring_t* ring, uint64_t wanted, bint urgent) noexcept
     bint ring_push(ring_t* ring, const void* records, uint64_t count, bint urgent) noexcept
     bint ring_ready(ring_t* ring) noexcept
+    const void* ring_front(ring_t* ring) noexcept
     bint ring_pop(ring_t* ring, void* record) noexcept
     bint ring_must_wake(ring_t* ring) noexcept
     bint ring_park(ring_t* ring) noexcept
@@ -41,6 +42,7 @@ cdef extern from "ring_wait.h" nogil:
         RING_WAIT_FD
         RING_WAIT_SIGNAL
 
+    void ring_relax() noexcept
     int64_t ring_monotonic_ns() noexcept
     int ring_eventfd() noexcept
     void ring_signal(int eventfd) noexcept
@@ -65,9 +67,12 @@ cdef class Ring:
 
 
 cdef class CommandRing(Ring):
+    cdef const command_t* _commands(self, object records) except? NULL
     cdef bint try_push_c(self, const command_t* command) noexcept nogil
     cdef bint try_push_batch_c(self, const command_t* commands, size_t count) noexcept nogil
+    cdef size_t push_many_c(self, const command_t* commands, size_t count) noexcept nogil
     cdef bint pop_c(self, command_t* command) noexcept nogil
+    cdef const command_t* front_c(self) noexcept nogil  # the oldest one in place, or NULL; good until the next pop
 
 
 cdef class ResultRing(Ring):

@@ -276,14 +276,31 @@ cdef class CommandRing(Ring):
 
     def try_push_batch(self, records):
         """Producer: hands over all records of an array (`COMMAND_DTYPE`) or none; returns whether it did."""
-        if (not isinstance(records, np.ndarray) or records.dtype != self.dtype
-                or not records.flags.c_contiguous):
-            raise TypeError("records: expected a contiguous array of COMMAND_DTYPE")
-        cdef bint taken = self.try_push_batch_c(<const command_t*>cnp.PyArray_DATA(records),
-                                                cnp.PyArray_SIZE(records))
+        cdef bint taken = self.try_push_batch_c(self._commands(records), cnp.PyArray_SIZE(records))
 
         self.wake_c()
         return taken
+
+    def push_many(self, records):
+        """Producer: hands over as many as fit, in order, up to the first refusal.
+
+        The placements of one batch go together or stay out together.
+
+        Returns
+        -------
+        int
+            How many were taken.
+        """
+        cdef size_t taken = self.push_many_c(self._commands(records), cnp.PyArray_SIZE(records))
+
+        self.wake_c()
+        return taken
+
+    cdef const command_t* _commands(self, object records) except? NULL:
+        if (not isinstance(records, np.ndarray) or records.dtype != self.dtype
+                or not records.flags.c_contiguous):
+            raise TypeError("records: expected a contiguous array of COMMAND_DTYPE")
+        return <const command_t*>cnp.PyArray_DATA(records)
 
     cdef bint try_push_c(self, const command_t* command) noexcept nogil:
         return ring_push(self.ring, command, 1, command.kind != COMMAND_PLACE)
@@ -298,8 +315,25 @@ cdef class CommandRing(Ring):
             urgent = urgent and commands[i].kind != COMMAND_PLACE
         return ring_push(self.ring, commands, count, urgent)
 
+    cdef size_t push_many_c(self, const command_t* commands, size_t count) noexcept nogil:
+        """As many as fit, in order, up to the first refusal; legs of one batch (placements) all or none."""
+        cdef size_t taken = 0, end
+
+        while taken < count:
+            end = taken + 1
+            while (end < count and commands[taken].kind == COMMAND_PLACE and commands[end].kind == COMMAND_PLACE
+                   and commands[end].batch == commands[taken].batch):
+                end += 1
+            if not ring_push(self.ring, commands + taken, end - taken, commands[taken].kind != COMMAND_PLACE):
+                break
+            taken = end
+        return taken
+
     cdef bint pop_c(self, command_t* command) noexcept nogil:
         return ring_pop(self.ring, command)
+
+    cdef const command_t* front_c(self) noexcept nogil:
+        return <const command_t*>ring_front(self.ring)
 
 
 @cython.final

@@ -1,38 +1,21 @@
-"""C interface of order signing. An executor builds an `OrderTemplate` per token once and then calls `build_c` without the GIL.
+"""C interface of order signing. An executor builds an `OrderTemplate` per token once and then calls `build_c`
+without the GIL.
 
-A template and an `L2Signer` hold no scratch state: several threads may call them at the same time, as long as none of them
-changes `tick_e4` meanwhile.
+A template and an `L2Signer` hold no scratch state: several threads may call them at the same time, as long as
+none of them changes `tick_e4` meanwhile.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
+from invmm._ext.keys cimport KeyBuffer
 from invmm._ext.l2 cimport L2Signer
+from invmm._ext.order cimport SignedOrder
 from invmm._ext.records cimport command_t
 
 
-ctypedef int (*sign_recoverable_t)(
-    const void* context, void* signature, const uint8_t* digest, const uint8_t* key, void* nonce, const void* data
-) noexcept nogil
-ctypedef int (*serialize_compact_t)(
-    const void* context, uint8_t* out, int* recovery, const void* signature
-) noexcept nogil
-
-
-cdef struct piece_t:            # constant text of a body; the bytes object behind it lives as long as its owner
+cdef struct piece_t:            # constant text of a body; its owner keeps the bytes object behind it
     const char* text
     size_t size
-
-
-cdef class KeyBuffer:           # owns the private key; every user of the key shares this one object
-    cdef uint8_t* key           # 32 bytes, wiped when the last user is gone
-    cdef const void* context    # of libsecp256k1, blinded, never changed after construction
-    cdef sign_recoverable_t sign_recoverable
-    cdef serialize_compact_t serialize_compact
-    cdef object keeper          # keeps the context alive
-
-    cdef int load(self, object private_key) except -1
-    cdef bytes account(self)
-    cdef int sign_c(self, const uint8_t* digest, uint8_t* signature) noexcept nogil
 
 
 cdef class OrderSigner:
@@ -80,22 +63,3 @@ cdef class OrderTemplate:
     cdef int build_c(
         self, const command_t* command, int64_t timestamp_ms, uint8_t* order_id, char* body, size_t capacity
     ) noexcept nogil
-
-
-cdef class SignedOrder:
-    cdef readonly str order_id
-    cdef readonly str struct_hash
-    cdef readonly str signature
-    cdef readonly str token_id
-    cdef readonly object maker_amount       # micro-dollars of a BUY, micro-shares of a SELL
-    cdef readonly object taker_amount       # the other one
-    cdef readonly object salt
-    cdef readonly object timestamp_ms
-    cdef bytes head
-    cdef bytes tail
-
-    @staticmethod
-    cdef SignedOrder made(
-        str token_id, bytes text, str order_id, str struct_hash, object maker, object taker, object salt,
-        object timestamp_ms,
-    )

@@ -1,25 +1,25 @@
 """Order hashing, signing and POST bodies, byte for byte as the venue's own clients make them.
 
-Takes integer prices (1e-4 dollars), sizes (1e-6 shares) and times; gives order ids, signatures and the JSON bytes to send.
-`OrderTemplate.build_c` runs without the GIL, allocates nothing and raises nothing: it returns a length, or a negative
-`RULE_*` status that `invmm._ext.amounts.rule_text` puts into words. Reads no clock and draws no random number.
+Takes integer prices (1e-4 dollars), sizes (1e-6 shares) and times; gives order ids, signatures and the JSON
+bytes to send. `OrderTemplate.build_c` runs without the GIL, allocates nothing and raises nothing: it returns
+a length, or a negative `RULE_*` status that `invmm._ext.amounts.rule_text` puts into words. Reads no clock
+and draws no random number.
 
-    order words (12 x 32 bytes) -keccak-> struct hash -0x1901, domain-> digest = order id -secp256k1-> signature
+    order words (12 x 32 bytes) -keccak-> struct hash -0x1901, domain-> digest = order id -secp256k1->
+    signature
 
-The private key lives in one native buffer, shared by a signer and its templates and wiped with the last of them.
+The private key lives in one native buffer, shared by a signer and its templates and wiped with the last of
+them.
 """
 
-from coincurve._libsecp256k1 import ffi, lib
-from coincurve.context import Context
-
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t, uintptr_t
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from invmm._ext.amounts import OrderRuleError
-from invmm.types import OrderType
+from invmm._ext.eip712 import checksum_address
 from invmm.venue import profile as venue
 
 from invmm._ext.amounts cimport (
@@ -37,16 +37,25 @@ from invmm._ext.amounts cimport (
     order_type_of,
     side_of,
 )
+from invmm._ext.eip712 cimport (
+    checksummed,
+    domain_separator,
+    hex_of,
+    keccak,
+    plain,
+    word_hash,
+    word_of,
+    word_of_address,
+    word_of_text,
+)
+from invmm._ext.keys cimport KeyBuffer
+from invmm._ext.order cimport SignedOrder
 from invmm._ext.records cimport BUY, COMMAND_PLACE, FLAG_POST_ONLY, FOK, GTD, command_t
 from invmm._ext.wire cimport put, put_hex, put_number, put_word
 
 
 cdef extern from "keccak.h" nogil:
     void invmm_keccak256(const uint8_t* data, size_t size, uint8_t* out) noexcept
-
-
-cdef extern from "sha256.h" nogil:
-    void invmm_wipe(void* memory, size_t size) noexcept
 
 
 cdef enum:
@@ -56,185 +65,14 @@ cdef uint64_t SALT_LIMIT = 1 << 53                      # the salt travels as a 
 cdef const char* ORDER_TYPES = b"GTCGTDFOKFAK"          # three letters each, by number
 
 
-cdef bytes keccak(bytes data):
-    cdef uint8_t[32] out
-    invmm_keccak256(<const uint8_t*>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), out)
-    return PyBytes_FromStringAndSize(<char*>out, 32)
-
-
-def keccak256(data):
-    """Keccak-256 of bytes, as Ethereum uses it (not SHA-3)."""
-    return keccak(bytes(data))
-
-
-cdef bytes word_of(object value):
-    return int(value).to_bytes(32, "big")
-
-
-cdef bytes word_of_address(str address):
-    return bytes(12) + bytes.fromhex(address[2:])
-
-
-cdef str checksummed(bytes account):
-    """EIP-55: a letter is upper case where the hash of the lower-case text has a nibble above 7."""
-    text = account.hex()
-    marks = keccak(text.encode()).hex()
-    return "0x" + "".join([c.upper() if int(mark, 16) > 7 else c for c, mark in zip(text, marks)])
-
-
-def checksum_address(address):
-    """An address in EIP-55 spelling.
-
-    Raises
-    ------
-    ValueError
-        Not 0x and 40 hex digits, or spelled in mixed case with a wrong checksum: a mistyped address.
-    """
-    try:
-        account = bytes.fromhex(address[2:])
-    except (TypeError, ValueError):
-        account = b""
-    if len(account) != 20 or len(address) != 42 or address[:2] != "0x":
-        raise ValueError(f"address: expected 0x and 40 hex digits, found {address!r}")
-    right = checksummed(account)
-    if address[2:] not in (address[2:].lower(), address[2:].upper()) and address != right:
-        raise ValueError(f"address: the checksum of {address} is wrong, expected {right}")
-    return right
-
-
-cdef bytes word_of_text(str name, object value):
-    """bytes32 from None, 32 bytes or 0x and 64 hex digits."""
-    if value is None:
-        return bytes(32)
-    if isinstance(value, str):
-        try:
-            word = bytes.fromhex(value[2:]) if value[:2] == "0x" and len(value) == 66 else b""
-        except ValueError:
-            word = b""
-    else:
-        word = bytes(value) if isinstance(value, (bytes, bytearray)) else b""
-    if len(word) != 32:
-        raise ValueError(f"{name}: expected 32 bytes or 0x and 64 hex digits, found {value!r}")
-    return word
-
-
-cdef bytes plain(str name, object value):
-    """ASCII that may stand between quotes in JSON and in a header line."""
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or '"' in value or "\\" in value:
-        raise ValueError(f"{name}: expected printable ASCII without quotes and backslashes")
-    return value.encode()
-
-
-cdef uintptr_t address_of(str function) except 0:
-    return int(ffi.cast("uintptr_t", ffi.addressof(lib, function)))
-
-
-cdef inline int digit_of(char c) noexcept:
-    if 48 <= c <= 57:
-        return c - 48
-    if 97 <= c <= 102:
-        return c - 87
-    if 65 <= c <= 70:
-        return c - 55
-    return -1
-
-
-cdef class KeyBuffer:
-    """Native memory of one private key. Not for use from Python: it shows nothing and cannot be copied."""
-
-    def __cinit__(self):
-        self.key = <uint8_t*>calloc(1, 32)
-        if self.key == NULL:
-            raise MemoryError
-        # An own context: signing only reads it, while the library's shared one may be blinded anew by other code.
-        self.keeper = Context()
-        self.context = <const void*><uintptr_t>int(ffi.cast("uintptr_t", self.keeper.ctx))
-        self.sign_recoverable = <sign_recoverable_t>address_of("secp256k1_ecdsa_sign_recoverable")
-        self.serialize_compact = <serialize_compact_t>address_of("secp256k1_ecdsa_recoverable_signature_serialize_compact")
-
-    def __dealloc__(self):
-        if self.key != NULL:
-            invmm_wipe(self.key, 32)
-            free(self.key)
-
-    def __reduce__(self):
-        raise TypeError("KeyBuffer holds a private key: it cannot be pickled or copied")
-
-    cdef int load(self, object private_key) except -1:
-        """Fills the buffer from 32 bytes or hex text without making another Python object of the key."""
-        cdef const char* text
-        cdef Py_ssize_t size = 0, i
-        cdef int high, low
-        cdef const uint8_t[::1] view
-        if isinstance(private_key, str):
-            text = PyUnicode_AsUTF8AndSize(private_key, &size)
-            if size == 66 and text[0] == 48 and (text[1] == 120 or text[1] == 88):
-                text += 2
-                size -= 2
-            if size != 64:
-                raise ValueError("private key: expected 32 bytes or 64 hex digits")
-            for i in range(32):
-                high = digit_of(text[2 * i])
-                low = digit_of(text[2 * i + 1])
-                if high < 0 or low < 0:
-                    raise ValueError("private key: expected 32 bytes or 64 hex digits")
-                self.key[i] = <uint8_t>(high << 4 | low)
-        elif isinstance(private_key, (bytes, bytearray, memoryview)):
-            if len(private_key) != 32:
-                raise ValueError("private key: expected 32 bytes or 64 hex digits")
-            view = private_key
-            memcpy(self.key, &view[0], 32)
-        else:
-            raise TypeError(f"private key: expected str or bytes, found {type(private_key).__name__}")
-        return 0
-
-    cdef bytes account(self):
-        """The 20 bytes of the key's address."""
-        cdef uint8_t* point
-        key = ffi.cast("unsigned char *", <uintptr_t>self.key)
-        public = ffi.new("secp256k1_pubkey *")
-        if not lib.secp256k1_ec_pubkey_create(self.keeper.ctx, public, key):
-            raise ValueError("private key: expected a number of the curve, 1 up to the group order")
-        out = ffi.new("unsigned char [65]")
-        size = ffi.new("size_t *", 65)
-        lib.secp256k1_ec_pubkey_serialize(self.keeper.ctx, out, size, public, lib.SECP256K1_EC_UNCOMPRESSED)
-        return keccak(bytes(ffi.buffer(out, 65))[1:])[12:]
-
-    cdef int sign_c(self, const uint8_t* digest, uint8_t* signature) noexcept nogil:
-        """65 bytes r, s, v (27 or 28) over a digest, nonce by RFC 6979, low s; 0 or `RULE_SIGNING`."""
-        cdef uint8_t[65] opaque
-        cdef int recovery = 0
-        if not self.sign_recoverable(self.context, opaque, digest, self.key, NULL, NULL):
-            return RULE_SIGNING
-        self.serialize_compact(self.context, signature, &recovery, opaque)
-        signature[64] = <uint8_t>(27 + recovery)
-        return 0
-
-
-cdef object word_hash(str text):
-    return keccak(text.encode())
-
-
-cdef bytes domain_separator(str name, str version, object chain_id, str contract):
-    """EIP-712 domain separator; without a contract as the venue's authentication domain has none."""
-    if contract is None:
-        kind, tail = venue.AUTH_DOMAIN_TYPE, b""
-    else:
-        kind, tail = venue.DOMAIN_TYPE, word_of_address(contract)
-    return keccak(word_hash(kind) + word_hash(name) + word_hash(version) + word_of(chain_id) + tail)
-
-
-cdef str hex_of(const uint8_t* data, size_t size):
-    return "0x" + (<const char*>data)[:size].hex()
-
-
 cdef class OrderSigner:
     """Signs orders with one private key for one wallet.
 
     Parameters
     ----------
     private_key
-        64 hex digits with or without 0x, or 32 bytes. It is copied to native memory; the caller's object is not changed.
+        64 hex digits with or without 0x, or 32 bytes. It is copied to native memory; the caller's object is
+        not changed.
     signature_type
         0: the key's own account; 1: proxy wallet; 2: Safe; 3: deposit wallet (ERC-7739).
     funder
@@ -242,10 +80,8 @@ cdef class OrderSigner:
     chain_id
         137 (Polygon) or 80002.
 
-    Notes
-    -----
-    `repr` shows the address only; pickling and copying are refused. This class has no clock and no random source:
-    `timestamp_ms` and `salt` must be given. `invmm.venue.auth.OrderSigner` adds both.
+    Notes ----- `repr` shows the address only; pickling and copying are refused. This class has no clock and
+    no random source: `timestamp_ms` and `salt` must be given. `invmm.venue.auth.OrderSigner` adds both.
     """
 
     def __cinit__(self, private_key, int signature_type=0, funder=None, long long chain_id=137):
@@ -258,9 +94,13 @@ cdef class OrderSigner:
         self.address = checksummed(self.keys.account())
         self.maker = self.address if funder is None else checksum_address(funder)
         if signature_type == 0 and self.maker != self.address:
-            raise ValueError("funder: signature type 0 pays from the key's own account; a wallet needs type 1, 2 or 3")
+            raise ValueError(
+                "funder: signature type 0 pays from the key's own account; a wallet needs type 1, 2 or 3"
+            )
         if signature_type != 0 and funder is None:
-            raise ValueError(f"funder: signature type {signature_type} needs the address of the wallet that pays")
+            raise ValueError(
+                f"funder: signature type {signature_type} needs the address of the wallet that pays"
+            )
         self.signature_type = signature_type
         self.chain_id = chain_id
         self.templates = {}
@@ -299,18 +139,24 @@ cdef class OrderSigner:
             raise MemoryError
         try:
             with nogil:
-                size = template.write_c(command, maker, taker, timestamp_ms, order_id, struct_hash, body, capacity)
+                size = template.write_c(
+                    command, maker, taker, timestamp_ms, order_id, struct_hash, body, capacity
+                )
             if size < 0:
                 raise OrderRuleError(size, f"token {template.token_id}")
             text = body[:size]
         finally:
             free(body)
-        return SignedOrder.made(template.token_id, text, hex_of(order_id, 32), hex_of(struct_hash, 32), maker, taker,
-                                command.salt, timestamp_ms)
+        return SignedOrder.made(
+            template.token_id, text, hex_of(order_id, 32), hex_of(struct_hash, 32), maker, taker,
+            command.salt, timestamp_ms,
+        )
 
-    def sign(self, token_id, side, int32_t price_e4, int64_t size_micro, *, int32_t tick_e4, order_type="GTC",
-             int64_t expiration=0, bint post_only=False, exchange="v2", timestamp_ms=None, salt=None, metadata=None,
-             builder=None):
+    def sign(
+        self, token_id, side, int32_t price_e4, int64_t size_micro, *, int32_t tick_e4, order_type="GTC",
+        int64_t expiration=0, bint post_only=False, exchange="v2", timestamp_ms=None, salt=None,
+        metadata=None, builder=None,
+    ):
         """Signs an order of so many shares at a limit price.
 
         Parameters
@@ -322,8 +168,8 @@ cdef class OrderSigner:
         price_e4
             Limit price in 1e-4 dollars, on the tick.
         size_micro
-            Shares in 1e-6. Resting orders floor them to 0.01. FOK and FAK round as market orders do: a buy spends
-            floor(size x price) in whole cents and asks for what that buys.
+            Shares in 1e-6. Resting orders floor them to 0.01. FOK and FAK round as market orders do: a buy
+            spends floor(size x price) in whole cents and asks for what that buys.
         tick_e4
             The market's tick in 1e-4 dollars.
         order_type
@@ -333,7 +179,8 @@ cdef class OrderSigner:
         post_only
             GTC and GTD only. It is sent, not signed.
         exchange
-            "v2", "v2-neg-risk" or "v3": from the market's version, see `invmm.venue.profile.exchange_of_market`.
+            "v2", "v2-neg-risk" or "v3": from the market's version, see
+            `invmm.venue.profile.exchange_of_market`.
         timestamp_ms
             Creation time, unix milliseconds.
         salt
@@ -364,17 +211,23 @@ cdef class OrderSigner:
         command.expiration_s = expiration
         command.salt = self._new_salt() if salt is None else salt
         template = self.template_of(token_id, exchange, metadata, builder)
-        status = order_amounts_c(command.side, command.order_type, price_e4, size_micro, tick_e4, &maker, &taker)
+        status = order_amounts_c(
+            command.side, command.order_type, price_e4, size_micro, tick_e4, &maker, &taker
+        )
         if status == 0:
             status = check_terms(&command, made_ms)
         if status:
-            raise OrderRuleError(status, f"{side!r} {order_type!r} price_e4={price_e4} size_micro={size_micro} "
-                                         f"tick_e4={tick_e4} expiration={expiration} post_only={post_only} "
-                                         f"timestamp_ms={made_ms} salt={command.salt}")
+            raise OrderRuleError(
+                status,
+                f"{side!r} {order_type!r} price_e4={price_e4} size_micro={size_micro} tick_e4={tick_e4} "
+                f"expiration={expiration} post_only={post_only} timestamp_ms={made_ms} salt={command.salt}",
+            )
         return self.finish(template, &command, maker, taker, made_ms)
 
-    def sign_market(self, token_id, side, int64_t amount_micro, int32_t price_e4, *, int32_t tick_e4, order_type="FOK",
-                    exchange="v2", timestamp_ms=None, salt=None, metadata=None, builder=None):
+    def sign_market(
+        self, token_id, side, int64_t amount_micro, int32_t price_e4, *, int32_t tick_e4, order_type="FOK",
+        exchange="v2", timestamp_ms=None, salt=None, metadata=None, builder=None,
+    ):
         """Signs a market order that gives an amount: dollars of a BUY, shares of a SELL.
 
         Parameters
@@ -405,8 +258,11 @@ cdef class OrderSigner:
         if status == 0:
             status = check_terms(&command, made_ms)
         if status:
-            raise OrderRuleError(status, f"{side!r} {order_type!r} price_e4={price_e4} amount_micro={amount_micro} "
-                                         f"tick_e4={tick_e4} timestamp_ms={made_ms} salt={command.salt}")
+            raise OrderRuleError(
+                status,
+                f"{side!r} {order_type!r} price_e4={price_e4} amount_micro={amount_micro} tick_e4={tick_e4} "
+                f"timestamp_ms={made_ms} salt={command.salt}",
+            )
         return self.finish(template, &command, maker, taker, made_ms)
 
     def sign_auth(self, long long timestamp_s, long long nonce=0):
@@ -443,6 +299,7 @@ cdef inline int check_terms(const command_t* command, int64_t timestamp_ms) noex
     return 0
 
 
+@cython.final
 cdef class OrderTemplate:
     """Everything about a wallet's orders for one token that does not change, hashed and rendered once.
 
@@ -459,15 +316,17 @@ cdef class OrderTemplate:
     tick_e4
         The market's tick in 1e-4 dollars; assign it when the venue changes the tick.
     min_size_micro, min_notional_micro, gtd_lead_s
-        The market's minimum shares of a resting order, minimum micro-dollars of a FOK or FAK buy, and least life of a GTD
-        order. 0 leaves the check to others.
+        The market's minimum shares of a resting order, minimum micro-dollars of a FOK or FAK buy, and least
+        life of a GTD order. 0 leaves the check to others.
     metadata, builder
         As `OrderSigner.sign`.
     """
 
-    def __cinit__(self, OrderSigner signer not None, token_id, exchange="v2", owner="", *, int32_t tick_e4=100,
-                  int64_t min_size_micro=0, int64_t min_notional_micro=0, int64_t gtd_lead_s=0, metadata=None,
-                  builder=None):
+    def __cinit__(
+        self, OrderSigner signer not None, token_id, exchange="v2", owner="", *, int32_t tick_e4=100,
+        int64_t min_size_micro=0, int64_t min_notional_micro=0, int64_t gtd_lead_s=0,
+        metadata=None, builder=None,
+    ):
         if not isinstance(token_id, str) or not token_id.isdecimal() or not token_id.isascii():
             raise ValueError(f"token id: expected a decimal string, found {token_id!r}")
         if len(token_id) > 78 or str(int(token_id)) != token_id or int(token_id) >> 256:
@@ -487,21 +346,26 @@ cdef class OrderTemplate:
         domain = domain_separator(venue.DOMAIN_NAME, place.domain_version, signer.chain_id, place.contract)
         zero = bytes(32)
         words = (word_hash(venue.ORDER_TYPE) + zero + word_of_address(signer.maker) + word_of_address(signing)
-                 + word_of(token_id) + zero * 3 + word_of(signer.signature_type) + zero + metadata_word + builder_word)
+                 + word_of(token_id) + zero * 3 + word_of(signer.signature_type) + zero + metadata_word
+                 + builder_word)
         self.hold(self.words, words, 384)
         self.hold(self.digest_input, b"\x19\x01" + domain + zero, 66)
-        wallet = (word_hash(venue.WALLET_TYPE_PREFIX + venue.ORDER_TYPE) + zero + word_hash(venue.WALLET_DOMAIN_NAME)
-                  + word_hash(venue.WALLET_DOMAIN_VERSION) + word_of(signer.chain_id) + word_of_address(signer.maker) + zero)
+        wallet = (word_hash(venue.WALLET_TYPE_PREFIX + venue.ORDER_TYPE) + zero
+                  + word_hash(venue.WALLET_DOMAIN_NAME) + word_hash(venue.WALLET_DOMAIN_VERSION)
+                  + word_of(signer.chain_id) + word_of_address(signer.maker) + zero)
         self.hold(self.wallet_words, wallet, 224)
         self.texts = []
-        self.middle = self.piece(f',"maker":"{signer.maker}","signer":"{signing}","tokenId":"{token_id}","makerAmount":"')
+        self.middle = self.piece(
+            f',"maker":"{signer.maker}","signer":"{signing}","tokenId":"{token_id}","makerAmount":"'
+        )
         self.after_expiration = self.piece(f'","signatureType":{signer.signature_type},"timestamp":"')
         self.after_timestamp = self.piece(
             f'","metadata":"0x{metadata_word.hex()}","builder":"0x{builder_word.hex()}","signature":"0x'
         )
         kind = venue.ORDER_TYPE.encode()
+        size = len(kind).to_bytes(2, "big")
         self.before_contents = self.piece(domain.hex() if self.wrapped else "")
-        self.after_contents = self.piece(kind.hex() + len(kind).to_bytes(2, "big").hex() if self.wrapped else "")
+        self.after_contents = self.piece(kind.hex() + size.hex() if self.wrapped else "")
         self.after_signature = self.piece(f'"}},"owner":"{plain("owner", owner).decode()}","orderType":"')
         # 256: the fixed words between the pieces and the longest numbers.
         self.body_capacity = 256 + 130 + 64 + sum([len(text) for text in self.texts])
@@ -580,7 +444,8 @@ cdef class OrderTemplate:
         else:
             at = put(at, b'","side":"SELL","expiration":"', 30)
         at = put_number(at, <uint64_t>command.expiration_s)
-        at = put_number(put(at, self.after_expiration.text, self.after_expiration.size), <uint64_t>timestamp_ms)
+        at = put(at, self.after_expiration.text, self.after_expiration.size)
+        at = put_number(at, <uint64_t>timestamp_ms)
         at = put_hex(put(at, self.after_timestamp.text, self.after_timestamp.size), signature, 65)
         if self.wrapped:
             at = put_hex(put(at, self.before_contents.text, self.before_contents.size), struct_hash, 32)
@@ -596,15 +461,18 @@ cdef class OrderTemplate:
     cdef int build_c(
         self, const command_t* command, int64_t timestamp_ms, uint8_t* order_id, char* body, size_t capacity
     ) noexcept nogil:
-        """One element of the POST /orders array and its id from a command; the length, or a negative `RULE_*`.
+        """One element of the POST /orders array and its id from a command; the length, or a negative
+        `RULE_*`.
 
-        Reads side, order_type, flags (FLAG_POST_ONLY), price_e4, size_micro, expiration_s and salt of the command. Writes
-        32 bytes to `order_id` and at most `body_capacity` to `body`; nothing that is written counts if the result is negative.
+        Reads side, order_type, flags (FLAG_POST_ONLY), price_e4, size_micro, expiration_s and salt of the
+        command. Writes 32 bytes to `order_id` and at most `body_capacity` to `body`; nothing that is written
+        counts if the result is negative.
         """
         cdef uint8_t[32] struct_hash
         cdef int64_t maker = 0, taker = 0
         cdef int status = order_amounts_c(
-            command.side, command.order_type, command.price_e4, command.size_micro, self.tick_e4, &maker, &taker
+            command.side, command.order_type, command.price_e4, command.size_micro, self.tick_e4,
+            &maker, &taker,
         )
         if status == 0:
             status = self.check_c(command, timestamp_ms)
@@ -652,46 +520,3 @@ cdef class OrderTemplate:
             return (<char*>order_id)[:32], body[:size]
         finally:
             free(body)
-
-
-cdef class SignedOrder:
-    """An order ready to be sent.
-
-    Attributes
-    ----------
-    order_id
-        The id under which the venue will know it, 0x and 64 hex digits.
-    struct_hash, signature
-        0x and hex digits; a deposit wallet's signature is the wrapped one.
-    maker_amount, taker_amount
-        What is given and asked for: micro-dollars and micro-shares for a BUY, the other way round for a SELL.
-    """
-
-    def __init__(self):
-        raise TypeError("SignedOrder comes from OrderSigner.sign")
-
-    @staticmethod
-    cdef SignedOrder made(str token_id, bytes text, str order_id, str struct_hash, object maker, object taker, object salt,
-                          object timestamp_ms):
-        cdef SignedOrder order = SignedOrder.__new__(SignedOrder)
-        # The template of a signer has no owner: it stands between the last two halves.
-        mark = text.rindex(b'"owner":"') + 9
-        start = text.index(b'"signature":"') + 13
-        order.head = text[:mark]
-        order.tail = text[mark:]
-        order.signature = text[start:text.index(b'"', start)].decode()
-        order.token_id = token_id
-        order.order_id = order_id
-        order.struct_hash = struct_hash
-        order.maker_amount = maker
-        order.taker_amount = taker
-        order.salt = salt
-        order.timestamp_ms = timestamp_ms
-        return order
-
-    def body(self, owner):
-        """The exact bytes of a POST /order request for the API key `owner`."""
-        return self.head + plain("owner", owner) + self.tail
-
-    def __repr__(self):
-        return f"SignedOrder({self.order_id})"

@@ -6,13 +6,14 @@ from libc.stdint cimport int32_t, int64_t
 cdef class FrameSink:
     cdef:
         readonly int64_t entered_ns  # CLOCK_MONOTONIC when the callback of the current frame was entered
-        readonly int32_t fault       # not 0: the sink failed on the frame it was just given; the feed reads and clears it
+        readonly int32_t fault       # not 0: the sink failed on the message it was given; cleared by the feed
 
-    # One whole message, in the receive buffer: `data` is invalid after the return. `last`: nothing more was received so far.
+    # One whole message, in the receive buffer: `data` is invalid after the return.
+    # `last`: nothing more was received so far.
     cdef void on_frame_c(self, const char* data, Py_ssize_t size, int64_t now_ns, bint last) noexcept
-    # The buffer ended with something that is no message (a PONG, a control frame, half a message) after messages with last=0.
+    # After messages with last=0 the buffer ended with what is no message: a PONG, a control frame, a part.
     cdef void on_buffer_end_c(self, int64_t now_ns) noexcept
-    # The connection is gone: nothing that it delivered may be traded on until a fresh snapshot.
+    # The connection is gone: what it delivered may not be traded on until a fresh snapshot.
     cdef void on_disconnect_c(self, int64_t now_ns) noexcept
 
 

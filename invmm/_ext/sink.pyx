@@ -1,11 +1,13 @@
-"""Where frames leave the feed and enter the step: a base class for whatever consumes the messages of a socket.
+"""Where frames leave the feed and enter the step: a base class for whatever consumes a socket's messages.
 
-Takes one message at a time with the engine time of its arrival, gives nothing back but a fault flag. Runs on the thread of the
-event loop with the GIL held. The base class allocates nothing and ignores everything, so it also measures the feed alone.
+Takes one message at a time with the engine time of its arrival, gives nothing back but a fault flag. Runs on
+the thread of the event loop with the GIL held. The base class allocates nothing and ignores everything, so it
+also measures the feed alone.
 
-A sink is told three things: a message, the end of what was received so far (`last`, or `on_buffer_end` when the buffer ended
-with something that is no message), and the loss of the connection. It cannot raise: C methods are `noexcept`. A sink that
-fails on a message sets `fault`; the feed then stops handing messages over, reports the disconnect and replaces the connection.
+A sink is told three things: a message, the end of what was received so far (`last`, or `on_buffer_end` when
+the buffer ended with something that is no message), and the loss of the connection. It cannot raise: C
+methods are `noexcept`. A sink that fails on a message sets `fault`; the feed then stops handing messages
+over, reports the disconnect and replaces the connection.
 """
 
 from cpython.buffer cimport PyBUF_READ, PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -62,7 +64,7 @@ cdef class FrameSink:
 
 
 cdef class CallbackSink(FrameSink):
-    """Calls Python functions: for the rare messages of the user channel, for tests, and for bots without compiled code.
+    """Calls Python functions: for the rare user messages, for tests, and for bots without compiled code.
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""Writing numbers, hex and base64 into a caller's buffer: each returns the place after what it wrote, and checks no room."""
+"""Writing numbers, hex and base64 into a caller's buffer.
+
+Each function returns the place after what it wrote and checks no room.
+"""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
@@ -26,11 +29,14 @@ cdef inline char* put_number(char* at, uint64_t value) noexcept nogil:
 
 
 cdef inline char* put_hex(char* at, const uint8_t* data, size_t size) noexcept nogil:
-    cdef const char* digits = b"0123456789abcdef"
+    # Arithmetic instead of a table, so that the compiler can do many at a time: 39 leads from "9" + 1 to "a".
     cdef size_t i
+    cdef uint8_t high, low
     for i in range(size):
-        at[2 * i] = digits[data[i] >> 4]
-        at[2 * i + 1] = digits[data[i] & 15]
+        high = data[i] >> 4
+        low = data[i] & 15
+        at[2 * i] = <char>(48 + high + (39 if high > 9 else 0))
+        at[2 * i + 1] = <char>(48 + low + (39 if low > 9 else 0))
     return at + 2 * size
 
 

@@ -1,8 +1,9 @@
 """How long to wait before the next connection attempt: full jitter, under a budget that all feeds share.
 
-Full jitter (a uniform draw between nothing and an exponentially growing bound) spreads reconnects best; see Brooker, "Exponential
-Backoff And Jitter", AWS Architecture Blog, 2015. The budget bounds what all feeds of a process attempt together, since the venue
-answers reconnect storms with 429. Pure: time and randomness come from outside. Engine time throughout.
+Full jitter (a uniform draw between nothing and an exponentially growing bound) spreads reconnects best; see
+Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015. The budget bounds what all feeds of a
+process attempt together, since the venue answers reconnect storms with 429. Pure: time and randomness come
+from outside. Engine time throughout.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ NS = 1_000_000_000
 class ReconnectBudget:
     """Attempts allowed to all who share it: `burst` at once, `per_s` per engine second in the long run.
 
-    Whoever asks gets a place in the queue, never a refusal. In any window of T seconds at most burst + T · per_s attempts start.
+    Whoever asks gets a place in the queue, never a refusal. In any window of T seconds at most burst + T ·
+    per_s attempts start.
     """
 
     __slots__ = ("_allowance_ns", "_full_at_ns", "_interval_ns")
@@ -25,14 +27,14 @@ class ReconnectBudget:
     def __init__(self, burst: int = 20, per_s: float = 0.2) -> None:
         if burst < 1 or not 0 < per_s <= 1_000_000:
             raise ConfigError(
-                f"reconnect budget: expected burst of at least 1 and per_s above 0, found {burst} and {per_s!r}"
+                f"reconnect budget: expected burst >= 1 and per_s above 0, found {burst} and {per_s!r}"
             )
         self._interval_ns = round(NS / per_s)
         self._allowance_ns = (burst - 1) * self._interval_ns
         self._full_at_ns = 0  # when the budget will be whole again
 
     def reserve_ns(self, now_ns: int) -> int:
-        """Takes one attempt that starts at `now_ns` or later; returns by how much later it must start, in ns."""
+        """Takes one attempt that starts at `now_ns` or later; returns how much later it must start, in ns."""
         start_ns = max(now_ns, self._full_at_ns - self._allowance_ns)
         self._full_at_ns = max(self._full_at_ns, start_ns) + self._interval_ns
         return start_ns - now_ns

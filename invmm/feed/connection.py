@@ -1,10 +1,11 @@
 """One supervised websocket: connect, keep alive, notice when it is dead, replace it.
 
-The market and the user feed are this with their own subscription and their own idea of being live. Everything here runs on the
-event loop it was started on and off the message path: frames go from the compiled listener straight to the sink.
+The market and the user feed are this with their own subscription and their own idea of being live. Everything
+here runs on the event loop it was started on and off the message path: frames go from the compiled listener
+straight to the sink.
 
-All durations are engine time, so a compressed run keeps its proportions. Connecting and waiting for PONG depend on the machine
-and the network, which no factor speeds up: those two also get a floor in real time.
+All durations are engine time, so a compressed run keeps its proportions. Connecting and waiting for PONG
+depend on the machine and the network, which no factor speeds up: those two also get a floor in real time.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import asyncio
 import contextlib
 import logging
 import random
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
-from picows import WSError, WSInvalidStatusError, ws_connect
+from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
 
 from invmm._ext.sink import FrameSink
 from invmm.clock import LiveClock
@@ -29,13 +31,14 @@ from invmm.feed.states import EndCause, FeedState
 
 NS = 1_000_000_000
 REAL_TIME_FLOOR_S = 1.0  # for what waits on the network: see above
+RETRY_AFTER_MAX_S = 300
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class FeedSettings:
-    """Durations in seconds of engine time, sizes in bytes. Defaults: the venue's documented limits with a margin."""
+    """Durations in seconds of engine time, sizes in bytes. Defaults keep a margin to the venue's limits."""
 
     keep_alive_s: float = 5.0  # the venue drops a client that is silent for about 10 s
     pong_deadline_s: float = 5.0
@@ -64,8 +67,9 @@ class FeedSettings:
             or self.silence_s > self.silence_cap_s
         ):
             raise ConfigError(
-                "expected redrives >= 0, backoff_base_s <= backoff_cap_s and silence_s <= silence_cap_s, found "
-                f"{self.redrives}, {self.backoff_base_s} and {self.backoff_cap_s}, {self.silence_s} and {self.silence_cap_s}"
+                "expected redrives >= 0, backoff_base_s <= backoff_cap_s, silence_s <= silence_cap_s, found "
+                f"{self.redrives}, {self.backoff_base_s} and {self.backoff_cap_s}, "
+                f"{self.silence_s} and {self.silence_cap_s}"
             )
 
 
@@ -145,6 +149,7 @@ class SupervisedSocket:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._listener: FeedListener | None = None
+        self._socket: socket.socket | None = None  # of the attempt under way
         self._totals = FeedStats()
         self._last_message_ns = 0
 
@@ -162,7 +167,7 @@ class SupervisedSocket:
         self._wake.set()
         if self._task is not None:
             if self.state is FeedState.CONNECTING:
-                self._task.cancel()  # a handshake may take seconds
+                self._abandon()  # a handshake may take seconds
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
@@ -260,8 +265,8 @@ class SupervisedSocket:
         )
         retry_after_ns = 0
         try:
-            # picows sets TCP_NODELAY. Its own keep-alive stays off: the venue's is text, and a PING that picows
-            # answered itself would hide the end of a buffer from the listener.
+            # Its own keep-alive stays off: the venue's is text, and a PING that
+            # picows answered itself would hide the end of a buffer from the listener.
             await ws_connect(
                 lambda: listener,
                 self.url,
@@ -271,11 +276,13 @@ class SupervisedSocket:
                 enable_auto_pong=False,
                 max_frame_size=settings.max_frame_bytes,
                 max_redirects=0,
+                socket_factory=self._connect,
                 read_buffer_init_size=settings.read_buffer_bytes,
                 logger_name="invmm",
             )
         except asyncio.CancelledError:
             listener.end(EndCause.CLOSED)
+            self._hang_up()
             raise
         except WSInvalidStatusError as error:
             status = int(error.response.status) if error.response is not None else 0
@@ -287,15 +294,57 @@ class SupervisedSocket:
                 )
                 self._set_state(FeedState.REFUSED)
                 return 0
-            with contextlib.suppress(ValueError, TypeError, AttributeError):
-                retry_after_ns = int(float(error.response.headers.get("Retry-After", "0")) * NS)  # type: ignore[union-attr]
+            retry_after_ns = _retry_after_ns(error)
             self._ended(EndCause.CONNECT)
         except (TimeoutError, OSError, WSError) as error:
             self.last_error = f"{type(error).__name__}: {error}"
             self._ended(EndCause.CONNECT)
         else:
-            await self._serve(listener)
-        return self._backoff.next_ns(self.clock.now_ns(), min(max(retry_after_ns, 0), 300 * NS))
+            if listener.is_open:
+                await self._serve(listener)
+            else:
+                self.last_error = "connection lost during the handshake"
+                self._ended(EndCause(listener.end_cause) or EndCause.CONNECT)
+        finally:
+            self._socket = None
+        return self._backoff.next_ns(self.clock.now_ns(), retry_after_ns)
+
+    async def _connect(self, address: WSParsedURL) -> socket.socket:
+        """A connected socket: picows hides its own until the upgrade, and an attempt must be stoppable."""
+        loop = asyncio.get_running_loop()
+        failed: OSError | None = None
+        async with asyncio.timeout(self._network_s(self.settings.connect_deadline_s)):
+            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            for family, kind, protocol, _, target in found:
+                connecting = socket.socket(family, kind, protocol)
+                try:
+                    connecting.setblocking(False)
+                    connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    await loop.sock_connect(connecting, target)
+                except OSError as error:
+                    connecting.close()
+                    failed = error
+                except BaseException:
+                    connecting.close()
+                    raise
+                else:
+                    self._socket = connecting
+                    return connecting
+        raise failed or OSError(f"no address for {address.host}")
+
+    def _abandon(self) -> None:
+        """Ends an attempt that is under way."""
+        if self._socket is None:
+            assert self._task is not None
+            self._task.cancel()  # still resolving or connecting: `_connect` cleans up
+        else:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Makes whoever owns the socket of the attempt see its end and close it in order."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     async def _serve(self, listener: FeedListener) -> None:
         self._totals.connections += 1
@@ -376,3 +425,9 @@ class SupervisedSocket:
         for name in _COUNTED:
             setattr(stats, name, getattr(stats, name) + getattr(listener, name))
         stats.round_trip_ns = listener.round_trip_ns or stats.round_trip_ns
+
+
+def _retry_after_ns(error: WSInvalidStatusError) -> int:
+    """What a refusal asks to wait, in ns, at most RETRY_AFTER_MAX_S; 0 for nothing or a date."""
+    text = error.response.headers.get("Retry-After", "") if error.response is not None else ""
+    return min(int(text), RETRY_AFTER_MAX_S) * NS if text.isascii() and text.isdigit() else 0

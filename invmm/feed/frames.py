@@ -1,7 +1,8 @@
 """The text frames that we send on the venue's sockets, byte for byte as its own client sends them.
 
-The venue ignores what it does not recognise (JSON with blanks, a second first frame) without an answer, so these are built in one
-place, compact, with the keys in the documented order. The first frame of a connection and later changes differ.
+The venue ignores what it does not recognise (JSON with blanks, a second first frame) without an answer, so
+these are built in one place, compact, with the keys in the documented order. The first frame of a connection
+and later changes differ.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class ApiCredentials(Protocol):
 
 
 def check_token_ids(token_ids: Sequence[str], limit: int) -> tuple[str, ...]:
-    """The ids without duplicates, in order; ConfigError for one that is no decimal number or when there are too many.
+    """The ids without duplicates, in order; ConfigError if one is no decimal number or there are too many.
 
     The venue refuses a frame with duplicates, and above some count sends no snapshot at all and says nothing.
     """
@@ -61,7 +62,7 @@ def market_remove(token_ids: Sequence[str]) -> bytes:
 
 
 def user_first(credentials: ApiCredentials) -> bytes:
-    """First frame on a user connection: every market of the account, so that a new window needs no further frame.
+    """First frame on a user connection: every market of the account, so a new window needs no other frame.
 
     The result holds secrets: send it, do not keep or print it.
     """

@@ -46,6 +46,7 @@ cdef class FeedListener(WSListener):
         readonly int end_cause              # CAUSE_*
         readonly object last_error          # the exception that ended the connection, None if none
         readonly int waiting                # slots without a book
+        public bint awaiting_data           # the next message that names a followed token notifies; then off
         readonly bint poison                # overwrite each message after use, to expose use after return
 
         FrameSink _sink
@@ -56,7 +57,7 @@ cdef class FeedListener(WSListener):
         double _scale
         int64_t _ping_mono_ns
         bint _forwarding                    # between connect and end
-        bint _owed                          # the sink got messages since it was last told of the end of the buffer
+        bint _owed                          # the sink was not yet told that the buffer has ended
         int _part                           # PART_*
         char* _join
         Py_ssize_t _join_size
@@ -64,7 +65,7 @@ cdef class FeedListener(WSListener):
         slot_t* _slots
         int _capacity
         int _used                           # slots in use are below this
-        int64_t _fresh_until_ns             # every token was heard so recently that no message need be searched before
+        int64_t _fresh_until_ns             # no message need be searched before: all tokens were just heard
         uint64_t[GAP_BUCKETS] _gaps
         dict _slot_of                       # token id -> slot
 

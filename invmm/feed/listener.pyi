@@ -2,7 +2,6 @@ from collections.abc import Callable, Iterable
 from typing import Protocol, final
 
 from picows import WSFrame, WSListener, WSTransport
-from typing_extensions import disjoint_base
 
 from invmm._ext.sink import FrameSink
 
@@ -15,7 +14,6 @@ class _Clock(Protocol):
     def scale(self) -> float: ...
 
 @final
-@disjoint_base
 class FeedListener(WSListener):
     def __init__(
         self,
@@ -55,6 +53,7 @@ class FeedListener(WSListener):
     def last_error(self) -> BaseException | None: ...
     @property
     def waiting(self) -> int: ...
+    awaiting_data: bool
     @property
     def poison(self) -> bool: ...
     @property

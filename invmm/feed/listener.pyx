@@ -1,15 +1,16 @@
 """The websocket listener: frames are read in place in the receive buffer and handed to a `FrameSink`.
 
-Takes what picows parsed, gives whole text messages with engine time and the end-of-buffer mark. Runs on the event loop's thread
-with the GIL. A text message that arrives in one frame is neither copied nor turned into a Python object; nothing is allocated
-for it here. Messages split over frames are joined in a buffer of fixed size. PONG (the venue's text keep-alive), control frames
-and binary frames never reach the sink.
+Takes what picows parsed, gives whole text messages with engine time and the end-of-buffer mark. Runs on the
+event loop's thread with the GIL. A text message that arrives in one frame is neither copied nor turned into a
+Python object; nothing is allocated for it here. Messages split over frames are joined in a buffer of fixed
+size. PONG (the venue's text keep-alive), control frames and binary frames never reach the sink.
 
-It also keeps, for each token, when a message last named it: a connection may answer every PING and yet be dead for one token.
-The search costs about as much as a copy of the message, so it is left out while every token was heard in the last 100 ms.
+It also keeps, for each token, when a message last named it: a connection may answer every PING and yet be
+dead for one token. The search costs about as much as a copy of the message, so it is left out while every
+token was heard in the last 100 ms.
 
-Whatever goes wrong here ends this connection and is told to the sink at once; it never reaches the event loop. One listener
-serves one connection.
+Whatever goes wrong here ends this connection and is told to the sink at once; it never reaches the event
+loop. One listener serves one connection.
 """
 
 cimport cython
@@ -73,16 +74,18 @@ cdef class FeedListener(WSListener):
     sink : FrameSink
         Gets the messages.
     clock : LiveClock
-        Gives `origin_ns`, `mono_origin_ns` and `scale`; read once, so stamps made here and by the clock agree.
+        Gives `origin_ns`, `mono_origin_ns` and `scale`; read once, so stamps made here and by the clock
+        agree.
     notify : callable, optional
-        Called without arguments when the connection has ended and when the last awaited book has arrived.
+        Called without arguments when the connection has ended, when the last awaited book or the first PONG
+        has arrived, and at data while `awaiting_data` is set.
     join_bytes : int
         Longest message, in bytes, that may arrive split over several frames.
     max_tokens : int
         How many tokens the data clock can follow.
     poison : bool, optional
-        Overwrite each message after the sink has returned, so that whoever keeps a pointer reads rubbish. On by default in
-        checked builds, off in release builds.
+        Overwrite each message after the sink has returned, so that whoever keeps a pointer reads rubbish. On
+        by default in checked builds, off in release builds.
     """
 
     def __cinit__(self, *args, Py_ssize_t join_bytes=1 << 20, int max_tokens=200, **kwargs):
@@ -153,7 +156,8 @@ cdef class FeedListener(WSListener):
     def end(self, int cause=CAUSE_CLOSED):
         """Gives the connection up: the sink is told before this returns and hears no more of it.
 
-        May be repeated; the first `cause` (an EndCause other than NONE) stays. Before the handshake it refuses the connection.
+        May be repeated; the first `cause` (an EndCause other than NONE) stays. Before the handshake it
+        refuses the connection.
         """
         self._end(cause)
 
@@ -169,12 +173,13 @@ cdef class FeedListener(WSListener):
             bytes text
             int slot
         wanted = list(token_ids)
-        if len(wanted) > self._capacity or len(set(wanted)) != len(wanted):
+        distinct = set(wanted)
+        if len(wanted) > self._capacity or len(distinct) != len(wanted):
             raise ValueError(f"expected at most {self._capacity} different tokens, found {len(wanted)}")
         for token_id in wanted:
             if not 1 <= len(token_id) <= TOKEN_ID_BYTES or not token_id.isascii():
-                raise ValueError(f"expected a token id of 1 to {TOKEN_ID_BYTES} ASCII characters, found {token_id!r}")
-        for token_id in [known for known in self._slot_of if known not in set(wanted)]:
+                raise ValueError(f"token id: expected 1 to 80 ASCII characters, found {token_id!r}")
+        for token_id in [known for known in self._slot_of if known not in distinct]:
             slot = self._slot_of.pop(token_id)
             if not self._slots[slot].has_book:
                 self.waiting -= 1
@@ -195,12 +200,12 @@ cdef class FeedListener(WSListener):
         self._fresh_until_ns = 0
 
     def heard(self, str token_id not None):
-        """`(heard_ns, has_book)` of a followed token: engine time of its last data (0: none) and whether a book came."""
+        """`(heard_ns, has_book)` of a token: engine time of its last data (0: none), whether a book came."""
         cdef int slot = self._slot_of[token_id]
         return self._slots[slot].heard_ns, bool(self._slots[slot].has_book)
 
     def gap_counts(self):
-        """How many gaps between data of a token were below 2^i ms (and not below 2^(i−1)), i from 0; the last takes the rest.
+        """How many gaps in a token's data were below 2^i ms and not below 2^(i−1); the last takes the rest.
 
         Gaps below 100 ms are seen only in part, which can only lengthen a quantile of the rest.
         """
@@ -237,13 +242,13 @@ cdef class FeedListener(WSListener):
         else:
             self._take_other(transport, frame, mono_ns)
         if frame.last_in_buffer and self._owed and self._forwarding:
-            # The buffer ended with a PONG, a control frame or half a message: what came before it may be acted on.
+            # The buffer ended with a PONG, a control frame or half a message: act on what came before.
             self._owed = False
             self._sink.on_buffer_end_c(self._engine_ns(mono_ns))
         return 0
 
     cdef int _take_other(self, WSTransport transport, WSFrame frame, int64_t mono_ns) except -1:
-        """Everything but a whole text message; a sequence that RFC 6455 §5.4 does not allow ends the connection."""
+        """Anything but a whole text message; a sequence that RFC 6455 §5.4 forbids is an end."""
         cdef Py_ssize_t size
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             return self._end(CAUSE_PROTOCOL)  # no extension was negotiated
@@ -283,7 +288,7 @@ cdef class FeedListener(WSListener):
         return 0  # a pong control frame answers nothing that we sent
 
     cdef int _append(self, WSFrame frame) except -1:
-        """Adds to the message being joined; one that is too long ends the connection, since its loss leaves a hole."""
+        """Adds to the message being joined; one too long ends the connection: its loss would be a hole."""
         if frame.payload_size > self._join_capacity - self._join_size:
             return self._end(CAUSE_OVERSIZE)
         memcpy(self._join + self._join_size, frame.payload_ptr, <size_t> frame.payload_size)
@@ -318,7 +323,8 @@ cdef class FeedListener(WSListener):
     cdef int _hear(self, const char* data, Py_ssize_t size, int64_t now_ns) except -1:
         """Moves the data clocks of the tokens that the message names as `"asset_id"`.
 
-        Text inside other strings could be taken for a key; that would need a hostile venue, and then only delays an alarm.
+        Text inside other strings could be taken for a key; that would need a hostile venue, and then only
+        delays an alarm.
         """
         cdef:
             const char* at = data
@@ -330,6 +336,7 @@ cdef class FeedListener(WSListener):
             int64_t gap_ms
             int64_t oldest_ns = now_ns
             int waiting = self.waiting
+            bint heard = False
             # A message with bids is a book, or an array of books: the venue sends no mixed arrays.
             bint has_book = waiting > 0 and memmem(data, <size_t> size, BIDS_KEY, 6) != NULL
 
@@ -346,7 +353,7 @@ cdef class FeedListener(WSListener):
             start = at
             while at < end and at[0] != c'"':
                 at += 1
-            if not 1 <= at - start <= TOKEN_ID_BYTES:
+            if at >= end or not 1 <= at - start <= TOKEN_ID_BYTES:
                 continue
             tail = _tail(start, at - start)
             for slot in range(self._used):
@@ -360,6 +367,7 @@ cdef class FeedListener(WSListener):
                             bucket += 1
                         self._gaps[bucket] += 1
                     self._slots[slot].heard_ns = now_ns
+                    heard = True
                     if has_book and not self._slots[slot].has_book:
                         self._slots[slot].has_book = True
                         self.waiting -= 1
@@ -369,12 +377,14 @@ cdef class FeedListener(WSListener):
             if self._slots[slot].length:
                 oldest_ns = min(oldest_ns, self._slots[slot].heard_ns)
         self._fresh_until_ns = oldest_ns + FRESH_NS if self.waiting == 0 else 0
-        if waiting and self.waiting == 0 and self._notify is not None:
-            self._notify()
+        if (waiting and self.waiting == 0) or (heard and self.awaiting_data):
+            self.awaiting_data = False
+            if self._notify is not None:
+                self._notify()
         return 0
 
     cdef int _end(self, int cause) except -1:
-        """Ends the connection once: forwarding stops, the sink is told, the socket is aborted, the supervisor woken."""
+        """Ends the connection once: tells the sink, closes the socket, wakes the supervisor."""
         if not self._forwarding:
             if self._transport is None:
                 self.end_cause = cause

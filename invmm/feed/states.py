@@ -1,4 +1,4 @@
-"""What a feed can be in and why a connection ended: the words that the live view, the alerts and the tests share."""
+"""What a feed can be in and why a connection ended: words shared by live view, alerts and tests."""
 
 from __future__ import annotations
 

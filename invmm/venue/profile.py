@@ -1,7 +1,8 @@
 """Where the venue is and what it is made of: hosts, contracts, signing domains and limits, per chain.
 
-Everything here is data of the venue as published in October 2026; nothing else in the package spells an address or a host.
-A `Profile` is either live or loopback, never a mixture: the constructor refuses hosts of the other kind.
+Everything here is data of the venue as published in October 2026; nothing else in the package spells an
+address or a host. A `Profile` is either live or loopback, never a mixture: the constructor refuses hosts of
+the other kind.
 """
 
 from __future__ import annotations
@@ -143,7 +144,8 @@ def exchange_of_market(version: str, neg_risk: bool) -> ExchangeName:
     Parameters
     ----------
     version
-        The market's `version` (`v` in the CLOB's short form): "v1" is signed under domain version "2", "v2" under "3".
+        The market's `version` (`v` in the CLOB's short form): "v1" is signed under domain version "2", "v2"
+        under "3".
     neg_risk
         The market's neg-risk flag.
 
@@ -168,7 +170,7 @@ class Limits:
     orders_per_second: int = 40
     cancels_per_second: int = 80
     gtd_lead_s: int = 180
-    """An order with a date must live at least this long; the engine of the venue ends it 60 s before its date."""
+    """An order with a date must live at least this long; the venue ends it 60 s before its date."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ class Profile:
 
     @property
     def contracts(self) -> Contracts:
-        """Addresses on this profile's chain; a loopback profile signs for the same contracts as the live one."""
+        """Addresses on this profile's chain; loopback signs for the same contracts as live."""
         return CONTRACTS[self.chain_id]
 
 
@@ -234,7 +236,7 @@ LIVE: Final = Profile(
 
 
 def loopback(port: int, *, tls: bool = False) -> Profile:
-    """The profile of an embedded venue that listens on `port` of this machine, same paths as the live hosts."""
+    """The profile of an embedded venue on `port` of this machine, same paths as the live hosts."""
     if not 0 < port < 65536:
         raise ValueError(f"port: expected 1 to 65535, found {port}")
     http, socket = ("https", "wss") if tls else ("http", "ws")

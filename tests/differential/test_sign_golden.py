@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from invmm._ext.l2 import L2Signer
 from invmm.venue.auth import ApiCredentials, OrderSigner, l1_headers, l2_headers
 from invmm.venue.profile import exchange
@@ -80,10 +81,14 @@ def test_headers_of_the_post_equal_the_official_ones(vector: dict[str, Any]) -> 
 @pytest.mark.parametrize("request_", GOLDEN["l2_requests"], ids=lambda one: f"{one['method']} {one['path']}")
 @pytest.mark.parametrize("portable", [False, True], ids=["native", "portable"])
 def test_headers_of_every_request_equal_the_official_ones(request_: dict[str, Any], portable: bool) -> None:
-    signer = L2Signer(KEYS["api_key"], KEYS["secret"], KEYS["passphrase"], GOLDEN["signer"], portable=portable)
+    signer = L2Signer(
+        KEYS["api_key"], KEYS["secret"], KEYS["passphrase"], GOLDEN["signer"], portable=portable
+    )
     expected = request_["headers"]
     body = (request_["body_serialized"] or "").encode()
-    lines = signer.headers(request_["method"], request_["path"], body, int(expected["POLY_TIMESTAMP"])).decode()
+    lines = signer.headers(
+        request_["method"], request_["path"], body, int(expected["POLY_TIMESTAMP"])
+    ).decode()
     assert lines.endswith("\r\n")
     assert dict(line.split(": ", 1) for line in lines.split("\r\n")[:-1]) == expected
 

@@ -1,198 +1,35 @@
-"""The feeds against a small WebSocket server of its own that misbehaves on demand."""
+"""The market feed against a small WebSocket server that misbehaves on demand."""
 
 import asyncio
+import contextlib
 import json
-import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
-import aiohttp
 import pytest
-from aiohttp import web
 
 from invmm._ext.sink import CallbackSink
 from invmm.clock import LiveClock
+from invmm.errors import ConfigError
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings
 from invmm.feed.market import MarketFeed
 from invmm.feed.states import EndCause, FeedState, TokenState
-
-UP = "40113202025193181740822500498877260546965498642740503547096491847887927548587"
-DOWN = "58726851105893121441976415044785550794620582864839872973127370351200548678811"
-OTHER = "21742633143463906290569050155826241533067272736897614950488156847949938836455"
-DEADLINE_S = 10.0
-FAST = FeedSettings(
-    keep_alive_s=0.1,
-    pong_deadline_s=0.3,
-    first_event_s=0.15,
-    silence_s=0.4,
-    silence_cap_s=0.5,
-    backoff_base_s=0.01,
-    backoff_cap_s=0.05,
+from tests.e2e.feed_server import (
+    DEADLINE_S,
+    DOWN,
+    FAST,
+    OTHER,
+    UP,
+    Log,
+    Server,
+    change,
+    market_feed,
+    mute_server,
+    raw_frame,
+    run,
+    until,
 )
-
-
-def book(token_id: str) -> dict[str, object]:
-    return {
-        "market": "0x01",
-        "asset_id": token_id,
-        "timestamp": "1790766966313",
-        "bids": [{"price": "0.49", "size": "10"}],
-        "asks": [{"price": "0.51", "size": "10"}],
-        "event_type": "book",
-    }
-
-
-def change(*token_ids: str) -> str:
-    entries = [{"asset_id": t, "price": "0.46", "size": "918.34", "side": "BUY"} for t in token_ids]
-    return json.dumps({"market": "0x01", "price_changes": entries, "event_type": "price_change"})
-
-
-def raw_frame(opcode: int, payload: bytes, fin: bool = True, rsv: int = 0) -> bytes:
-    """One server frame, RFC 6455 §5.2."""
-    first = (0x80 if fin else 0) | rsv << 4 | opcode
-    if len(payload) < 126:
-        return bytes([first, len(payload)]) + payload
-    if len(payload) < 1 << 16:
-        return struct.pack("!BBH", first, 126, len(payload)) + payload
-    return struct.pack("!BBQ", first, 127, len(payload)) + payload
-
-
-class Peer:
-    """One connection as the server sees it."""
-
-    def __init__(self, ws: web.WebSocketResponse, request: web.Request) -> None:
-        self.ws = ws
-        self.request = request
-        self.texts: list[str] = []
-
-    def raw(self, *pieces: bytes) -> None:
-        assert self.request.transport is not None
-        self.request.transport.write(b"".join(pieces))
-
-    def kill(self) -> None:
-        assert self.request.transport is not None
-        self.request.transport.abort()
-
-
-class Server:
-    """Answers PING and subscriptions unless told otherwise; remembers what it was sent."""
-
-    def __init__(self) -> None:
-        self.peers: list[Peer] = []
-        self.ignored: set[str] = set()
-        self.answer_ping = True
-        self.refuse_with: int | None = None
-        self.attempts = 0
-        self.refusals: list[float] = []
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.attempts += 1
-        if self.refuse_with is not None:
-            self.refusals.append(time.monotonic())
-            return web.Response(status=self.refuse_with, text="<html>no</html>")
-        ws = web.WebSocketResponse(autoping=False)
-        await ws.prepare(request)
-        peer = Peer(ws, request)
-        self.peers.append(peer)
-        async for message in ws:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                peer.texts.append(message.data)
-                if message.data == "PING":
-                    if self.answer_ping:
-                        await ws.send_str("PONG")
-                else:
-                    await self.subscribe(peer, json.loads(message.data))
-            elif message.type is aiohttp.WSMsgType.PONG:
-                peer.texts.append("pong control frame " + message.data.decode())
-        return ws
-
-    async def subscribe(self, peer: Peer, frame: dict[str, object]) -> None:
-        if frame.get("operation") == "unsubscribe" or "assets_ids" not in frame:
-            return
-        wanted = [token_id for token_id in frame["assets_ids"] if token_id not in self.ignored]
-        if wanted:
-            await peer.ws.send_str(json.dumps([book(t) for t in wanted], separators=(",", ":")) + "\n")
-
-
-@asynccontextmanager
-async def serving() -> AsyncIterator[Server]:
-    server = Server()
-    app = web.Application()
-    app.router.add_get("/ws/market", server.handle)
-    app.router.add_get("/ws/user", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    server.url = f"ws://127.0.0.1:{port}/ws/"
-    try:
-        yield server
-    finally:
-        for peer in server.peers:
-            if peer.request.transport is not None:
-                peer.kill()
-        await runner.cleanup()
-
-
-class Log:
-    """What a sink was told, in order, and the states that the feed went through."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, bytes, bool]] = []
-        self.states: list[tuple[FeedState, EndCause]] = []
-        self.sink = CallbackSink(
-            lambda data, now_ns, last: self.told.append(("frame", data, last)),
-            lambda now_ns: self.told.append(("end", b"", True)),
-            lambda now_ns: self.told.append(("disconnect", b"", True)),
-        )
-
-    def on_state(self, feed: object, state: FeedState, cause: EndCause) -> None:
-        self.states.append((state, cause))
-
-    def frames(self) -> list[bytes]:
-        return [data for kind, data, _ in self.told if kind == "frame"]
-
-    def kinds(self) -> list[str]:
-        return [kind for kind, _, _ in self.told]
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: did not happen within {DEADLINE_S} s"
-        await asyncio.sleep(0.002)
-
-
-@asynccontextmanager
-async def market_feed(
-    server: Server, log: Log, tokens: tuple[str, ...] = (UP, DOWN), settings: FeedSettings = FAST
-) -> AsyncIterator[MarketFeed]:
-    feed = MarketFeed(
-        server.url + "market",
-        tokens,
-        log.sink,
-        LiveClock(),
-        settings,
-        budget=ReconnectBudget(1000, 100.0),
-        on_state=log.on_state,
-    )
-    feed.start()
-    try:
-        yield feed
-    finally:
-        await feed.close()
-
-
-def run(test: Callable[[Server, Log], Awaitable[None]]) -> None:
-    async def body() -> None:
-        async with serving() as server:
-            await test(server, Log())
-
-    asyncio.run(body())
 
 
 def test_first_frame_is_byte_exact_and_books_make_the_feed_live() -> None:
@@ -233,12 +70,16 @@ def test_message_split_over_frames_arrives_whole_with_a_ping_between() -> None:
             log.told.clear()
             text = change(UP, DOWN).encode()
             server.peers[0].raw(
-                raw_frame(1, text[:40], fin=False), raw_frame(9, b"here?"), raw_frame(0, text[40:50], fin=False)
+                raw_frame(1, text[:40], fin=False),
+                raw_frame(9, b"here?"),
+                raw_frame(0, text[40:50], fin=False),
             )
             server.peers[0].raw(raw_frame(0, text[50:]))
             await until(lambda: log.frames(), "joined message")
             assert log.frames() == [text]
-            await until(lambda: "pong control frame here?" in server.peers[0].texts, "answer to a control ping")
+            await until(
+                lambda: "pong control frame here?" in server.peers[0].texts, "answer to a control ping"
+            )
             assert feed.stats().joined == 1
             assert feed.stats().connections == 1
 
@@ -332,16 +173,47 @@ def test_silent_token_is_reported_and_the_socket_replaced_although_pong_is_answe
             await until(lambda: feed.is_live, "live")
             first = server.peers[0]
 
-            async def feed_up_only() -> None:
+            with contextlib.suppress(ConnectionError):  # once the feed has left
                 while len(server.peers) == 1:
                     await first.ws.send_str(change(UP))
                     await asyncio.sleep(0.02)
-
-            await feed_up_only()
             await until(lambda: EndCause.SILENT in feed.stats().ends, "silence seen")
             assert (FeedState.SILENT, EndCause.NONE) in log.states
             assert feed.stats().pongs > 1
             await until(lambda: feed.is_live, "live again")
+
+    run(body)
+
+
+def test_quiet_market_keeps_the_connection_until_the_witness_disagrees() -> None:
+    async def body(server: Server, log: Log) -> None:
+        asked: list[tuple[str, ...]] = []
+        disagrees = [False]
+
+        def witness(token_ids: Sequence[str]) -> bool:
+            asked.append(tuple(token_ids))
+            return disagrees[0]
+
+        settings = FeedSettings(silence_s=0.1, silence_cap_s=8, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with market_feed(server, log, settings=settings, witness=witness) as feed:
+            await until(lambda: feed.state is FeedState.SILENT and len(asked) > 2, "silence")
+            assert set(asked) == {(UP, DOWN)}
+            assert len(server.peers) == 1
+            await server.peers[0].ws.send_str(change(UP, DOWN))
+            await until(lambda: feed.is_live, "live again on the same connection")
+            assert len(server.peers) == 1
+            disagrees[0] = True
+            await until(lambda: len(server.peers) == 2, "new connection")
+            assert feed.stats().ends == {EndCause.SILENT: 1}
+
+    run(body)
+
+
+def test_silence_beyond_the_cap_replaces_the_connection_whatever_the_witness_says() -> None:
+    async def body(server: Server, log: Log) -> None:
+        settings = FeedSettings(silence_s=0.1, silence_cap_s=0.2, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with market_feed(server, log, settings=settings, witness=lambda token_ids: False) as feed:
+            await until(lambda: EndCause.SILENT in feed.stats().ends, "replacement")
 
     run(body)
 
@@ -383,7 +255,9 @@ def test_ignored_subscription_is_sent_three_times_more_and_then_on_a_new_connect
 def test_missing_pong_replaces_the_connection() -> None:
     async def body(server: Server, log: Log) -> None:
         server.answer_ping = False
-        settings = FeedSettings(keep_alive_s=0.05, pong_deadline_s=0.2, backoff_base_s=0.01, backoff_cap_s=0.05)
+        settings = FeedSettings(
+            keep_alive_s=0.05, pong_deadline_s=0.2, backoff_base_s=0.01, backoff_cap_s=0.05
+        )
         async with market_feed(server, log, settings=settings) as feed:
             await until(lambda: len(server.peers) == 2, "second connection")
             assert feed.stats().ends == {EndCause.PONG_TIMEOUT: 1}
@@ -466,3 +340,82 @@ def test_repeated_events_are_passed_on_as_they_came() -> None:
             assert log.told == [("frame", text, False), ("frame", text, False), ("frame", text, True)]
 
     run(body)
+
+
+def test_timers_follow_a_scaled_clock() -> None:
+    async def body(server: Server, log: Log) -> None:
+        # 3 s of silence are 60 real ms when engine time runs fifty times as fast.
+        feed = MarketFeed(
+            server.url + "market",
+            [UP],
+            log.sink,
+            LiveClock(50.0),
+            FeedSettings(),
+            budget=ReconnectBudget(1000, 100.0),
+        )
+        feed.start()
+        started = time.monotonic()
+        try:
+            await until(lambda: EndCause.SILENT in feed.stats().ends, "silence")
+            assert time.monotonic() - started < FeedSettings().silence_s
+        finally:
+            await feed.close()
+
+    run(body)
+
+
+def test_feed_closes_while_it_waits_for_a_handshake_that_never_comes() -> None:
+    async def body(server: Server, log: Log) -> None:
+        async with mute_server() as (url, accepted):
+            feed = MarketFeed(url, [UP], log.sink, LiveClock(), on_state=log.on_state)
+            feed.start()
+            await until(lambda: accepted, "connection")
+            started = time.monotonic()
+            await feed.close()
+            assert time.monotonic() - started < FeedSettings().connect_deadline_s / 2
+            assert feed.state is FeedState.CLOSED
+            assert log.told == []
+
+    run(body)
+
+
+def test_handshake_that_never_comes_is_given_up_and_tried_again() -> None:
+    async def body(server: Server, log: Log) -> None:
+        settings = FeedSettings(connect_deadline_s=0.1, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with mute_server() as (url, accepted):
+            feed = MarketFeed(url, [UP], log.sink, LiveClock(), settings)
+            feed.start()
+            await until(lambda: len(accepted) == 2, "second attempt")
+            assert set(feed.stats().ends) == {EndCause.CONNECT}
+            await feed.close()
+
+    run(body)
+
+
+def test_feed_without_tokens_waits_and_connects_when_it_gets_one() -> None:
+    async def body(server: Server, log: Log) -> None:
+        async with market_feed(server, log, tokens=()) as feed:
+            await asyncio.sleep(0)
+            assert server.attempts == 0
+            feed.add_tokens([UP])
+            await until(lambda: feed.is_live, "live")
+            feed.remove_tokens([UP])
+            await until(lambda: feed.state is FeedState.IDLE, "idle")
+            assert log.kinds()[-1] == "disconnect"
+
+    run(body)
+
+
+def test_addresses_tokens_and_settings_out_of_range_are_refused() -> None:
+    clock, sink = LiveClock(), CallbackSink()
+    with pytest.raises(ConfigError, match="ws://"):
+        MarketFeed("http://127.0.0.1", [UP], sink, clock)
+    with pytest.raises(ConfigError, match="decimal number"):
+        MarketFeed("ws://127.0.0.1", ["0x12"], sink, clock)
+    with pytest.raises(ConfigError, match="at most 200 tokens"):
+        MarketFeed("ws://127.0.0.1", [str(number) for number in range(201)], sink, clock)
+    with pytest.raises(ConfigError, match="silence_s"):
+        FeedSettings(silence_s=20.0)
+    with pytest.raises(ConfigError, match="keep_alive_s: expected above 0"):
+        FeedSettings(keep_alive_s=0)
+    assert MarketFeed("ws://127.0.0.1", [UP, UP], sink, clock).token_ids == (UP,)

@@ -111,6 +111,17 @@ def test_a_batch_with_one_placement_stays_out_of_the_reserve():
     assert ring.try_push_batch(cancels)
 
 
+def test_push_many_stops_at_the_first_refusal_and_keeps_batches_whole():
+    ring = CommandRing(8, reserve=2)
+    records = np.concatenate([command(key=key) for key in range(9)])
+    records["batch"] = [1, 1, 1, 2, 2, 3, 3, 4, 5]
+    assert ring.push_many(records) == 5, "two of batch 3 do not fit beside the reserve"
+    records["kind"][5:] = CommandKind.CANCEL
+    assert ring.push_many(records[5:]) == 3
+    assert [int(ring.pop()["key"]) for _ in range(8)] == list(range(8))
+    assert ring.push_many(records[:0]) == 0
+
+
 def test_cursors_may_wrap_around_64_bits():
     ring = CommandRing(4, reserve=0, first_cursor=2**64 - 3)
     for key in range(10):

@@ -1,0 +1,301 @@
+"""From the frame sent to the signed order written and received, over real sockets on loopback: ours and the
+peers.
+
+A timing server in a process of its own (on a core of its own where there is one to spare) sends price changes
+at a fixed rate and stamps the arrival of each POST's last byte; each stack runs in another process and stamps
+the return of its last write. Stacks run one after another in one go, so compare ratios; a stall counts for
+every frame it delayed.
+
+`python -m bench.tick_to_order [--stack ours|typical|best-python|all] [--tls|--plain] [--orders 1|6|15]
+[--executor spin|park|both] [--busy-ms MS] [--gap-ms MS] [--frames N] [--peer-python PATH] [--short] [--json
+FILE]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench import harness
+from bench.stacks import STACKS, StackSettings
+from bench.wire import FIRST_CENTISHARES, TAGS
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measured run: latencies in ns of every frame after the warm-up, and what was said about it."""
+
+    entered_ns: npt.NDArray[np.int64]
+    written_ns: npt.NDArray[np.int64]
+    received_ns: npt.NDArray[np.int64]
+    requests: int
+    unanswered: int
+    facts: dict[str, Any]
+    stages_ns: dict[str, list[int]]
+
+
+class SkippedError(Exception):
+    """A stack that cannot run here; says why."""
+
+
+def certificate(folder: Path) -> tuple[str, str, str]:
+    """A throwaway authority and a certificate for localhost: files (authority, certificate, key).
+
+    By the trustme package, else by the openssl command; SkippedError when there is neither.
+    """
+    names = [str(folder / name) for name in ("ca.pem", "cert.pem", "key.pem")]
+    try:
+        import trustme
+
+        authority = trustme.CA()
+        issued = authority.issue_cert("localhost", "127.0.0.1")
+        authority.cert_pem.write_to_path(names[0])
+        issued.private_key_pem.write_to_path(names[2])
+        for blob in issued.cert_chain_pems:
+            blob.write_to_path(names[1], append=True)
+    except ImportError:
+        if shutil.which("openssl") is None:
+            raise SkippedError(
+                "TLS needs the trustme package or the openssl command for a throwaway certificate"
+            ) from None
+        command = [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+        ]
+        command += [
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        ]
+        subprocess.run(
+            [*command, "-keyout", names[2], "-out", names[1]], check=True, capture_output=True, timeout=30
+        )
+        shutil.copyfile(names[1], names[0])
+    return names[0], names[1], names[2]
+
+
+def split_cores(name: str, executor: str) -> tuple[int | None, tuple[int, ...]]:
+    """(server's core or None, the stack's cores). A stack with a spinning thread needs two besides the
+    server's.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        return None, ()
+    needed = 2 if name == "ours" else 1
+    if len(cores) > needed:
+        return cores[-1], tuple(cores[:needed])
+    return None, ()
+
+
+def run(
+    name: str, python: str, options: argparse.Namespace, executor: str, tls: tuple[str, str, str] | None
+) -> Run:
+    """One stack against a fresh server. SkippedError: a package is missing; RuntimeError: it failed."""
+    server_core, stack_cores = split_cores(name, executor)
+    plan = {
+        "frames": options.frames,
+        "warmup": options.warmup,
+        "gap_ns": round(options.gap_ms * 1e6),
+        "spin": server_core is not None,
+        "core": server_core,
+        "certificate": tls[1] if tls else None,
+        "key": tls[2] if tls else None,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.timing_server", json.dumps(plan)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=harness.ROOT,
+    ) as server:
+        try:
+            assert server.stdout is not None
+            ports = json.loads(server.stdout.readline())
+            settings = StackSettings(
+                ports["feed_port"],
+                ports["http_port"],
+                tls is not None,
+                tls[0] if tls else None,
+                options.orders,
+                executor,
+                options.busy_ms,
+                stack_cores,
+            )
+            client = subprocess.run(
+                [python, "-m", "bench.stacks", name, json.dumps(asdict(settings))],
+                capture_output=True,
+                text=True,
+                cwd=harness.ROOT,
+                check=False,
+                timeout=120 + 2 * (options.frames + options.warmup) * options.gap_ms / 1e3,
+            )
+            if client.returncode != 0:
+                raise RuntimeError(f"{name} failed:\n{client.stderr[-2000:]}")
+            answer = json.loads(client.stdout.splitlines()[-1])
+            if "missing" in answer:
+                raise SkippedError(f"{name} with {python}: {answer['missing']}")
+            seen = json.loads(server.stdout.readline())
+        finally:
+            if server.poll() is None and sys.exc_info()[0] is not None:
+                server.terminate()
+    sent = np.array(seen["sent_ns"], dtype=np.int64)
+    received, lost = latencies(sent, seen["received"], options.warmup)
+    entered, _ = latencies(sent, answer["entered"], options.warmup)
+    written, _ = latencies(sent, answer["written"], options.warmup)
+    facts = {**answer["facts"], "server_core": server_core, "stack_cores": list(stack_cores)}
+    return Run(entered, written, received, len(seen["received"]), lost, facts, answer["stages_ns"])
+
+
+def latencies(
+    sent_ns: npt.NDArray[np.int64], stamps: Sequence[Sequence[int]], warmup: int
+) -> tuple[Any, int]:
+    """Latency in ns of each frame after the warm-up, and how many frames found no request at all.
+
+    `stamps` are (tag, ns) of requests. A frame is answered by the first request that was caused by it or by a
+    later frame: where a stack skips frames that a newer one has overtaken, the skipped ones wait for the
+    newer one's order.
+    """
+    total = len(sent_ns)
+    first = np.full(total, np.iinfo(np.int64).max, dtype=np.int64)
+    for tag, ns in stamps:
+        behind = int(np.searchsorted(sent_ns, ns)) - 1  # the newest frame that this request can have seen
+        if behind < 0:
+            continue
+        number = behind - (behind - (tag - FIRST_CENTISHARES)) % TAGS
+        if number >= 0:
+            first[number] = min(first[number], ns)
+    answered = np.minimum.accumulate(first[::-1])[::-1]
+    known = answered[warmup:] != np.iinfo(np.int64).max
+    return (answered[warmup:] - sent_ns[warmup:])[known], int(np.count_nonzero(~known))
+
+
+def rows_of(title: str, one: Run, rows: dict[str, list[harness.Distribution]]) -> None:
+    note = f"{one.requests} requests" + (f", {one.unanswered} frames unanswered" if one.unanswered else "")
+    ends = (
+        ("order written", one.written_ns),
+        ("order received", one.received_ns),
+        ("the bot's code entered", one.entered_ns),
+    )
+    for end, values in ends:
+        if len(values):
+            rows.setdefault(f"frame sent → {end}", []).append(
+                harness.distribution(title, values, note, **one.facts)
+            )
+    for stage, samples in one.stages_ns.items():
+        rows.setdefault(f"stage: {stage}", []).append(harness.distribution(title, samples))
+
+
+def with_ratios(rows: list[harness.Distribution]) -> list[harness.Distribution]:
+    """The rows with `ratio` of their p50 to the first row's."""
+    base = rows[0].p50
+    return [harness.Distribution(**{**vars(row), "ratio": row.p50 / base}) for row in rows]
+
+
+def parser() -> argparse.ArgumentParser:
+    out = argparse.ArgumentParser(prog="python -m bench.tick_to_order", description=__doc__.split("\n\n")[0])
+    out.add_argument("--stack", choices=[*STACKS, "all"], default="all")
+    link = out.add_mutually_exclusive_group()
+    link.add_argument(
+        "--tls", dest="tls", action="store_true", default=True, help="orders over TLS (default)"
+    )
+    link.add_argument("--plain", dest="tls", action="store_false", help="orders without TLS")
+    out.add_argument(
+        "--orders", type=int, default=1, choices=range(1, 16), metavar="1..15", help="orders per frame"
+    )
+    out.add_argument(
+        "--executor", choices=["spin", "park", "both"], default="both", help="how ours waits for commands"
+    )
+    out.add_argument(
+        "--busy-ms", type=float, default=0.0, help="ours: Python work holding the GIL after each frame"
+    )
+    out.add_argument(
+        "--gap-ms", type=float, default=20.0, help="between frames; 20 leaves caches as cold as real ones"
+    )
+    out.add_argument("--frames", type=int, default=500)
+    out.add_argument("--warmup", type=int, default=50, help="frames before the counted ones")
+    out.add_argument("--peer-python", default=sys.executable, help="interpreter of the peer stacks")
+    out.add_argument(
+        "--short", action="store_true", help="a few frames: proves that the bench works, no figures"
+    )
+    out.add_argument("--json", metavar="FILE")
+    return out
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    if options.short:
+        os.environ["INVMM_BENCH_SHORT"] = "1"
+        harness.SHORT = True
+        options.frames, options.warmup = min(options.frames, 40), min(options.warmup, 5)
+    harness.require_release()
+    names = list(STACKS) if options.stack == "all" else [options.stack]
+    rows: dict[str, list[harness.Distribution]] = {}
+    notes: list[str] = []
+    failed = False
+    with tempfile.TemporaryDirectory(prefix="invmm-bench-") as folder:
+        try:
+            tls = certificate(Path(folder)) if options.tls else None
+        except SkippedError as reason:
+            notes.append(f"TLS: {reason}; orders go in the clear")
+            tls = None
+        for name in names:
+            for executor in _executors(name, options.executor):
+                title = _title(name, executor, options)
+                begin = time.monotonic()
+                try:
+                    python = sys.executable if name == "ours" else options.peer_python
+                    rows_of(title, run(name, python, options, executor, tls), rows)
+                except SkippedError as reason:
+                    notes.append(str(reason))
+                    failed |= options.stack == name
+                except (RuntimeError, subprocess.TimeoutExpired, ValueError) as error:
+                    notes.append(f"{title} FAILED: {error}")
+                    failed = True
+                print(f"{title}: {time.monotonic() - begin:.1f} s", file=sys.stderr)
+    groups = {
+        f"{name} ({_link(tls)}, gap {options.gap_ms:g} ms)": with_ratios(group)
+        for name, group in rows.items()
+    }
+    harness.report("Tick to order", groups, notes, options.json)
+    return int(failed or not rows)
+
+
+def _executors(name: str, wanted: str) -> list[str]:
+    if name != "ours":
+        return ["inline" if name == "best-python" else "pool"]
+    return ["spin", "park"] if wanted == "both" else [wanted]
+
+
+def _title(name: str, executor: str, options: argparse.Namespace) -> str:
+    orders = f"{options.orders} order{'s' if options.orders > 1 else ''}"
+    busy = f", engine busy {options.busy_ms:g} ms" if name == "ours" and options.busy_ms else ""
+    return f"{name}, {executor}, {orders}{busy}"
+
+
+def _link(tls: tuple[str, str, str] | None) -> str:
+    return "TLS" if tls else "plain"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

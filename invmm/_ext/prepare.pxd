@@ -1,0 +1,102 @@
+"""From popped commands to request bytes, without the GIL."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from invmm._ext.l2 cimport L2Signer
+from invmm._ext.records cimport command_t, event_t
+from invmm._ext.ring cimport CommandRing, ResultRing
+
+
+cdef enum:
+    LEGS_MAX = 15                   # orders in one POST /orders
+    CANCELS_MAX = 1000              # ids in one DELETE /orders
+    HEAD_ROOM = 2048                # of a request, before its body
+    BODY_ROOM = 128 * 1024
+    BACKLOG_MAX = 64 * 1024         # results that wait for room in the ring
+    GENERATION_MAX = 1 << 15        # keys in one generation of the key table
+    TABLE_SIZE = 1 << 16            # its slots: at most half full
+    WORDS_FIXED = 8                 # words before the market versions: one cache line
+
+
+cdef class SharedWords:
+    """The atomics that the engine thread publishes to the executor thread."""
+    cdef uint64_t* words            # mode, beat, spare…, version of market 0, 1, …
+    cdef readonly object memory     # numpy array (uint64) they live in
+    cdef readonly uint32_t markets
+
+    cdef uint64_t mode_c(self) noexcept nogil
+    cdef void set_mode_c(self, uint64_t mode) noexcept nogil
+    cdef int64_t beat_c(self) noexcept nogil
+    cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil
+    cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil
+    cdef void set_market_version_c(self, uint32_t market, uint64_t version) noexcept nogil
+
+
+cdef struct entry_t:
+    uint64_t key
+    uint8_t[32] order_id
+    bint used
+
+
+cdef class KeyTable:
+    """Own order key to order id, at least the last GENERATION_MAX of them."""
+    cdef entry_t* generations       # two tables of TABLE_SIZE
+    cdef int current
+    cdef uint32_t count             # in the current one
+
+    cdef const uint8_t* find_c(self, uint64_t key) noexcept nogil       # NULL if it is not there
+    cdef void insert_c(self, uint64_t key, const uint8_t* order_id) noexcept nogil
+    cdef entry_t* _slot(self, int generation, uint64_t key) noexcept nogil
+
+
+cdef class Intake:
+    cdef CommandRing ring
+    cdef ResultRing results
+    cdef L2Signer signer
+    cdef int64_t mono_origin_ns     # engine time is a straight line over CLOCK_MONOTONIC
+    cdef int64_t origin_ns
+    cdef double scale
+    cdef readonly SharedWords words
+    cdef KeyTable keys
+    cdef list templates             # keeps alive what `places` points at
+    cdef void** places              # OrderTemplate of market × 2 + token, or NULL
+    cdef command_t* legs            # the group at hand; order_id is filled in once known
+    cdef size_t count
+    cdef char* buffer               # HEAD_ROOM, then the body
+    cdef size_t start               # of the request in `buffer`
+    cdef readonly size_t size
+    cdef event_t* backlog           # results without room in the ring, oldest first
+    cdef size_t backlog_first
+    cdef size_t backlog_count
+    cdef uint64_t sequence          # of results
+    cdef bytes host_lines           # header lines that every request has
+    cdef const char* host_text      # their text
+    cdef readonly int seen          # RING_WAIT_* of the last take
+    cdef readonly bint built        # the request is in the buffer
+    cdef readonly int64_t sent      # bytes already written, or -errno; 0 when the caller writes
+    cdef readonly int64_t popped_ns  # CLOCK_MONOTONIC
+    cdef readonly int64_t ready_ns
+    cdef readonly int64_t written_ns
+    cdef readonly uint64_t lost     # results dropped because even the backlog was full
+    cdef public bint hold_cancels   # take leaves cancels unbuilt: the caller looks first whether it keeps their orders
+    cdef public bint stopping       # placements are refused
+    cdef public int64_t linger_ns   # how long an unfinished batch is waited for
+
+    cdef int64_t engine_at_c(self, int64_t monotonic_ns) noexcept nogil
+    cdef int take_c(
+        self, int64_t spin_ns, int64_t timeout_ns, int epoll_fd, int place_fd, int cancel_fd
+    ) noexcept nogil
+    cdef void gather_c(self) noexcept nogil
+    cdef int dispatch_c(self, int place_fd, int cancel_fd) noexcept nogil
+    cdef void write_c(self, int fd) noexcept nogil
+    cdef int gate_c(self, const command_t* command, int64_t engine_ns) noexcept nogil
+    cdef size_t gate_group_c(self) noexcept nogil
+    cdef size_t resolve_group_c(self) noexcept nogil
+    cdef bint build_orders_c(self) noexcept nogil
+    cdef bint build_cancels_c(self) noexcept nogil
+    cdef bint compose_c(self, const char* method, const char* path, size_t body_size) noexcept nogil
+    cdef void emit_c(
+        self, const command_t* command, int status, int reason, int32_t code, int64_t filled_micro
+    ) noexcept nogil
+    cdef void push_c(self, const event_t* event) noexcept nogil
+    cdef bint flush_c(self) noexcept nogil

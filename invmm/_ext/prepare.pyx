@@ -1,0 +1,625 @@
+"""From popped commands to request bytes, without the GIL: group, gate, sign, announce, write.
+
+    command ring ─ take ─ group (one batch, or all waiting cancels) ─ gate ─ build + sign ─ SENT ─ request bytes ─ socket
+                                              └ REFUSED(reason) ─▶ result ring ◀┘
+
+`Intake` belongs to the executor thread: it is the only consumer of the command ring and the only producer of the
+result ring. Python is entered with a finished request; over a plain socket it is even written already. Every
+refusal is a typed result. An order is announced (SENT, with its id) before its first byte leaves.
+
+`SharedWords` are the atomics that the engine publishes: mode, its heart-beat and one version per market.
+"""
+
+cimport cython
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcmp, memcpy, memset, strlen
+from posix.unistd cimport usleep
+
+cimport numpy as cnp
+
+import numpy as np
+
+from invmm import types
+from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
+from invmm._ext.l2 cimport L2Signer
+from invmm._ext.records cimport (
+    COMMAND_CANCEL,
+    COMMAND_CANCEL_ALL,
+    COMMAND_PLACE,
+    EVENT_ORDER_RESULT,
+    FLAG_LAST,
+    STATUS_NOT_CANCELED,
+    STATUS_REFUSED,
+    STATUS_SENT,
+    command_t,
+    event_t,
+)
+from invmm._ext.ring cimport (
+    RING_WAIT_RING,
+    CommandRing,
+    ResultRing,
+    ring_monotonic_ns,
+    ring_relax,
+)
+from invmm._ext.sign cimport OrderTemplate
+from invmm._ext.wire cimport put, put_hex, put_number
+
+cdef extern from "<sys/socket.h>" nogil:
+    enum:
+        MSG_DONTWAIT
+        MSG_NOSIGNAL
+    ssize_t socket_send "send"(int fd, const void* data, size_t size, int flags)
+
+cnp.import_array()
+
+cdef enum:
+    SOURCE_EXECUTOR = 3         # Source
+    REASON_NONE = 0             # Reason
+    REASON_NOT_WANTED = 3
+    REASON_STALE = 11
+    REASON_MODE = 17
+    REASON_BELOW_MIN_SIZE = 28
+    REASON_RING_FULL = 29
+    REASON_IN_FLIGHT = 30
+    REASON_DEADLINE = 31
+    REASON_SHUTDOWN = 32
+    REASON_VENUE_REJECTED = 40
+    REASON_VENUE_NOT_READY = 43
+    RULE_MIN_SIZE = -9          # amounts.pxd
+    RULE_MIN_NOTIONAL = -10
+    MODE_RUNNING = 0
+    WORD_MODE = 0
+    WORD_BEAT = 1
+
+
+@cython.final
+cdef class SharedWords:
+    """What the engine thread publishes and the executor's gate reads: mode, heart-beat, version of each market.
+
+    Parameters
+    ----------
+    markets : int
+        Highest number of markets, 1 to 65536; a market's number is its index.
+    """
+
+    def __cinit__(self, markets=64):
+        if not isinstance(markets, int) or not 0 < markets <= 65_536:
+            raise ValueError(f"markets: expected 1 to 65536, got {markets!r}")
+        wide = np.zeros(WORDS_FIXED * 2 + markets, dtype=np.uint64)
+        skip = -wide.ctypes.data % 64 // 8
+        self.memory = wide[skip:skip + WORDS_FIXED + markets]
+        self.memory.flags.writeable = False     # for readers; writers go through the methods
+        self.words = <uint64_t*>cnp.PyArray_DATA(self.memory)
+        self.markets = markets
+
+    @property
+    def mode(self):
+        """`Mode`; assign to publish."""
+        return self.mode_c()
+
+    @mode.setter
+    def mode(self, value):
+        self.set_mode_c(types.Mode(value))
+
+    @property
+    def beat_ns(self):
+        """CLOCK_MONOTONIC of the engine's last sign of life; 0: it does not give any."""
+        return self.beat_c()
+
+    @beat_ns.setter
+    def beat_ns(self, int64_t value):
+        self.set_beat_c(value)
+
+    def market_version(self, uint32_t market):
+        """The published version of a market; commands of an older one are refused."""
+        self._known(market)
+        return self.market_version_c(market)
+
+    def set_market_version(self, uint32_t market, uint64_t version):
+        """Publishes a market's version."""
+        self._known(market)
+        self.set_market_version_c(market, version)
+
+    def _known(self, market):
+        if market >= self.markets:
+            raise IndexError(f"market: expected below {self.markets}, got {market}")
+
+    cdef uint64_t mode_c(self) noexcept nogil:
+        return atomic_load_acquire(self.words + WORD_MODE)
+
+    cdef void set_mode_c(self, uint64_t mode) noexcept nogil:
+        atomic_store_release(self.words + WORD_MODE, mode)
+
+    cdef int64_t beat_c(self) noexcept nogil:
+        return <int64_t>atomic_load_acquire(self.words + WORD_BEAT)
+
+    cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil:
+        atomic_store_release(self.words + WORD_BEAT, <uint64_t>monotonic_ns)
+
+    cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil:
+        return atomic_load_acquire(self.words + WORDS_FIXED + market) if market < self.markets else 0
+
+    cdef void set_market_version_c(self, uint32_t market, uint64_t version) noexcept nogil:
+        if market < self.markets:
+            atomic_store_release(self.words + WORDS_FIXED + market, version)
+
+
+@cython.final
+cdef class KeyTable:
+    """Own order key to order id, without allocation: two generations, of which the older is forgotten at once when
+    the newer is full. At least the last 32768 keys are known.
+    """
+
+    def __cinit__(self):
+        self.generations = <entry_t*>calloc(2 * TABLE_SIZE, sizeof(entry_t))
+        if self.generations == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.generations)
+
+    def insert(self, uint64_t key, bytes order_id not None):
+        """Remembers an id of 32 bytes."""
+        if len(order_id) != 32:
+            raise ValueError(f"order_id: expected 32 bytes, got {len(order_id)}")
+        self.insert_c(key, order_id)
+
+    def find(self, uint64_t key):
+        """The id, or None."""
+        cdef const uint8_t* found = self.find_c(key)
+
+        return None if found == NULL else <bytes>found[:32]
+
+    cdef entry_t* _slot(self, int generation, uint64_t key) noexcept nogil:
+        """The key's place, or the free one where it would go."""
+        cdef:
+            entry_t* table = self.generations + generation * TABLE_SIZE
+            uint64_t i = (key * 0x9E3779B97F4A7C15ULL) >> 48
+
+        while table[i].used and table[i].key != key:
+            i = (i + 1) & (TABLE_SIZE - 1)
+        return table + i
+
+    cdef const uint8_t* find_c(self, uint64_t key) noexcept nogil:
+        cdef:
+            entry_t* entry = self._slot(self.current, key)
+
+        if not entry.used:
+            entry = self._slot(1 - self.current, key)
+        return entry.order_id if entry.used else NULL
+
+    cdef void insert_c(self, uint64_t key, const uint8_t* order_id) noexcept nogil:
+        cdef entry_t* entry = self._slot(self.current, key)
+
+        if not entry.used:
+            if self.count == GENERATION_MAX:
+                self.current = 1 - self.current
+                memset(self.generations + self.current * TABLE_SIZE, 0, TABLE_SIZE * sizeof(entry_t))
+                self.count = 0
+                entry = self._slot(self.current, key)
+            self.count += 1
+        entry.used = True
+        entry.key = key
+        memcpy(entry.order_id, order_id, 32)
+
+
+@cython.final
+cdef class Intake:
+    """Takes groups of commands off the ring and makes requests of them. Executor thread only.
+
+    Parameters
+    ----------
+    ring : CommandRing
+    results : ResultRing
+    words : SharedWords
+    signer : L2Signer
+        Of the API credentials.
+    host : str
+        Of the `Host` header, with port unless it is the scheme's own.
+    clock : LiveClock
+        Engine time: its `origin_ns`, `mono_origin_ns` and `scale` are copied, so that time is told in C.
+    """
+
+    def __cinit__(self, CommandRing ring not None, ResultRing results not None, SharedWords words not None,
+                  L2Signer signer not None, host, clock):
+        if not isinstance(host, str) or not host.isascii() or not host.isprintable() or not 0 < len(host) < 256:
+            raise ValueError(f"host: expected printable ASCII of 1 to 255 characters, got {host!r}")
+        if HEAD_ROOM < signer.capacity + 512 + len(host):
+            raise ValueError("credentials: longer than a request's head allows")
+        self.ring = ring
+        self.results = results
+        self.words = words
+        self.signer = signer
+        self.host_lines = (
+            f" HTTP/1.1\r\nHost: {host}\r\nUser-Agent: invmm\r\nAccept: application/json\r\n"
+            "Content-Type: application/json\r\nContent-Length: ".encode()
+        )
+        self.host_text = self.host_lines
+        self.mono_origin_ns = clock.mono_origin_ns
+        self.origin_ns = clock.origin_ns
+        self.scale = clock.scale
+        self.keys = KeyTable()
+        self.templates = []
+        self.linger_ns = 50_000
+        self.places = <void**>calloc(2 * words.markets, sizeof(void*))
+        self.legs = <command_t*>calloc(CANCELS_MAX, sizeof(command_t))
+        self.buffer = <char*>calloc(1, HEAD_ROOM + BODY_ROOM)
+        self.backlog = <event_t*>calloc(BACKLOG_MAX, sizeof(event_t))
+        if self.places == NULL or self.legs == NULL or self.buffer == NULL or self.backlog == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.places)
+        free(self.legs)
+        free(self.buffer)
+        free(self.backlog)
+
+    def __reduce__(self):
+        raise TypeError("Intake holds credentials: it cannot be pickled or copied")
+
+    def set_template(self, uint32_t market, int token, OrderTemplate template):
+        """How a market's token is ordered; None: no longer at all. From any thread, at any time."""
+        if market >= self.words.markets or token not in (0, 1):
+            raise IndexError(f"market, token: expected below {self.words.markets} and 0 or 1, got {market}, {token}")
+        if template is not None and template.body_capacity * LEGS_MAX + 2 > BODY_ROOM:
+            raise ValueError("template: bodies are too long for a request")
+        # Kept for good: the executor thread may be signing with the old one at this moment.
+        self.templates.append(template)
+        atomic_store_release(
+            <uint64_t*>&self.places[2 * market + token], <uint64_t><void*>template if template is not None else 0
+        )
+
+    def take(self, int64_t spin_ns, int64_t timeout_ns, int epoll_fd, int place_fd, int cancel_fd):
+        """Waits for commands (without the GIL) and turns the next group into a request.
+
+        Parameters
+        ----------
+        spin_ns, timeout_ns, epoll_fd
+            As ring_wait.h: how long to spin, how long to wait at most, what else to watch.
+        place_fd, cancel_fd : int
+            Where such a request may go at once: a plain socket, to be written without the GIL; -2: the caller
+            writes; -1: nowhere, so that the group is left unbuilt and the caller keeps it.
+
+        Returns
+        -------
+        int
+            CommandKind of the group at hand (`legs`, `built`, `request`, `sent`), or 0.
+        """
+        cdef int kind
+
+        with nogil:
+            kind = self.take_c(spin_ns, timeout_ns, epoll_fd, place_fd, cancel_fd)
+        return kind
+
+    def again(self, legs, int fd):
+        """Makes a request of a group that `take` left unbuilt; gates it anew. Returns as `take`."""
+        cdef int kind
+
+        if not isinstance(legs, np.ndarray) or legs.dtype != types.COMMAND_DTYPE or not legs.flags.c_contiguous:
+            raise TypeError("legs: expected a contiguous array of COMMAND_DTYPE")
+        if not 0 < legs.size <= CANCELS_MAX:
+            raise ValueError(f"legs: expected 1 to {CANCELS_MAX}, got {legs.size}")
+        self.count = legs.size
+        memcpy(self.legs, cnp.PyArray_DATA(legs), self.count * sizeof(command_t))
+        with nogil:
+            kind = self.dispatch_c(fd, fd)
+        return kind
+
+    def legs_copy(self):
+        """The group at hand as `COMMAND_DTYPE`; `order_id` of each is set where it is known."""
+        out = np.empty(self.count, dtype=types.COMMAND_DTYPE)
+        memcpy(cnp.PyArray_DATA(out), self.legs, self.count * sizeof(command_t))
+        return out
+
+    def request(self):
+        """A copy of the request's bytes, from what is not yet written."""
+        cdef size_t sent = self.sent if self.sent > 0 else 0
+
+        return <bytes>self.buffer[self.start + sent:self.start + self.size]
+
+    def answer(self, legs, Py_ssize_t index, int status, int reason=0, int32_t code=0, int64_t filled_micro=0):
+        """Reports on leg `index` of a group (`legs_copy`): `OrderStatus`, `Reason`, HTTP status, filled shares."""
+        if legs.dtype != types.COMMAND_DTYPE or not legs.flags.c_contiguous or not 0 <= index < legs.size:
+            raise TypeError("legs: expected a contiguous array of COMMAND_DTYPE and an index inside")
+        self.emit_c(<const command_t*>cnp.PyArray_DATA(legs) + index, status, reason, code, filled_micro)
+
+    def order_id(self, uint64_t key):
+        """The id of an own order that was announced; None if there is none, or it was forgotten."""
+        return self.keys.find(key)
+
+    def flush(self):
+        """Moves waiting results to the ring and wakes the engine if it asked; True when none is left waiting."""
+        cdef bint empty = self.flush_c()
+
+        self.results.wake_c()
+        return empty
+
+    def engine_ns(self, int64_t monotonic_ns):
+        """Engine time of a CLOCK_MONOTONIC stamp."""
+        return self.engine_at_c(monotonic_ns)
+
+    cdef int64_t engine_at_c(self, int64_t monotonic_ns) noexcept nogil:
+        cdef int64_t elapsed = monotonic_ns - self.mono_origin_ns
+
+        return self.origin_ns + (elapsed if self.scale == 1.0 else <int64_t>(<double>elapsed * self.scale))
+
+    cdef int take_c(
+        self, int64_t spin_ns, int64_t timeout_ns, int epoll_fd, int place_fd, int cancel_fd
+    ) noexcept nogil:
+        self.built = False
+        self.sent = 0
+        self.count = 0
+        # What the engine has not taken yet goes first. While it does not, nothing new is begun: the command ring
+        # fills and refuses, which is the answer that the engine understands.
+        if not self.flush_c():
+            self.results.wake_c()
+            self.seen = 0
+            usleep(200)     # the engine is behind: do not compete with it
+            return 0
+        self.seen = self.ring.wait_c(spin_ns, timeout_ns, epoll_fd)
+        if not self.seen & RING_WAIT_RING:
+            return 0
+        self.popped_ns = ring_monotonic_ns()
+        self.gather_c()
+        if self.hold_cancels and self.legs[0].kind == COMMAND_CANCEL:
+            return COMMAND_CANCEL
+        return self.dispatch_c(place_fd, cancel_fd)
+
+    cdef void gather_c(self) noexcept nogil:
+        """One group into `legs`: the legs of a batch up to its last, or all cancels that wait; anything else alone.
+
+        An unfinished batch is waited for briefly: its producer is between two pushes. Legs are independent, so
+        what has come by then goes.
+        """
+        cdef:
+            const command_t* front
+            command_t* last
+            int64_t end
+
+        self.ring.pop_c(self.legs)
+        self.count = 1
+        last = self.legs
+        if last.kind != COMMAND_PLACE and last.kind != COMMAND_CANCEL:
+            return
+        end = self.popped_ns + self.linger_ns
+        while self.count < <size_t>(LEGS_MAX if last.kind == COMMAND_PLACE else CANCELS_MAX):
+            if last.kind == COMMAND_PLACE and last.flags & FLAG_LAST:
+                return
+            front = self.ring.front_c()
+            if front == NULL:
+                if last.flags & FLAG_LAST or ring_monotonic_ns() >= end:
+                    return
+                ring_relax()
+                continue
+            if front.kind != last.kind or (last.kind == COMMAND_PLACE and front.batch != last.batch):
+                return
+            last += 1
+            self.ring.pop_c(last)
+            self.count += 1
+
+    cdef int dispatch_c(self, int place_fd, int cancel_fd) noexcept nogil:
+        """Gates, builds, announces and, over a plain socket, writes the group at hand. Returns its kind, or 0."""
+        cdef:
+            int kind = self.legs[0].kind
+            int fd = place_fd if kind == COMMAND_PLACE else cancel_fd
+            size_t i
+
+        self.built = False
+        self.sent = 0
+        if kind == COMMAND_PLACE:
+            if self.gate_group_c() == 0:
+                return 0
+        elif kind == COMMAND_CANCEL:
+            if self.resolve_group_c() == 0:
+                return 0
+        elif kind != COMMAND_CANCEL_ALL:
+            return kind
+        if fd == -1:
+            return kind
+        if kind == COMMAND_PLACE:
+            if not self.build_orders_c():
+                return 0
+        elif kind == COMMAND_CANCEL:
+            self.build_cancels_c()
+        else:
+            self.compose_c(b"DELETE", b"/cancel-all", 0)
+        self.built = True
+        self.ready_ns = ring_monotonic_ns()
+        if kind == COMMAND_PLACE:
+            for i in range(self.count):
+                self.keys.insert_c(self.legs[i].key, self.legs[i].order_id)
+                self.emit_c(&self.legs[i], STATUS_SENT, REASON_NONE, 0, 0)
+        if fd >= 0:
+            self.write_c(fd)
+        return kind
+
+    cdef void write_c(self, int fd) noexcept nogil:
+        cdef ssize_t written
+
+        while True:
+            written = socket_send(fd, self.buffer + self.start, self.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if written >= 0 or errno != EINTR:
+                break
+        self.sent = written if written >= 0 else (0 if errno == EAGAIN else -errno)
+        self.written_ns = ring_monotonic_ns()
+
+    cdef int gate_c(self, const command_t* command, int64_t engine_ns) noexcept nogil:
+        """Why a placement may not go, or REASON_NONE."""
+        if self.stopping:
+            return REASON_SHUTDOWN
+        if self.words.mode_c() != MODE_RUNNING:
+            return REASON_MODE
+        if command.market >= self.words.markets or command.token > 1:
+            return REASON_VENUE_NOT_READY
+        if command.market_version < self.words.market_version_c(command.market):
+            return REASON_STALE
+        if command.deadline_ns and engine_ns > command.deadline_ns:
+            return REASON_DEADLINE
+        if self.keys.find_c(command.key) != NULL:
+            return REASON_IN_FLIGHT
+        if self.places[2 * command.market + command.token] == NULL:
+            return REASON_VENUE_NOT_READY
+        return REASON_NONE
+
+    cdef size_t gate_group_c(self) noexcept nogil:
+        """Refuses and removes legs that may not go; returns how many are left."""
+        cdef:
+            int64_t now_ns = self.engine_at_c(ring_monotonic_ns())
+            int reason
+            size_t i, j, kept = 0
+
+        for i in range(self.count):
+            reason = self.gate_c(&self.legs[i], now_ns)
+            for j in range(kept):       # twice in one group
+                if self.legs[j].key == self.legs[i].key:
+                    reason = REASON_IN_FLIGHT
+            if reason != REASON_NONE:
+                self.emit_c(&self.legs[i], STATUS_REFUSED, reason, 0, 0)
+                continue
+            if kept != i:
+                self.legs[kept] = self.legs[i]
+            kept += 1
+        # SENT and one answer of each leg must find room: an order that cannot be reported is not sent.
+        if kept and not self.results.room_c(True) >= 2 * kept:
+            for i in range(kept):
+                self.emit_c(&self.legs[i], STATUS_REFUSED, REASON_RING_FULL, 0, 0)
+            kept = 0
+        self.count = kept
+        return kept
+
+    cdef size_t resolve_group_c(self) noexcept nogil:
+        """Fills in the ids of orders to cancel; one that has none proves nothing and is answered so."""
+        cdef:
+            uint8_t[32] none
+            const uint8_t* known
+            size_t i, kept = 0
+
+        memset(none, 0, 32)
+        for i in range(self.count):
+            known = self.keys.find_c(self.legs[i].key)
+            if known != NULL:
+                memcpy(self.legs[i].order_id, known, 32)
+            elif memcmp(self.legs[i].order_id, none, 32) == 0:
+                self.emit_c(&self.legs[i], STATUS_NOT_CANCELED, REASON_NOT_WANTED, 0, 0)
+                continue
+            if kept != i:
+                self.legs[kept] = self.legs[i]
+            kept += 1
+        self.count = kept
+        return kept
+
+    cdef bint build_orders_c(self) noexcept nogil:
+        """Signs the legs into one array; refuses and removes those that break a rule of the venue."""
+        cdef:
+            int64_t unix_ms = self.engine_at_c(ring_monotonic_ns()) // 1_000_000
+            char* body = self.buffer + HEAD_ROOM
+            char* at = body + 1
+            size_t i, kept = 0
+            int size
+
+        body[0] = b"["
+        for i in range(self.count):
+            size = (<OrderTemplate>self.places[2 * self.legs[i].market + self.legs[i].token]).build_c(
+                &self.legs[i], unix_ms, self.legs[i].order_id, at, BODY_ROOM - (at - body) - 2
+            )
+            if size < 0:
+                self.emit_c(
+                    &self.legs[i], STATUS_REFUSED,
+                    REASON_BELOW_MIN_SIZE if size == RULE_MIN_SIZE or size == RULE_MIN_NOTIONAL else REASON_VENUE_REJECTED,
+                    size, 0,
+                )
+                continue
+            at[size] = b","
+            at += size + 1
+            if kept != i:
+                self.legs[kept] = self.legs[i]
+            kept += 1
+        self.count = kept
+        if kept == 0:
+            return False
+        (at - 1)[0] = b"]"
+        return self.compose_c(b"POST", b"/orders", at - body)
+
+    cdef bint build_cancels_c(self) noexcept nogil:
+        cdef:
+            char* body = self.buffer + HEAD_ROOM
+            char* at = body + 1
+            size_t i
+
+        body[0] = b"["
+        for i in range(self.count):
+            at = put(at, b'"0x', 3)
+            at = put_hex(at, self.legs[i].order_id, 32)
+            at = put(at, b'",', 2)
+        (at - 1)[0] = b"]"
+        return self.compose_c(b"DELETE", b"/orders", at - body)
+
+    cdef bint compose_c(self, const char* method, const char* path, size_t body_size) noexcept nogil:
+        """The head, right before the body, so that a request is one piece of memory."""
+        cdef:
+            char[HEAD_ROOM] head
+            char* at = head
+            const char* body = self.buffer + HEAD_ROOM
+            int64_t unix_s = self.engine_at_c(ring_monotonic_ns()) // 1_000_000_000
+            int size
+
+        at = put_text(at, method)
+        at = put(at, b" ", 1)
+        at = put_text(at, path)
+        at = put_text(at, self.host_text)
+        at = put_number(at, body_size)
+        at = put(at, b"\r\n", 2)
+        size = self.signer.headers_c(method, path, body, body_size, unix_s, at, HEAD_ROOM - (at - head) - 2)
+        if size < 0:        # impossible: room was checked by the constructor, and the time is positive
+            return False
+        at = put(at + size, b"\r\n", 2)
+        self.start = HEAD_ROOM - (at - head)
+        self.size = (at - head) + body_size
+        memcpy(self.buffer + self.start, head, at - head)
+        return True
+
+    cdef void emit_c(
+        self, const command_t* command, int status, int reason, int32_t code, int64_t filled_micro
+    ) noexcept nogil:
+        cdef event_t event
+
+        memset(&event, 0, sizeof(event))
+        self.sequence += 1
+        event.kind = EVENT_ORDER_RESULT
+        event.source = SOURCE_EXECUTOR
+        event.market = command.market
+        event.sequence = self.sequence
+        event.status = <uint8_t>status
+        event.token = command.token
+        event.side = command.side
+        event.reason = <uint8_t>reason
+        event.key = command.key
+        event.price_e4 = command.price_e4
+        event.batch = command.batch
+        event.size_micro = command.size_micro
+        event.filled_micro = filled_micro
+        event.time_ns = self.engine_at_c(ring_monotonic_ns())
+        memcpy(event.order_id, command.order_id, 32)
+        event.code = code
+        self.push_c(&event)
+
+    cdef void push_c(self, const event_t* event) noexcept nogil:
+        if self.backlog_count == 0 and self.results.try_push_c(event):
+            return
+        if self.backlog_count == BACKLOG_MAX:
+            self.lost += 1
+            return
+        self.backlog[(self.backlog_first + self.backlog_count) & (BACKLOG_MAX - 1)] = event[0]
+        self.backlog_count += 1
+
+    cdef bint flush_c(self) noexcept nogil:
+        while self.backlog_count and self.results.try_push_c(&self.backlog[self.backlog_first]):
+            self.backlog_first = (self.backlog_first + 1) & (BACKLOG_MAX - 1)
+            self.backlog_count -= 1
+        return self.backlog_count == 0
+
+
+cdef inline char* put_text(char* at, const char* text) noexcept nogil:
+    return put(at, text, strlen(text))

@@ -1,0 +1,127 @@
+"""The end of a run: the report on the terminal, as JSON and as a page, and the exit code that sums it up."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from invmm.replay.report import WARNING, summarise
+from invmm.replay.result import MarketResult
+from invmm.settings import Settings
+from invmm.settlement.merger import MergerConfig
+
+
+def finish(
+    options: argparse.Namespace,
+    settings: Settings,
+    results: Sequence[MarketResult],
+    *,
+    digest: str,
+    commands: int,
+    extra: dict[str, Any] | None = None,
+    complete: bool = True,
+) -> int:
+    """Prints and writes the report; 0, or 1 when a check failed."""
+    strategy = settings.strategy
+    merger = MergerConfig(strategy.min_merge_size, strategy.max_merge_imbalance, strategy.max_combined_cost)
+    summary = summarise(results, digest=digest, commands=commands, merger=merger)
+    summary.update(extra or {})
+    problems = failed_checks(summary, results, complete=complete)
+    summary["failed_checks"] = problems
+    path = Path(options.report) if options.report else Path("reports") / f"{results[0].tape.market.slug}.html"
+    written = write_page(path, summary, results)
+    console = Console(stderr=options.json, highlight=False)
+    show(console, summary)
+    for problem in problems:
+        console.print(f"FAILED CHECK: {problem}", style="bold red")
+    console.print(f"report: {written}" if written else f"report: could not be written to {path}")
+    console.print(f"next:   {_next(options)}")
+    if options.json:
+        sys.stdout.write(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode() + "\n")
+        sys.stdout.flush()
+    return 1 if problems else 0
+
+
+def failed_checks(summary: dict[str, Any], results: Sequence[MarketResult], *, complete: bool) -> list[str]:
+    """What must hold after every run, in words, where it does not."""
+    problems = [
+        f"{summary[name]} {name.replace('_', ' ')}"
+        for name in ("checkpoint_mismatches", "best_mismatches", "mirror_mismatches", "queue_ahead_of_truth")
+        if summary[name]
+    ]
+    if summary["decode_failures"]:
+        problems.append(f"decode failures: {summary['decode_failures']}")
+    for result in results:
+        if complete and result.winner is None:
+            problems.append(f"{result.tape.market.slug}: not resolved")
+        if not result.reconciled:
+            problems.append(
+                f"{result.tape.market.slug}: ledger says {result.ledger_cash_micro / 1e6:.6f} dollars, "
+                f"venue says {'nothing' if result.venue_cash_micro is None else f'{result.venue_cash_micro / 1e6:.6f}'}"
+            )
+    return problems
+
+
+def show(console: Console, summary: dict[str, Any]) -> None:
+    """The report for people."""
+    if summary["origin"] == "GENERATED":
+        console.print(WARNING, style="yellow")
+    table = Table(show_header=False, box=None, padding=(0, 2))
+    profit = summary["profit"]
+    cost = summary["pair_cost"]
+    table.add_row("markets", f"{summary['markets']}, {summary['frames']:,} frames")
+    table.add_row("orders", f"{summary['orders']:,} placed, {summary['fills']:,} fills, {summary['bought_shares']:,.2f} shares bought")
+    table.add_row("pairs", f"{summary['pairs']:,.2f} matched" + (f" at {cost:.4f} dollars" if cost else ""))
+    table.add_row("merges", f"{summary['merges']['count']} would be made, {summary['merges']['pairs']:,.2f} pairs")
+    table.add_row(
+        "profit",
+        f"{profit['total']:+,.2f} dollars = pair edge {profit['pair_edge']:+,.2f}, unmatched at resolution {profit['orphans']:+,.2f}, "
+        f"fees {profit['fees']:+,.2f}; rebates expected {profit['rebates']:+,.2f}",
+    )
+    table.add_row("reconciled", "ledger and venue agree to the micro-dollar" if summary["reconciled"] else "NO")
+    table.add_row(
+        "books",
+        f"{summary['checkpoints']:,} checkpoints ({summary['checkpoint_mismatches']} unequal), "
+        f"{summary['best_checks']:,} best ({summary['best_mismatches']}), {summary['mirror_checks']:,} mirror ({summary['mirror_mismatches']})",
+    )
+    table.add_row("decode failures", str(summary["decode_failures"] or "none"))
+    table.add_row("solves", f"{summary['solves']:,}, {summary['suppressed']:,} suppressed")
+    queue = summary["queue_error_shares"]
+    if queue["samples"]:
+        table.add_row("queue estimate", f"error p50 {queue['p50']:,.1f}, p90 {queue['p90']:,.1f} shares ({queue['samples']:,} samples)")
+    marks = ", ".join(f"{h} {100 * v:+.2f}¢" for h, v in summary["markout"].items() if v is not None)
+    if marks:
+        table.add_row("markouts", marks)
+    for stage, figures in summary["latency_ns"].items():
+        if figures.get("count"):
+            table.add_row(
+                f"latency {stage}",
+                f"p50 {figures['p50'] / 1e3:,.1f} µs, p99 {figures['p99'] / 1e3:,.1f} µs, p99.9 {figures['p999'] / 1e3:,.1f} µs ({figures['count']:,})",
+            )
+    table.add_row("digest", summary["digest"])
+    console.print(table)
+
+
+def write_page(path: Path, summary: dict[str, Any], results: Sequence[MarketResult]) -> Path | None:
+    """The report as a page with plots; None when the file cannot be written."""
+    from invmm.ops.page import page
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(page(summary, results), encoding="utf-8")
+    except OSError:
+        return None
+    return path
+
+
+def _next(options: argparse.Namespace) -> str:
+    if options.replay is None:
+        return f"python -m invmm.run --seed {options.seed + 1} --day jumping   (another market)   or   --replay PATH --speed max"
+    return "python -m invmm.run --replay PATH --speed max --policy inventory_mm_compatible   (the original policy)"

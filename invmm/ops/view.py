@@ -1,0 +1,129 @@
+"""The live view in the terminal: books, quotes, queue positions, inventory, pair cost, profit, latency, feed health.
+
+Drawn by rich a few times a second from copies; it never touches what the step owns while the step runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from invmm.replay.report import WARNING
+from invmm.types import MICRO, Outcome, Reason, Side
+
+if TYPE_CHECKING:
+    from invmm.engine import Market
+
+DEPTH = 6
+
+
+@dataclass
+class Health:
+    """What the view shows beside the market itself."""
+
+    speed: float = 1.0
+    seconds_left: float = 0.0
+    feed: str = "idle"
+    user_feed: str = "idle"
+    reconnects: int = 0
+    data_age_ms: float | None = None
+    pong_ms: float | None = None
+    latency_ns: dict[str, dict[str, float]] = field(default_factory=dict)
+    messages: Sequence[str] = ()
+
+
+def render(market: Market, health: Health) -> Group:
+    """One picture of a market."""
+    step, ledger, info = market.step, market.ledger, market.info
+    orders = step.registry.orders_live()
+    reasons = step.no_quote_reasons
+    head = Text()
+    head.append(f" {info.slug} ", style="bold reverse")
+    head.append(f"  ×{health.speed:g}  {max(0.0, health.seconds_left):5.1f} s of the market left")
+    if info.origin == "GENERATED":
+        head.append("   GENERATED", style="bold yellow")
+    books = Table.grid(expand=True, padding=(0, 2))
+    books.add_row(*(_book(market, outcome, orders, reasons[outcome]) for outcome in Outcome))
+    parts: list[Any] = [head, books, _money(market, ledger, health), _health(step, health)]
+    if info.origin == "GENERATED":
+        parts.append(Text(WARNING, style="yellow"))
+    parts += [Text(line, style="magenta") for line in health.messages]
+    return Group(*parts)
+
+
+def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], reason: int) -> Panel:
+    book = market.step.books.up if outcome == Outcome.UP else market.step.books.down
+    own: dict[tuple[int, int], list[dict[str, object]]] = {}
+    for order in orders:
+        if order["token"] == outcome:
+            own.setdefault((int(str(order["side"])), int(str(order["price_e4"]))), []).append(order)
+    table = Table(box=None, expand=True, pad_edge=False)
+    for name, justify in (("ours", "left"), ("ahead", "right"), ("bid", "right"), ("ask", "left"), ("size", "left")):
+        table.add_column(name, justify=justify, style="dim" if name == "ahead" else "")  # type: ignore[arg-type]
+    bids = [(int(p), int(s)) for p, s in book.depth(Side.BUY, DEPTH)]
+    asks = [(int(p), int(s)) for p, s in book.depth(Side.SELL, DEPTH)]
+    shown = {price for price, _ in bids}
+    extra = [(price, 0) for side, price in own if side == Side.BUY and price not in shown]
+    bids = sorted(bids + extra, reverse=True)
+    for i in range(max(len(bids), len(asks), DEPTH)):
+        mine, ahead, bid, ask, size = "", "", "", "", ""
+        if i < len(bids):
+            price, shares = bids[i]
+            bid = f"{shares / MICRO:,.0f}  {price / 1e4:.3f}"
+            here = own.get((int(Side.BUY), price), [])
+            if here:
+                mine = f"{sum(int(str(o['remaining_micro'])) for o in here) / MICRO:,.0f} {here[0]['state']}"
+                if here[0]["ahead_micro"] is not None:
+                    ahead = f"{int(str(here[0]['ahead_micro'])) / MICRO:,.0f}"
+        if i < len(asks):
+            ask, size = f"{asks[i][0] / 1e4:.3f}", f"{asks[i][1] / MICRO:,.0f}"
+        table.add_row(Text(mine, style="green"), ahead, Text(bid, style="cyan"), Text(ask, style="red"), size)
+    title = outcome.name.title()
+    if reason:
+        title += f" [yellow](no quote: {Reason(reason).name.lower().replace('_', ' ')})[/]"
+    return Panel(table, title=title, border_style="cyan" if outcome == Outcome.UP else "red")
+
+
+def _money(market: Market, ledger: Any, health: Health) -> Table:
+    up, down = (ledger.held_micro(outcome) / MICRO for outcome in Outcome)
+    profit = ledger.settle(market.winner)
+    table = Table.grid(padding=(0, 3))
+    cost = f"{ledger.pair_cost:.4f}" if ledger.pair_cost else "–"
+    table.add_row(
+        f"inventory [b]{up:,.1f}[/] Up  [b]{down:,.1f}[/] Down",
+        f"pairs [b]{ledger.pairs_micro / MICRO:,.1f}[/] at {cost}",
+        f"fills {len(ledger.standing)}",
+        f"pair edge {profit.pair_edge:+,.2f} $",
+        f"unmatched {profit.orphans:+,.2f} $",
+        f"fees {profit.fees:+,.2f} $",
+        f"[b]total {profit.total:+,.2f} $[/]",
+    )
+    return table
+
+
+def _health(step: Any, health: Health) -> Table:
+    stats = step.stats()
+    table = Table.grid(padding=(0, 3))
+    age = "–" if health.data_age_ms is None else f"{health.data_age_ms:,.0f} ms"
+    pong = "–" if health.pong_ms is None else f"{health.pong_ms:.1f} ms"
+    table.add_row(
+        f"feed {health.feed}, user {health.user_feed}",
+        f"data age {age}",
+        f"pong {pong}",
+        f"reconnects {health.reconnects}",
+        f"frames {stats['frames']:,}",
+        f"solves {stats['solves']:,} ({stats['suppressed']:,} suppressed)",
+        f"commands {stats['commands']:,}",
+    )
+    latencies = [
+        f"{name} p50 {f['p50'] / 1e3:,.1f} p99 {f['p99'] / 1e3:,.1f} µs" for name, f in health.latency_ns.items() if f.get("count")
+    ]
+    if latencies:
+        table.add_row(*latencies[:7])
+    return table

@@ -1,0 +1,194 @@
+"""Plays tapes through the engine at full speed on a virtual clock: the deterministic face of the whole system.
+
+The engine, its step and its settings are those of live trading; what differs is the clock and that the embedded venue is asked in
+process. Same tapes, settings and seed → the same commands, byte for byte; their BLAKE2b digest says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from invmm.engine import Engine
+from invmm.replay.result import MID_DTYPE, MarketResult
+from invmm.replay.tape import Tape, TapeFlag
+from invmm.settings import Settings, SimSettings
+from invmm.sim.embedded import EmbeddedVenue
+from invmm.sim.profile import VenueProfile
+from invmm.types import EVENT_DTYPE, MICRO, EventFlag, EventKind, Source
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+
+
+def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
+    """A tape as engine events: a FRAME for each frame, a BUFFER_END after the last frame of equal receive time."""
+    rows = tape.rows
+    ends = (rows["flags"] & np.uint32(TapeFlag.BUFFER_END)) != 0
+    repeats = 1 + ends.astype(np.int64)
+    events = np.zeros(int(repeats.sum()), dtype=EVENT_DTYPE)
+    at = np.cumsum(repeats) - repeats
+    events["source"] = Source.REPLAY
+    events["market"] = market
+    events["sequence"] = np.arange(1, len(events) + 1)
+    for name, column in (("venue_ms", "venue_ms"), ("time_ns", "recv_ns")):
+        events[name] = np.repeat(rows[column], repeats)
+    events["kind"] = EventKind.BUFFER_END
+    events["kind"][at] = EventKind.FRAME
+    events["offset"][at] = rows["offset"]
+    events["length"][at] = rows["length"]
+    checkpoint = (rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
+    events["flags"][at] = np.where(checkpoint, int(EventFlag.CHECKPOINT), 0)
+    return events
+
+
+def venue_profile(sim: SimSettings) -> VenueProfile:
+    """The settings of the embedded venue in its own terms."""
+    return VenueProfile(
+        feed_latency_ns=round(sim.feed_latency_ms * MS),
+        order_latency_ns=round(sim.order_latency_ms * MS),
+        ack_latency_ns=round(sim.ack_latency_ms * MS),
+        user_latency_ns=round(sim.ack_latency_ms * MS),
+        taker_delay_ns=round(sim.taker_delay_ms * MS),
+        settlement_lag_ns=round(sim.settlement_lag_s * SECOND),
+        collateral_micro=round(sim.collateral_dollars * MICRO),
+        queue_model=sim.queue_model,
+    )
+
+
+class Player:
+    """Plays tapes one after another through one engine. `digest` covers all commands so far."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        seed: int = 0,
+        policy: str | None = None,
+        progress: Callable[[Tape, float], None] | None = None,
+        sample_ms: int = 500,
+    ) -> None:
+        self.settings = settings
+        self.seed = seed
+        self.policy = policy
+        self.progress = progress
+        self.sample_ns = sample_ms * MS
+        self.results: list[MarketResult] = []
+        self.commands = 0
+        self._hash = hashlib.blake2b(digest_size=32)
+
+    @property
+    def digest(self) -> str:
+        """BLAKE2b (256 bits) over the raw command records, in order."""
+        return self._hash.hexdigest()
+
+    def play(self, tape: Tape, *, until_ns: int | None = None) -> MarketResult:
+        """Plays one market to its resolution (or to `until_ns`) and returns what it came to."""
+        number = len(self.results)
+        venue = EmbeddedVenue(tape, seed=self.seed, profile=venue_profile(self.settings.sim), market=number)
+        engine = Engine(self.settings, policy=self.policy, venue=venue, seed=self.seed)
+        market = engine.add_market(tape.market, number=number)
+        step = market.step
+        events = frame_events(tape, number)
+        raw = events.view(np.uint8).reshape(-1)
+        times = events["time_ns"]
+        count = len(events)
+        inbox = np.zeros(512, dtype=EVENT_DTYPE)
+        tick = np.zeros(1, dtype=EVENT_DTYPE)
+        tick["kind"], tick["market"] = EventKind.TIMER, number
+        coalesce = np.zeros(1, dtype=EVENT_DTYPE)
+        coalesce["kind"], coalesce["market"] = EventKind.BUFFER_END, number
+        first_ns = int(times[0]) if count else tape.market.start_s * SECOND
+        last_ns = int(times[-1]) if count else first_ns
+        close_ns = max(last_ns, tape.market.end_s * SECOND) + int((self.settings.sim.settlement_lag_s + 60) * SECOND)
+        if until_ns is not None:
+            close_ns = min(close_ns, until_ns)
+        timer_ns = self.settings.engine.timer_ms * MS
+        next_timer = first_ns + timer_ns
+        next_sample = first_ns + self.sample_ns
+        errors: list[int] = []
+        ahead_of_truth = 0
+        mids: list[tuple[int, float]] = []
+        shown = 0.0
+        venue.start()
+        index = 0
+
+        def submit(commands: npt.NDArray[np.void], now_ns: int) -> None:
+            if len(commands):
+                self._hash.update(commands.tobytes())
+                self.commands += len(commands)
+                venue.submit(commands, now_ns)
+
+        while True:
+            frame_ns = int(times[index]) if index < count else None
+            venue_ns = venue.next_ns()
+            now = next_timer if frame_ns is None else min(next_timer, frame_ns)
+            if venue_ns is not None and venue_ns <= now:
+                now = venue_ns
+                if now > close_ns:
+                    break
+                venue.advance(now)
+                got = venue.poll(now, inbox)
+                for i in range(got):
+                    submit(engine.step(inbox[i : i + 1], now), now)
+                if got:
+                    submit(step.step(coalesce, now), now)
+                if market.winner is not None and venue.next_ns() is None:
+                    break
+                continue
+            if now > close_ns:
+                break
+            if frame_ns is not None and frame_ns <= next_timer:
+                limit = next_timer if venue_ns is None else min(next_timer, venue_ns)
+                stop = index + int(np.searchsorted(times[index : index + 4096], limit, side="right"))
+                index, commands = step.run(raw, index, max(stop, index + 1), tape.data)
+                submit(commands, int(times[index - 1]))
+                continue
+            next_timer += timer_ns
+            submit(step.step(tick, now), now)
+            if now >= next_sample:
+                next_sample += self.sample_ns
+                mid = market.up_mid()
+                if mid is not None:
+                    mids.append((now, mid))
+                for order in step.registry.orders_live():
+                    estimate = order["ahead_micro"]
+                    truth = venue.true_ahead_micro(int(str(order["key"])))
+                    if estimate is not None and truth is not None:
+                        errors.append(int(str(estimate)) - truth)
+                        ahead_of_truth += int(str(estimate)) < truth
+                if self.progress is not None:
+                    done = (now - first_ns) / max(1, close_ns - first_ns)
+                    if done - shown >= 0.02:
+                        shown = done
+                        self.progress(tape, min(1.0, done))
+            if market.winner is not None and venue.next_ns() is None and index >= count:
+                break
+        step.end_batch()
+        counts = step.registry.counts()
+        account = venue.core.account
+        venue.check()
+        result = MarketResult(
+            tape=tape,
+            ledger=market.ledger,
+            step=step.stats(),
+            books=step.books.stats,
+            orders=counts["orders"],
+            placed_micro=counts["placed_micro"],
+            winner=market.winner,
+            start_cash_micro=account.start_micro,
+            venue_cash_micro=account.cash_micro,
+            mids=np.array(mids, dtype=MID_DTYPE),
+            queue_errors_micro=errors,
+            queue_ahead_of_truth=ahead_of_truth,
+        )
+        venue.close()
+        self.results.append(result)
+        if self.progress is not None:
+            self.progress(tape, 1.0)
+        return result
+
+

@@ -1,0 +1,141 @@
+"""`python -m invmm.run`: trade a market from frame to order, and report.
+
+Without arguments a generated market is served by the embedded venue over real loopback sockets, six times as fast as a clock, and the
+engine trades it on paper. `--replay` takes recorded markets instead; `--speed max` plays them in process on a virtual clock, where equal
+input and seed give equal commands, byte for byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from invmm.errors import ConfigError, DataError, InvmmError
+from invmm.replay.tape import Tape, find, load
+from invmm.settings import Settings
+
+EXIT_DONE, EXIT_FAILED_CHECK, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_CLEAN, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, complete with help."""
+    p = argparse.ArgumentParser(
+        prog="python -m invmm.run",
+        description="Trade a Polymarket Up/Down market on the embedded venue: a generated one, or recorded ones.",
+        epilog="Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 refused to trade, "
+        "4 stopped but not verified clean, 130 interrupted and verified clean.",
+    )
+    p.add_argument(
+        "--replay",
+        nargs="*",
+        metavar="PATH",
+        help="recorded markets: files or folders, one after another (no PATH: the folder in INVMM_RECORDED)",
+    )
+    p.add_argument(
+        "--speed",
+        metavar="X",
+        help="market seconds per second (default 6), or 'max': in process on a virtual clock, deterministic",
+    )
+    p.add_argument("--duration", type=float, metavar="S", help="stop each market after S market seconds")
+    p.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the generated market and of order salts (default 1)")
+    p.add_argument("--day", choices=("quiet", "trending", "jumping"), help="kind of generated market (default: drawn from the seed)")
+    p.add_argument("--policy", metavar="NAME", help="inventory_mm (default) or inventory_mm_compatible")
+    p.add_argument("--config", metavar="FILE", help="TOML settings; unknown keys are errors")
+    p.add_argument("--headless", action="store_true", help="no live view")
+    p.add_argument("--json", action="store_true", help="print the report as one JSON object, the last line of standard output")
+    p.add_argument("--report", metavar="FILE", help="where to write the HTML report (default: reports/ in this folder)")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the main job; the exit code."""
+    options = parser().parse_args(argv)
+    try:
+        settings, speed = _settings(options)
+        if speed is None:
+            return _play_at_full_speed(options, settings)
+        from invmm.session import run_session  # sockets and the child process are not needed at full speed
+
+        return run_session(options, settings, speed, tapes(options))
+    except (ConfigError, DataError) as error:
+        print(f"invmm: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except InvmmError as error:
+        print(f"invmm: {error}", file=sys.stderr)
+        return EXIT_FAILED_CHECK
+
+
+def _settings(options: argparse.Namespace) -> tuple[Settings, float | None]:
+    settings = Settings.load(options.config) if options.config else Settings()
+    if options.policy:
+        settings = replace(settings, strategy=replace(settings.strategy, policy=options.policy))
+    if options.duration is not None and not options.duration > 0:
+        raise ConfigError(f"--duration: expected seconds above 0, found {options.duration:g}")
+    if options.speed == "max":
+        return settings, None
+    if options.speed is not None:
+        try:
+            speed = float(options.speed)
+        except ValueError:
+            raise ConfigError(f"--speed: expected a number or 'max', found {options.speed!r}") from None
+        settings = replace(settings, sim=replace(settings.sim, speed=speed))
+    return settings, settings.sim.speed
+
+
+def tapes(options: argparse.Namespace) -> list[Tape]:
+    """The markets to trade."""
+    if options.replay is None:
+        from invmm.sim.market import generate
+
+        return [generate(options.seed, day=options.day)]
+    paths = options.replay
+    if not paths:
+        folder = os.environ.get("INVMM_RECORDED")
+        if not folder:
+            raise ConfigError("--replay: expected a file or folder of recorded markets, or the variable INVMM_RECORDED set to one")
+        paths = sorted({p.parent for p in Path(folder).rglob("replay/*.jsonl*")})
+        if not paths:
+            raise ConfigError(f"INVMM_RECORDED: expected a folder with replay/*.jsonl.gz somewhere in it, found none in {folder}")
+    return [load(path) for path in find(paths)]
+
+
+def _play_at_full_speed(options: argparse.Namespace, settings: Settings) -> int:
+    from invmm.ops.progress import Progress
+    from invmm.replay.player import Player
+
+    markets = tapes(options)
+    interrupted = False
+
+    def stop(_signal: int, _frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    with Progress(len(markets), enabled=not options.headless and sys.stderr.isatty()) as progress:
+        player = Player(settings, seed=options.seed, progress=progress.update)
+        for tape in markets:
+            until = None
+            if options.duration is not None and len(tape):
+                until = int(tape.rows["recv_ns"][0]) + int(options.duration * 1e9)
+            try:
+                player.play(tape, until_ns=until)
+            except KeyboardInterrupt:
+                interrupted = True
+                break
+    if not player.results:
+        print("invmm: interrupted before a market was played to its end; nothing to report", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    from invmm.ops.results import finish
+
+    complete = options.duration is None
+    code = finish(options, settings, player.results, digest=player.digest, commands=player.commands, complete=complete)
+    return EXIT_INTERRUPTED if interrupted and code == EXIT_DONE else code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

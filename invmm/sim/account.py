@@ -1,0 +1,210 @@
+"""The trader's money at the embedded venue: settled balances, matched trades on their way, and what both add
+up to.
+
+A match moves nothing on the chain yet. It becomes part of the settled balances when it is MINED, and never
+does when it ends FAILED, so that a failure voids a trade exactly by dropping it. The strict balance rule of
+polymarket.md 11.3 counts matched, unsettled trades as spent and does not count what they will bring.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from invmm.sim.rules import cost_micro, taker_fee_micro
+from invmm.types import MICRO, OrderStatus, Outcome, Side
+
+
+@dataclass(slots=True)
+class Leg:
+    """One own order's part of a trade."""
+
+    key: int
+    order_id: bytes
+    token: Outcome
+    side: Side
+    price_e4: int
+    size_micro: int
+    is_taker: bool
+    cash_micro: int  # signed change of collateral, fee included
+    fee_micro: int
+    fee_equivalent_micro: int  # what a taker would have paid: base of the maker rebate
+
+
+@dataclass(slots=True)
+class Trade:
+    """One match. `key` is its 64-bit name in events; `id_text` and `hash_text` are its names on the wire."""
+
+    key: int
+    id_text: str
+    hash_text: str
+    legs: list[Leg]
+    time_ns: int
+    status: OrderStatus = OrderStatus.TRADE_MATCHED
+    updated_ns: int = 0
+    price_up_e4: int = 0
+    condition_id: str = ""
+    taker_order_id: bytes = b""
+    taker_token: Outcome = Outcome.UP
+    taker_side: Side = Side.BUY
+
+
+@dataclass
+class Account:
+    """Balances in micro-dollars and micro-shares. `settled` is what the chain says, `cash_micro` includes
+    matched trades.
+    """
+
+    start_micro: int
+    start_tokens_micro: tuple[int, int] = (0, 0)
+    settled_cash_micro: int = 0
+    settled_tokens_micro: list[int] = field(default_factory=list)
+    fees_micro: int = 0
+    fee_equivalent_micro: int = 0
+    payout_micro: int = 0
+    merged_micro: int = 0
+    voided: int = 0
+    trades: list[Trade] = field(default_factory=list)
+    _unsettled: dict[int, Trade] = field(default_factory=dict)
+    _closed_micro: list[int] = field(default_factory=lambda: [0, 0])  # tokens taken out by payouts and merges
+
+    def __post_init__(self) -> None:
+        self.settled_cash_micro = self.start_micro
+        self.settled_tokens_micro = list(self.start_tokens_micro)
+
+    @property
+    def cash_micro(self) -> int:
+        """Collateral with every matched trade that has not failed."""
+        return self.settled_cash_micro + sum(
+            leg.cash_micro for t in self._unsettled.values() for leg in t.legs
+        )
+
+    def tokens_micro(self, token: Outcome) -> int:
+        """Tokens with every matched trade that has not failed."""
+        held = self.settled_tokens_micro[token]
+        for trade in self._unsettled.values():
+            held += sum(_tokens(leg) for leg in trade.legs if leg.token == token)
+        return held
+
+    @property
+    def spendable_cash_micro(self) -> int:
+        """Settled collateral less what matched trades will take (strict rule)."""
+        spent = sum(min(0, leg.cash_micro) for t in self._unsettled.values() for leg in t.legs)
+        return self.settled_cash_micro + spent
+
+    def spendable_tokens_micro(self, token: Outcome) -> int:
+        """Settled tokens less what matched trades will take (strict rule)."""
+        held = self.settled_tokens_micro[token]
+        for trade in self._unsettled.values():
+            held += sum(min(0, _tokens(leg)) for leg in trade.legs if leg.token == token)
+        return held
+
+    @property
+    def unsettled(self) -> int:
+        """How many trades are matched and neither mined nor failed."""
+        return len(self._unsettled)
+
+    def match(self, trade: Trade) -> None:
+        """Takes a new match."""
+        self.trades.append(trade)
+        self._unsettled[trade.key] = trade
+
+    def mine(self, trade: Trade) -> None:
+        """The match is on the chain: balances move."""
+        if self._unsettled.pop(trade.key, None) is None:
+            return
+        for leg in trade.legs:
+            self.settled_cash_micro += leg.cash_micro
+            self.settled_tokens_micro[leg.token] += _tokens(leg)
+            self.fees_micro += leg.fee_micro
+            if not leg.is_taker:
+                self.fee_equivalent_micro += leg.fee_equivalent_micro
+
+    def fail(self, trade: Trade) -> None:
+        """The match is void: nothing moved, nothing will."""
+        if self._unsettled.pop(trade.key, None) is not None:
+            self.voided += 1
+
+    def merge(self, pairs_micro: int) -> int:
+        """Burns that many settled pairs for a dollar each; returns how many there were to burn."""
+        pairs_micro = max(0, min(pairs_micro, *(self.spendable_tokens_micro(token) for token in Outcome)))
+        for token in Outcome:
+            self.settled_tokens_micro[token] -= pairs_micro
+            self._closed_micro[token] += pairs_micro
+        self.settled_cash_micro += pairs_micro
+        self.merged_micro += pairs_micro
+        return pairs_micro
+
+    def pay(self, winner: Outcome) -> int:
+        """Resolution: a dollar per settled winning share, nothing for the others; returns what was paid."""
+        paid = self.settled_tokens_micro[winner]
+        for token in Outcome:
+            self._closed_micro[token] += self.settled_tokens_micro[token]
+            self.settled_tokens_micro[token] = 0
+        self.settled_cash_micro += paid
+        self.payout_micro += paid
+        return paid
+
+    def check(self) -> None:
+        """Conservation, recomputed from the list of trades; AssertionError says what does not add up."""
+        cash = self.start_micro + self.payout_micro + self.merged_micro
+        tokens = [
+            start - closed for start, closed in zip(self.start_tokens_micro, self._closed_micro, strict=True)
+        ]
+        for trade in self.trades:
+            if trade.status == OrderStatus.TRADE_FAILED:
+                continue
+            for leg in trade.legs:
+                price_paid = leg.size_micro * leg.price_e4
+                moved = -leg.cash_micro if leg.side == Side.BUY else leg.cash_micro
+                exact = price_paid / 10_000 + (leg.fee_micro if leg.side == Side.BUY else -leg.fee_micro)
+                assert abs(moved - exact) < 1, (
+                    f"trade {trade.id_text}: moved {moved}, expected {exact} micro-dollars"
+                )
+                cash += leg.cash_micro
+                tokens[leg.token] += _tokens(leg)
+        assert cash == self.cash_micro, f"cash is {self.cash_micro}, its trades say {cash} micro-dollars"
+        for token in Outcome:
+            held = self.tokens_micro(token)
+            assert held == tokens[token], (
+                f"{token.name}: {held} held, its trades say {tokens[token]} micro-shares"
+            )
+            assert self.settled_tokens_micro[token] >= 0, (
+                f"{token.name}: {self.settled_tokens_micro[token]} settled"
+            )
+        assert self.settled_cash_micro >= 0, f"settled cash is {self.settled_cash_micro} micro-dollars"
+
+    def leave_market(self) -> None:
+        """Drops what is left of a market that was never resolved, before another one is traded."""
+        for token in Outcome:
+            self._closed_micro[token] += self.settled_tokens_micro[token]
+            self.settled_tokens_micro[token] = 0
+
+    def rebate_micro(self, share: float) -> int:
+        """Maker rebate estimate: `share` of the taker fee that the maker fills stand for (8.2)."""
+        return self.fee_equivalent_micro * round(share * MICRO) // MICRO
+
+
+def leg(
+    *,
+    key: int,
+    order_id: bytes,
+    token: Outcome,
+    side: Side,
+    price_e4: int,
+    size_micro: int,
+    is_taker: bool,
+    fee_rate: float,
+    notional_micro: int | None = None,
+) -> Leg:
+    """A leg with its money worked out; `notional_micro` overrides size times price (an order's rounding is
+    cumulative).
+    """
+    notional = cost_micro(size_micro, price_e4, side) if notional_micro is None else notional_micro
+    equivalent = taker_fee_micro(size_micro, price_e4, fee_rate)
+    fee = equivalent if is_taker else 0
+    cash = -notional - fee if side == Side.BUY else notional - fee
+    return Leg(key, order_id, token, side, price_e4, size_micro, is_taker, cash, fee, equivalent)
+
+
+def _tokens(part: Leg) -> int:
+    return part.size_micro if part.side == Side.BUY else -part.size_micro

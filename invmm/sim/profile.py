@@ -1,0 +1,61 @@
+"""Settings of the embedded venue: latencies, delays, settlement, queue model. Units end the names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from invmm.errors import ConfigError
+
+MS = 1_000_000
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class VenueProfile:
+    """How the embedded venue behaves. Times are nanoseconds of the venue's clock, money micro-dollars.
+
+    `ack_latency_ns` is by default the feed's latency: both come down the same wire, so an answer never
+    overtakes the frames that the venue sent before it.
+    """
+
+    feed_latency_ns: int = (
+        10 * MS
+    )  # venue event to our receipt; recorded frames happened this much before `recv_ns`
+    order_latency_ns: int = 5 * MS  # our send to the venue's engine
+    order_jitter_ns: int = 1 * MS  # uniform from 0, per request, seeded
+    ack_latency_ns: int = 10 * MS  # the engine's answer back to us
+    user_latency_ns: int = 10 * MS  # the engine's event to our receipt on the user channel
+    taker_delay_ns: int = 150 * MS  # polymarket.md 11.1, since 2026-09-04
+    answer_delayed: bool = False  # True: a held order is answered `delayed` at once, not after the hold
+    late_print_ns: int = (
+        250 * MS
+    )  # `last_trade_price` follows the trade's `book` frames by 33-39 ms (captured)
+    mined_delay_ns: int = 2 * SECOND
+    confirmed_delay_ns: int = 4 * SECOND  # after MINED
+    settlement_jitter_ns: int = 1 * SECOND  # uniform from 0, seeded, on each of the two
+    retry_rate: float = 0.01  # share of trades that pass through RETRYING
+    failure_rate: float | None = (
+        None  # share of trades that end FAILED; None: 0 for recorded, 0.002 for generated
+    )
+    settlement_lag_ns: int = 5 * SECOND  # market end to resolution
+    collateral_micro: int = 10_000 * 1_000_000
+    gtd_min_ahead_s: int = 180  # polymarket.md 3.5: expiration at least now + 180 s
+    gtd_early_s: int = 60  # and the engine expires it 60 s earlier than stated
+    queue_model: str = "conservative"
+    record_truth: bool = False  # keep (time, shares ahead) of every own order
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name.endswith(("_ns", "_micro", "_s")) and (not isinstance(value, int) or value < 0):
+                raise ConfigError(f"{item.name}: expected an integer of at least 0, got {value!r}")
+            if item.name.endswith("_rate") and value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"{item.name}: expected a share from 0 to 1, got {value!r}")
+
+    def failure_share(self, origin: str) -> float:
+        """Share of trades that fail for a tape of this origin: none on recordings, where no chain was
+        recorded.
+        """
+        if self.failure_rate is not None:
+            return self.failure_rate
+        return 0.002 if origin == "GENERATED" else 0.0

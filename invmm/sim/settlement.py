@@ -1,0 +1,99 @@
+"""What happens to a match after it: MATCHED, MINED, CONFIRMED, sometimes RETRYING, sometimes FAILED; then
+resolution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from random import Random
+from typing import TYPE_CHECKING
+
+from invmm.sim.account import Leg, Trade
+from invmm.sim.orders import Order, Report
+from invmm.types import OrderStatus, Outcome, Side
+
+if TYPE_CHECKING:
+    from invmm.sim.exchange import Exchange
+
+
+class Settlement:
+    """The chain's side of the embedded venue, with delays and failures from one seeded stream."""
+
+    def __init__(self, core: Exchange, random: Random) -> None:
+        self._core = core
+        self._random = random
+        self._failure_share = core.profile.failure_share(core.market.origin)
+        self._made = 0
+        self.winner: Outcome | None = None
+
+    def begin(self, legs: list[Leg], up_price: int, lead: Order, *, is_taker: bool) -> Trade:
+        """A new match, with its stages scheduled."""
+        core, profile = self._core, self._core.profile
+        self._made += 1
+        digest = hashlib.blake2b(
+            b"%d|%s|%d" % (self._made, core.market.slug.encode(), self._random.getrandbits(64)),
+            digest_size=32,
+        ).digest()
+        text = digest[:16].hex()
+        name = f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        trade = Trade(
+            key=int.from_bytes(digest[:8], "big") or 1,
+            id_text=name,
+            hash_text="0x" + hashlib.blake2b(digest, digest_size=32).hexdigest(),
+            legs=legs,
+            time_ns=core.now_ns,
+            updated_ns=core.now_ns,
+            price_up_e4=up_price,
+            condition_id=core.market.condition_id,
+        )
+        first = legs[0]
+        if is_taker:
+            trade.taker_order_id, trade.taker_token, trade.taker_side = (
+                lead.request.order_id,
+                first.token,
+                first.side,
+            )
+        else:  # somebody of the flow took: name the plain transfer, same token, other side
+            trade.taker_order_id = hashlib.blake2b(digest + b"taker", digest_size=32).digest()
+            trade.taker_token, trade.taker_side = first.token, Side(1 - first.side)
+        core.account.match(trade)
+
+        def delay(base_ns: int) -> int:
+            return base_ns + self._random.randrange(profile.settlement_jitter_ns + 1)
+
+        retries = self._random.random() < profile.retry_rate
+        fails = self._random.random() < self._failure_share
+        at = core.now_ns + delay(profile.mined_delay_ns)
+        stages = []
+        if retries or fails:
+            stages.append((at, OrderStatus.TRADE_RETRYING))
+            at += delay(profile.mined_delay_ns)
+        if fails:
+            stages.append((at, OrderStatus.TRADE_FAILED))
+        else:
+            stages.append((at, OrderStatus.TRADE_MINED))
+            stages.append((at + delay(profile.confirmed_delay_ns), OrderStatus.TRADE_CONFIRMED))
+
+        def step(status: OrderStatus) -> None:
+            if status == OrderStatus.TRADE_MINED:
+                core.account.mine(trade)
+            elif status == OrderStatus.TRADE_FAILED:
+                core.account.fail(trade)
+            trade.status, trade.updated_ns = status, core.now_ns
+            core.tell(Report("trade", core.now_ns, trade=trade))
+
+        for due_ns, status in stages:
+            core.schedule(due_ns, lambda status=status: step(status))  # type: ignore[misc]
+        return trade
+
+    def resolve(self) -> None:
+        """Pays a dollar per winning share, once every match has been mined or has failed."""
+        core = self._core
+        if self.winner is not None or core.market.winner is None:
+            return
+        if core.account.unsettled:
+            core.schedule(core.now_ns + core.profile.settlement_jitter_ns + 1, self.resolve)
+            return
+        self.winner = core.market.winner
+        core.account.pay(self.winner)
+        core.tell(Report("settlement", core.now_ns))

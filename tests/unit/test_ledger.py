@@ -1,0 +1,86 @@
+"""Fills to dollars, computed by hand."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR, Ledger, taker_fee_micro
+from invmm.types import OrderStatus, Outcome, Side
+
+
+def fill(ledger: Ledger, trade: int, outcome: Outcome, price_e4: int, shares: float, **more: object) -> bool:
+    return ledger.fill(
+        trade=trade, key=trade, outcome=outcome, side=Side.BUY, price_e4=price_e4, size_micro=round(shares * 1e6), **more
+    )
+
+
+def test_pairs_below_a_dollar_earn_their_edge_whoever_wins():
+    for winner in Outcome:
+        ledger = Ledger()
+        fill(ledger, 1, Outcome.UP, 4800, 100)
+        fill(ledger, 2, Outcome.DOWN, 5000, 100)
+        profit = ledger.settle(winner)
+        assert ledger.pairs_micro == 100_000_000
+        assert ledger.pair_cost == pytest.approx(0.98)
+        assert profit.pair_edge == pytest.approx(2.0)
+        assert profit.orphans == pytest.approx(0.0)
+        assert profit.total == pytest.approx(2.0)
+
+
+def test_unmatched_shares_win_or_lose_at_resolution():
+    ledger = Ledger()
+    fill(ledger, 1, Outcome.UP, 4000, 10)
+    assert ledger.settle(Outcome.UP).orphans == pytest.approx(6.0)
+    assert ledger.settle(Outcome.DOWN).orphans == pytest.approx(-4.0)
+    assert ledger.settle(None).total == pytest.approx(0.0)
+
+
+def test_repeats_change_nothing_and_failure_voids_once():
+    ledger = Ledger()
+    assert fill(ledger, 1, Outcome.UP, 4000, 10)
+    assert not fill(ledger, 1, Outcome.UP, 4000, 10)
+    assert fill(ledger, 1, Outcome.UP, 4000, 10, status=OrderStatus.TRADE_FAILED)
+    assert ledger.held_micro(Outcome.UP) == 0
+    assert not fill(ledger, 1, Outcome.UP, 4000, 10, status=OrderStatus.TRADE_CONFIRMED)
+    assert ledger.held_micro(Outcome.UP) == 0
+
+
+def test_confirmed_is_final():
+    ledger = Ledger()
+    fill(ledger, 1, Outcome.UP, 4000, 10, status=OrderStatus.TRADE_CONFIRMED)
+    assert not fill(ledger, 1, Outcome.UP, 4000, 10, status=OrderStatus.TRADE_FAILED)
+    assert ledger.held_micro(Outcome.UP) == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("shares", "price_e4", "dollars"),
+    [(100, 5000, 1.75), (1, 5000, 0.0175), (1, 100, 0.00069), (0.001, 5000, 0.00002), (0.0001, 5000, 0.0)],
+)
+def test_taker_fee_follows_the_published_table(shares, price_e4, dollars):
+    assert taker_fee_micro(round(shares * 1e6), price_e4, 70_000) == round(dollars * 1e6)
+
+
+def test_makers_pay_nothing_and_expect_a_fifth_of_the_fee_back():
+    ledger = Ledger()
+    fill(ledger, 1, Outcome.UP, 5000, 100)
+    fill(ledger, 2, Outcome.DOWN, 5000, 100, taker=True)
+    assert ledger.fees_micro == 1_750_000
+    assert ledger.rebates_micro == 350_000
+    assert ledger.settle(Outcome.UP).total == pytest.approx(-1.75)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(list(Outcome)), st.integers(1, 9999), st.integers(1, 10**10), st.booleans()), max_size=30
+    ),
+    st.sampled_from(list(Outcome)),
+)
+def test_parts_of_the_profit_sum_to_the_cash_that_moved(fills, winner):
+    ledger = Ledger()
+    for number, (outcome, price_e4, size_micro, taker) in enumerate(fills, 1):
+        ledger.fill(
+            trade=number, key=number, outcome=outcome, side=Side.BUY, price_e4=price_e4, size_micro=size_micro, taker=taker
+        )
+    profit = ledger.settle(winner)
+    assert profit.pair_edge + profit.orphans + profit.fees == pytest.approx(profit.total, abs=1e-6)
+    assert ledger.cash_e10(0, winner) / E10_PER_MICRO_DOLLAR / 1e6 == pytest.approx(profit.total, abs=1e-6)

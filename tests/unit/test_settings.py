@@ -1,0 +1,60 @@
+"""Settings: strict, and clear about what is wrong where."""
+
+import dataclasses
+
+import pytest
+
+from invmm.errors import ConfigError
+from invmm.settings import Settings
+
+
+def test_defaults_are_valid_and_frozen():
+    settings = Settings()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.engine.timer_ms = 5  # type: ignore[misc]
+
+
+def test_every_setting_says_its_unit_range_and_purpose():
+    for table in dataclasses.fields(Settings()):
+        for key in dataclasses.fields(getattr(Settings(), table.name)):
+            assert key.metadata["what"], f"{table.name}.{key.name}"
+            assert "options" in key.metadata or "low" in key.metadata or isinstance(key.default, bool)
+
+
+def test_file_overrides_what_it_names_only(tmp_path):
+    path = tmp_path / "my.toml"
+    path.write_text("[strategy]\nnum_levels = 2\norder_size = 50\n[sim]\nspeed = 10\n")
+    settings = Settings.load(path)
+    assert (settings.strategy.num_levels, settings.strategy.order_size, settings.sim.speed) == (2, 50.0, 10.0)
+    assert settings.engine == Settings().engine
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[engine]\nbook_max_age_ms = 1\n", ["f.toml:2", "book_max_age_ms", "100…600000 ms", "found 1"]),
+        ("[motor]\n", ["f.toml:1", "'motor'", "[engine]"]),
+        ("x = 1\n", ["f.toml:1", "'x'"]),
+        ('[strategy]\n\nnum_levels = "3"\n', ["f.toml:3", "expected int", "'3'"]),
+        ("[strategy]\nlevels = 3\n", ["f.toml:2", "unknown key", "num_levels"]),
+        ('[strategy]\npolicy = "greedy"\n', ["f.toml:2", "inventory_mm", "'greedy'"]),
+        ("[strategy]\norder_size = nan\n", ["f.toml:2", "found nan"]),
+        ("[strategy]\nnum_levels = true\n", ["f.toml:2", "expected int", "True"]),
+        ("[executor]\nring_capacity = 1000\n", ["ring_capacity", "power of two", "1000"]),
+        ("[strategy\n", ["f.toml", "not TOML"]),
+    ],
+)
+def test_mistakes_name_file_line_expected_and_found(text, words):
+    with pytest.raises(ConfigError) as caught:
+        Settings.parse(text, "f.toml")
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_missing_and_unreadable_files_are_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml"):
+        Settings.load(tmp_path / "nowhere.toml")
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match=r"binary\.toml"):
+        Settings.load(binary)
