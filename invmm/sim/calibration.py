@@ -1,5 +1,6 @@
-"""Recorded against generated markets, measured by the same code: `python -m invmm.sim.calibration --recorded
-DIR`.
+"""Recorded against generated markets, measured by the same code.
+
+`python -m invmm.sim.calibration --recorded DIR [--markets N] [--json FILE] [--write FILE]`
 
 Prints one Markdown table: median and 10th to 90th percentile over markets of every figure that the generated
 market is calibrated on, and of `invmm.sim.hardness`, where it must be no kinder. `--write FILE` replaces the
@@ -55,6 +56,9 @@ LINES = (
     Line("gap_ms_median", "time between two of them, median, ms", "{:.0f}"),
     Line("gap_ms_95", "… 95th percentile, ms", "{:.0f}"),
     Line("changes_per_s", "level changes per second", "{:.0f}", bound="lower bound"),
+    Line("changes_at_0", "… at the best", "{:.1f}", bound="lower bound"),
+    Line("changes_at_5", "… five cents behind", "{:.1f}", bound="lower bound"),
+    Line("changes_at_15", "… fifteen cents behind", "{:.1f}", bound="lower bound"),
     Line("spread_c_mean", "spread, mean, cents"),
     Line("spread_c_90", "spread, 90th percentile, cents", "{:.1f}"),
     Line("spread_c_end", "spread in the last ten seconds, mean, cents"),
@@ -110,11 +114,13 @@ def measure(market: BookSeries) -> Figures:
         out[f"trades_per_s_{name}"] = float(((t >= begin) & (t < high * end)).sum()) / (high * end - begin)
     out["gap_ms_median"], out["gap_ms_95"] = _quantiles(gaps, 50, 95)
     out["changes_per_s"] = float(market.changes[inside].sum()) / span
+    for distance, total in enumerate(market.changes_at.tolist()):
+        out[f"changes_at_{distance}"] = total / max(float(t[-1] - t[0]), 1.0)
     out["spread_c_mean"] = _mean(spread[inner])
     out["spread_c_90"] = _quantiles(spread[inner], 90)[0]
     out["spread_c_end"] = _mean(spread[ending & two_sided])
     sizes = np.concatenate((market.bid_size[inner], market.ask_size[inner]))
-    for level in (1, 2, 5, 10):
+    for level in range(1, series.LEVELS + 1):
         out[f"depth_{level}"] = _quantiles(sizes[:, level - 1], 50)[0]
     out["depth_1_low"] = _quantiles(sizes[:, 0], 10)[0]
     late = np.concatenate((market.bid_size[ending & two_sided, 0], market.ask_size[ending & two_sided, 0]))

@@ -89,8 +89,9 @@ def last_trade_price(
     asset = ladder.up_token_id if token == Outcome.UP else ladder.down_token_id
     return (
         f'{{"market":"{ladder.condition_id}", "asset_id":"{asset}", "price":"{price_text}", '
-        f'"size":"{decimal(size_micro)}", "fee_rate_bps":"0", "side":"{side.name}", "timestamp":"{timestamp}", '
-        f'"event_type":"last_trade_price", "transaction_hash":"{transaction_hash}"}}'
+        f'"size":"{decimal(size_micro)}", "fee_rate_bps":"0", "side":"{side.name}", '
+        f'"timestamp":"{timestamp}", "event_type":"last_trade_price", '
+        f'"transaction_hash":"{transaction_hash}"}}'
     ).encode()
 
 

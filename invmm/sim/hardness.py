@@ -5,8 +5,8 @@ the best with a reaction time, always joins the back of the queue, and never com
 is filled
 
     in full    when a trade goes through its price, or when the other side of the book reaches its price;
-    in part by the volume traded at its price beyond the shares ahead of it, which only trades and a shrinking
-    level reduce.
+    in part    by the volume traded at its price beyond the shares ahead of it, which only trades and a
+               shrinking level reduce.
 
 No engine takes part: this measures the market, not a policy. Both books are one book (an Up bid at p is a
 Down ask at 1 - p), so all orders are kept in terms of Up: a Down bid at q rests among the Up asks at 1 - q.

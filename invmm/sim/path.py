@@ -20,11 +20,11 @@ STEP_MS = 20
 AVERAGE_S = 60
 SIGMA_PER_S = 0.9e-4  # of log price per square root of a second: 50 % a year, bitcoin in 2026
 START_USD = 75_000.0
-BASIS_S = 8.0
-BASIS_FADES_S = 40.0
-"""What nobody knows of the settlement feed, as seconds of the path's variance: about 2.5 basis points, falling
-to nothing over the last `BASIS_FADES_S` seconds. It keeps close races open. Tuned to the recorded share of time
-at the extremes.
+BASIS_S = 14.0
+BASIS_FADES_S = 25.0
+"""What nobody knows of the settlement feed, as seconds of the path's variance: about 3.4 basis points,
+falling to nothing over the last `BASIS_FADES_S` seconds. It keeps close races open. Tuned to the
+recorded share of time at the extremes.
 """
 
 FloatArray = npt.NDArray[np.float64]
@@ -51,9 +51,9 @@ class DayType:
 
 
 DAY_TYPES = {
-    "quiet": DayType(0.36, 0.0, 0.09, 1.75, 0.004, 3.0, 0.6, 0.8),
-    "trending": DayType(0.45, 0.055, 0.13, 1.95, 0.012, 3.5, 0.8, 1.05),
-    "jumping": DayType(0.42, 0.0, 0.12, 1.95, 0.035, 4.5, 0.9, 1.15),
+    "quiet": DayType(0.34, 0.02, 0.08, 1.5, 0.004, 3.0, 0.6, 0.7),
+    "trending": DayType(0.43, 0.06, 0.12, 1.7, 0.012, 3.5, 0.8, 0.95),
+    "jumping": DayType(0.40, 0.02, 0.11, 1.7, 0.035, 4.0, 0.9, 1.0),
 }
 VOLATILITY_MEMORY_S = (
     (2.5, 0.8),
@@ -133,7 +133,7 @@ def _fair(price: FloatArray, start_ms: int, strike: float, window_s: int) -> Flo
     tau = seconds to the end.
     tau >= w: m = S, v = s2 (tau - 2w/3).
     tau < w:  m = (observed + tau S) / w, v = s2 tau^3 / (3 w^2).
-    Before the start the strike itself is uncertain: its mean is taken in the same way and its variance is added.
+    Before the start the strike itself is uncertain: its mean is taken in the same way, its variance is added.
     """
     count = len(price)
     step_s = STEP_MS / 1000

@@ -104,7 +104,7 @@ class MarketReader:
         self.hashes_verified = 0
 
     def read(self, frames: Iterable[bytes], verify_hashes: bool = True) -> None:
-        """Reads a market's frames; the price in the hash of an after-trade book is told later, so it is searched for."""
+        """Reads a market's frames; the price hashed into an after-trade book is told later: it is sought."""
         for batch in batches(frames):
             for message in batch:
                 if message["event_type"] == "book":

@@ -15,6 +15,7 @@ import pytest
 
 from invmm.replay.tape import Tape, TapeFlag
 from invmm.sim.market import START_S, generate
+from invmm.sim.path import DAY_TYPES, price_path
 from invmm.types import Outcome
 from tests.reference.book_reader import MarketReader, TokenBook, plain
 
@@ -123,11 +124,11 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
 def test_the_winner_follows_from_the_time_averages_of_the_stored_path() -> None:
     winners = set()
     for seed in range(6):
-        tape = generate(seed, **SHORT)
+        tape = generate(seed, window_s=90, pre_s=0)
         price, step = tape.meta["path_price"], tape.meta["path_step_ms"]
         start = -tape.meta["path_start_ms"] // step
         minute = 60_000 // step
-        end = start + 120_000 // step
+        end = start + 90_000 // step
         strike = np.mean(price[start - minute : start])
         final = np.mean(price[end - minute : end])
         assert tape.market.winner == (Outcome.UP if final >= strike else Outcome.DOWN)
@@ -263,12 +264,11 @@ def test_a_batch_is_split_into_frames_of_one_time_and_one_final_hash(tape: Tape)
 
 def test_days_differ_in_how_far_the_underlying_moves() -> None:
     def roughness(day: str) -> tuple[float, float]:
-        moves = [
-            np.diff(np.log(generate(seed, day=day, window_s=90).meta["path_price"][::50]))
-            for seed in range(8)
+        paths = [
+            price_path(np.random.Generator(np.random.PCG64(n)), DAY_TYPES[day], 300, 3, 2) for n in range(30)
         ]
-        flat = np.concatenate(moves)
-        return float(np.std(flat)), float(np.mean(flat**4) / np.mean(flat**2) ** 2)
+        moves = np.concatenate([np.diff(np.log(path.price[::50])) for path in paths])
+        return float(np.std(moves)), float(np.mean(moves**4) / np.mean(moves**2) ** 2)
 
     quiet, trending, jumping = roughness("quiet"), roughness("trending"), roughness("jumping")
     assert quiet[0] < trending[0]
