@@ -83,5 +83,5 @@ setup(
         nthreads=os.cpu_count() or 1,
         force=switched,
     ),
-    options={"build_ext": {"force": switched}},
+    options={"build_ext": {"force": switched, "parallel": os.cpu_count() or 1}},
 )

@@ -77,7 +77,8 @@ cdef bytes word_of_text(str name, object value):
 
 cdef bytes plain(str name, object value):
     """ASCII that may stand between quotes in JSON and in a header line."""
-    if not isinstance(value, str) or not value.isascii() or not value.isprintable() or set(value) & set('"\\'):
+    fits = isinstance(value, str) and value.isascii() and value.isprintable()
+    if not fits or set(value) & set('"\\'):
         raise ValueError(f"{name}: expected printable ASCII without quotes and backslashes")
     return value.encode()
 

@@ -44,6 +44,7 @@ class Intake:
         clock: _Line,
     ) -> Self: ...
     def __reduce__(self) -> NoReturn: ...
+    hold_cancels: bool
     stopping: bool
     linger_ns: int
     @property

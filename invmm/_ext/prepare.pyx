@@ -363,6 +363,8 @@ cdef class Intake:
             return 0
         self.popped_ns = ring_monotonic_ns()
         self.gather_c()
+        if self.hold_cancels and self.legs[0].kind == COMMAND_CANCEL:
+            return COMMAND_CANCEL
         return self.dispatch_c(place_fd, cancel_fd)
 
     cdef void gather_c(self) noexcept nogil:

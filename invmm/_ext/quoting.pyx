@@ -126,7 +126,9 @@ cdef inline int64_t projected(const ladder_rule_t* rule, const half_t* half, int
 
 
 cdef inline int64_t projected_pair(const ladder_rule_t* rule, const half_t* halves) noexcept nogil:
-    return projected(rule, &halves[UP], halves[UP].price) + projected(rule, &halves[DOWN], halves[DOWN].price)
+    cdef int64_t up = projected(rule, &halves[UP], halves[UP].price)
+
+    return up + projected(rule, &halves[DOWN], halves[DOWN].price)
 
 
 cdef inline int32_t highest_within(
@@ -218,7 +220,12 @@ cdef void fit_pair(const ladder_rule_t* rule, const policy_input_t* view, half_t
 
 
 cdef void price_best(
-    const ladder_rule_t* rule, const policy_input_t* view, int token, int64_t net, int64_t base, half_t* halves
+    const ladder_rule_t* rule,
+    const policy_input_t* view,
+    int token,
+    int64_t net,
+    int64_t base,
+    half_t* halves,
 ) noexcept nogil:
     """Find one token's best bid on its own, or why there is none. `net`: micro-shares it is ahead."""
     cdef:
@@ -309,7 +316,9 @@ cdef inline bint meets_own(const half_t* halves, int token, int32_t price) noexc
     return price + halves[1 - token].highest_buy >= ONE_E4 or price >= halves[token].lowest_sell
 
 
-cdef inline bint keep_or_not(const ladder_rule_t* rule, const own_order_t* order, half_t* half) noexcept nogil:
+cdef inline bint serve_slot(
+    const ladder_rule_t* rule, const own_order_t* order, half_t* half
+) noexcept nogil:
     """Give a live order its slot if one is free at its price and size; one order serves one slot."""
     cdef:
         int64_t gap = order.remaining_micro - rule.order_micro
@@ -342,7 +351,7 @@ cdef void diff_token(
         order = &view.orders[i]
         if order.token != token or order.is_taker or order.state > ORDER_PENDING_NEW:
             continue
-        if not keep_or_not(rule, order, half):
+        if not serve_slot(rule, order, half):
             action = add_action(
                 out, ACTION_CANCEL, token, half.reason if half.n == 0 else REASON_NOT_WANTED,
                 order.price_e4, order.remaining_micro,

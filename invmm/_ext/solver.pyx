@@ -177,7 +177,7 @@ cdef double number(object value, str name, double low, double high) except? -1.0
 
 
 cdef class InventoryMMPolicy(Policy):
-    """Collects pairs of Up and Down below one dollar: bids on both tokens, shaped by the inventory's imbalance.
+    """Collects pairs of Up and Down below one dollar: bids on both tokens, shaped by the imbalance.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from invmm._ext.decode cimport MarketBooks
+from invmm._ext.prepare cimport SharedWords
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.registry cimport Registry, order_t
 from invmm._ext.ring cimport CommandRing
@@ -55,6 +56,7 @@ cdef class MarketStep(FrameSink):
         readonly Registry registry
         readonly Policy policy
         readonly CommandRing ring       # where commands are published, None: the caller takes them from the returned view
+        readonly SharedWords words      # where the executor's gate reads the version, None: nobody does
         limits_t limits
         trigger_t trigger
         counters_t counters
@@ -76,6 +78,7 @@ cdef class MarketStep(FrameSink):
         bint connected                  # false from a disconnect until fresh snapshots of both tokens
         bint dirty                      # a level changed since the last look
         bint own_dirty                  # own orders, position or mode changed since the last solve
+        bint blocked                    # a guard forbade quoting at the last solve: data may lift it
         int64_t solved_ns
         int64_t order_tokens_ns         # token bucket: time credit of placements
         int64_t cool_until_ns[2]

@@ -80,9 +80,9 @@ class Executor:
     ) -> None:
         settings = settings or ExecutorSettings()
         self.settings = settings
-        self.words = words or SharedWords()
-        self.commands = ring or CommandRing(settings.ring_capacity)
-        self.results = results or ResultRing(4 * settings.ring_capacity)
+        self.words = SharedWords() if words is None else words
+        self.commands = CommandRing(settings.ring_capacity) if ring is None else ring
+        self.results = ResultRing(4 * settings.ring_capacity) if results is None else results
         self.intake = Intake(self.commands, self.results, self.words, signer, endpoint.header, clock)
         self.error: BaseException | None = None
         self.pop_to_write = Latency()
@@ -195,6 +195,7 @@ class Executor:
             intake.flush()
             if self._stop_ns is not None and (now_ns >= self._stop_ns or not self._is_working()):
                 return
+            intake.hold_cancels = bool(self._stash[Lane.PLACE])
             place, cancel = pool.idle(Lane.PLACE), pool.idle(Lane.CANCEL)
             kind = intake.take(
                 self._spin_ns, self._wait_ns(now_ns), pool.epoll.fileno(), _target(place), _target(cancel)

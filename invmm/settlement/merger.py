@@ -52,7 +52,7 @@ class MergerConfig:
             raise ValueError(f"max_merge_imbalance: expected more than 0, got {self.max_merge_imbalance!r}")
         if self.max_combined_cost in (0, 1):
             raise ValueError(
-                f"max_combined_cost: expected between 0 and 1 dollars, both excluded, got {self.max_combined_cost!r}"
+                f"max_combined_cost: expected above 0 and below 1 dollar, got {self.max_combined_cost!r}"
             )
 
 

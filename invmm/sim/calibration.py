@@ -1,10 +1,11 @@
-"""Recorded against generated markets, measured by the same code: `python -m invmm.sim.calibration --recorded DIR`.
+"""Recorded against generated markets, measured by the same code: `python -m invmm.sim.calibration --recorded
+DIR`.
 
-Prints one Markdown table: median and 10th to 90th percentile over markets of every figure that the generated market is
-calibrated on, and of `invmm.sim.hardness`, where it must be no kinder. `--write FILE` replaces the text between
-`<!-- calibration -->` and `<!-- /calibration -->` in FILE, `--json FILE` writes the numbers of every market.
-Rows marked "bound" cannot be read off recordings exactly: they hold books after trades only, so changes between two trades
-are seen as one and a trade's size is what its level lost.
+Prints one Markdown table: median and 10th to 90th percentile over markets of every figure that the generated
+market is calibrated on, and of `invmm.sim.hardness`, where it must be no kinder. `--write FILE` replaces the
+text between `<!-- calibration -->` and `<!-- /calibration -->` in FILE, `--json FILE` writes the numbers of
+every market. Rows marked "bound" cannot be read off recordings exactly: they hold books after trades only, so
+changes between two trades are seen as one and a trade's size is what its level lost.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table: a figure's name, its text, how it is printed, and which way is kind to a passive quoter.
+    """One row of the table: a figure's name, its text, how it is printed, and which way is kind.
 
-    `kind` is +1 when a larger value is kinder, -1 when a smaller one is, 0 when it is only a likeness. `bound` says why the
-    recorded value is a bound.
+    `kind` is +1 when a larger value is kinder, -1 when a smaller one is, 0 when it is only a likeness.
+    `bound` says why the recorded value is a bound.
     """
 
     name: str
@@ -118,7 +119,9 @@ def measure(market: BookSeries) -> Figures:
     out["depth_1_low"] = _quantiles(sizes[:, 0], 10)[0]
     late = np.concatenate((market.bid_size[ending & two_sided, 0], market.ask_size[ending & two_sided, 0]))
     out["depth_1_end"] = _quantiles(late, 50)[0]
-    out["best_life_ms"] = _quantiles(np.concatenate([_lives(t, p) for p in (market.bid_e4, market.ask_e4)]), 50)[0]
+    out["best_life_ms"] = _quantiles(
+        np.concatenate([_lives(t, p) for p in (market.bid_e4, market.ask_e4)]), 50
+    )[0]
     traded = market.trade_sign != 0
     for quantile in (25, 50, 90, 99):
         out[f"size_{quantile}"] = _quantiles(market.trade_size[traded], quantile)[0]
@@ -185,7 +188,9 @@ def recorded_figures(folder: Path) -> list[Figures]:
     return list(figures.values())
 
 
-def generated_figures(markets: int, first_seed: int = 0, make: Callable[[int], Tape] = generate) -> list[Figures]:
+def generated_figures(
+    markets: int, first_seed: int = 0, make: Callable[[int], Tape] = generate
+) -> list[Figures]:
     """Figures of `markets` generated markets with successive seeds."""
     out = []
     for seed in range(first_seed, first_seed + markets):
@@ -195,7 +200,7 @@ def generated_figures(markets: int, first_seed: int = 0, make: Callable[[int], T
 
 
 def _below(folder: Path, name: str) -> Path:
-    """The folder `name` at or below `folder`: the data folder, one day's folder, or the folder itself may be given."""
+    """The folder `name`: `folder` may be it, one day's folder, or the folder of all days."""
     if folder.name == name and folder.is_dir():
         return folder
     for candidate in [folder / name, *sorted(folder.glob(f"*/{name}"))]:
@@ -205,9 +210,11 @@ def _below(folder: Path, name: str) -> Path:
 
 
 def table(recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequence[Line] = LINES) -> str:
-    """The comparison as Markdown; `lines` may be extended by rows whose figures the caller put into both sequences."""
+    """The comparison as Markdown; `lines` may be extended by rows whose figures the caller put into both
+    sequences."""
     out = [
-        f"Recorded: {len(recorded)} markets; generated: {len(generated)}. Median over markets (10th to 90th percentile).",
+        f"Recorded: {len(recorded)} markets; generated: {len(generated)}. "
+        "Median over markets (10th to 90th percentile).",
         "",
         "| figure | recorded | generated | |",
         "| --- | --- | --- | --- |",
@@ -219,8 +226,11 @@ def table(recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequ
     return "\n".join(out)
 
 
-def kinder(recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequence[Line] = LINES) -> list[str]:
-    """Names of the figures in which the generated market is kinder than the recorded one, by median over markets."""
+def kinder(
+    recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequence[Line] = LINES
+) -> list[str]:
+    """Names of the figures in which the generated market is kinder than the recorded one, by median over
+    markets."""
     found = []
     for line in lines:
         old, new = _values(recorded, line.name), _values(generated, line.name)
@@ -231,7 +241,8 @@ def kinder(recorded: Sequence[Figures], generated: Sequence[Figures], lines: Seq
 
 def _values(figures: Sequence[Figures], name: str) -> FloatArray:
     values = np.array([one[name] for one in figures if name in one])
-    return values[np.isfinite(values)]
+    known: FloatArray = values[np.isfinite(values)]
+    return known
 
 
 def _verdict(line: Line, old: FloatArray, new: FloatArray) -> str:
@@ -242,7 +253,7 @@ def _verdict(line: Line, old: FloatArray, new: FloatArray) -> str:
 
 def _cell(line: Line, values: FloatArray) -> str:
     if not len(values):
-        return "–"
+        return "-"
     low, middle, high = (line.form.format(v) for v in np.percentile(values, (10, 50, 90)))
     return f"{middle} ({low} to {high})"
 
@@ -260,12 +271,18 @@ def write_between_markers(path: Path, text: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns 0, 1 when `--check` finds the generated market kinder, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m invmm.sim.calibration", description=__doc__)
-    parser.add_argument("--recorded", type=Path, required=True, help="folder that holds raw/ and replay/ (or one above)")
+    parser.add_argument(
+        "--recorded", type=Path, required=True, help="folder that holds raw/ and replay/ (or one above)"
+    )
     parser.add_argument("--markets", type=int, default=30, help="generated markets to measure (default 30)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first of them (default 0)")
     parser.add_argument("--json", type=Path, help="write the figures of every market to this file")
-    parser.add_argument("--write", type=Path, help="replace the table between the marker comments of this file")
-    parser.add_argument("--check", action="store_true", help="fail when the generated market is kinder in any figure")
+    parser.add_argument(
+        "--write", type=Path, help="replace the table between the marker comments of this file"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="fail when the generated market is kinder in any figure"
+    )
     options = parser.parse_args(arguments)
     try:
         recorded = recorded_figures(options.recorded)

@@ -16,6 +16,7 @@ import itertools
 from random import Random
 from typing import Any
 
+from invmm._ext.decode import MarketBooks
 from invmm.replay.tape import Tape
 from invmm.sim.account import Account
 from invmm.sim.batches import Batch, cut, restated_levels
@@ -75,11 +76,10 @@ class EmbeddedVenue:
         self.profile = profile or VenueProfile()
         self.market = market
         if books is None:
-            from invmm._ext.decode import MarketBooks
-
             books = MarketBooks(tape.market.up_token_id, tape.market.down_token_id, tape.market.tick_e4)
         self.books = books
         self.core = Exchange(tape.market, self.books.up, self.profile, seed, account)
+        self.core.account.leave_market()
         self.core.tell = self._told
         self.now_ns = 0
         self.texts: dict[int, str] = {}  # refusal texts by key, for reports
@@ -188,6 +188,11 @@ class EmbeddedVenue:
         """Recorded (venue time ns, shares ahead micro) of an order: every change since it rested."""
         order = self.core.by_key.get(key)
         return list(order.truth) if order is not None else []
+
+    @property
+    def account(self) -> Account:
+        """Balances, trades, fees; hand it to the next market's venue to carry on with it."""
+        return self.core.account
 
     def merge(self, pairs_micro: int) -> int:
         """Burns settled pairs for a dollar each; returns how many."""

@@ -163,6 +163,8 @@ class Exchange:
             return None
         if at_ns is None:
             return self.overlay.ahead_micro(order)
+        if order.left_ns and at_ns >= order.left_ns:
+            return None
         known: int | None = None
         for time_ns, ahead in order.truth:
             if time_ns > at_ns:
@@ -354,6 +356,7 @@ class Exchange:
 
     def _forget(self, order: Order) -> None:
         self._active.pop(order.request.order_id, None)
+        order.left_ns = self.now_ns
         self.overlay.remove(order)
 
     def _close(self, order: Order, state: str, reason: Reason = Reason.NONE) -> None:

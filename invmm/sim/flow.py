@@ -1,14 +1,16 @@
-"""Order flow of a generated market: makers who quote around a lagged view of fair, and takers who sometimes know better.
+"""Order flow of a generated market: makers who quote around a lagged view of fair, and takers who sometimes
+know better.
 
 Three views of one fair probability make the adverse selection of the real market:
 
-    fast makers    see `fair` `FAST_LEAD_S` early and pull what is about to be picked off, stepping in front elsewhere
-    takers         see it now; their orders are held for the taker delay before they match
-    slow makers    see an exponential average of it; they are what the takers hit
+    fast makers see `fair` `FAST_LEAD_S` early and pull what is about to be picked off, stepping in front
+    elsewhere takers see it now; their orders are held for the taker delay before they match slow makers see
+    an exponential average of it; they are what the takers hit
 
-so whoever rests at the back of a queue without being fast is filled mostly when the price is about to move through it.
-Numbers with a source line were measured on recorded markets with `python -m invmm.sim.calibration --recorded DIR`; numbers
-marked "tuned" have no direct counterpart in a book and were set so that the table of that command agrees.
+so whoever rests at the back of a queue without being fast is filled mostly when the price is about to move
+through it. Numbers with a source line were measured on recorded markets with `python -m invmm.sim.calibration
+--recorded DIR`; numbers marked "tuned" have no direct counterpart in a book and were set so that the table of
+that command agrees.
 """
 
 from __future__ import annotations
@@ -18,17 +20,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from invmm.sim.frames import LevelChange
 from invmm.sim.ladder import MirroredLadder
-from invmm.sim.path import STEP_MS, DayType, PricePath
-from invmm.types import MICRO, Side
+from invmm.sim.path import STEP_MS, DayType, PricePath, reverting
+from invmm.types import MICRO, Outcome, Side
 
 STEP_S = STEP_MS / 1000
 
-# Level changes per second by distance from the best, in ticks: recorded books, both sides (lower bounds: changes between two
-# trades are seen as one). The last entry stands for everything deeper.
+# Level changes per second by distance from the best, in ticks: recorded books, both sides (lower bounds:
+# changes between two trades are seen as one). The last entry stands for everything deeper.
 CHANGE_RATE = (
     19.6,
     10.2,
@@ -51,9 +52,10 @@ CHANGE_RATE = (
     1.6,
     1.5,
 ) + (0.75,) * 28
-# Median size by distance from the best, shares: recorded books with the mid between 0.10 and 0.90; the first two are targets
-# above the recorded 228 and 267, because levels there are often young.
-DEPTH = (320.0, 300.0, 340.0, 368.0, 414.0, 444.0, 453.0, 460.0, 454.0, 454.0, 447.0, 434.0)
+# Median size by distance from the best, shares: recorded books with the mid between 0.10 and 0.90; targets,
+# of which the first two lie above and the others below what is recorded (228, 267, 340, 368, 414 …), since
+# young levels are small and refilled ones overshoot.
+DEPTH = (420.0, 290.0, 310.0, 330.0, 350.0, 370.0, 380.0, 390.0, 390.0, 400.0, 400.0, 400.0)
 # Sizes at the outer cents, shares: first recorded books of 30 markets; orders that wait for a lottery win.
 WALL = {
     1: 11800.0,
@@ -86,7 +88,8 @@ TAKER_DELAY_S = 0.15  # the venue holds orders that would match on entry, crypto
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """Tuned rates of the generated flow: seconds, cents (of a dollar per share), shares, events per second."""
+    """Tuned rates of the generated flow: seconds, cents (of a dollar per share), shares, events per
+    second."""
 
     view_lag_s: float = (
         0.5  # slow makers' exponential average: gives the recorded ratio of 5 s to 1 s roughness
@@ -98,14 +101,23 @@ class FlowSettings:
     half_spread_c: float = 0.1
     view_noise_c: float = 0.15
     hysteresis_c: float = 0.5  # how far the view leaves the spread before slow makers move their quotes
-    foresight_s: float = 1.0
-    foresight_weight: float = 0.6  # of fair in `foresight_s` in the side of an uninformed order, per cent of difference
+    foresight_s: float = 2.5
+    market_leaning: float = 0.35  # spread of a market's own leaning, log odds: unmatched shares as recorded
+    outcome_leaning: float = (
+        0.15  # towards the side that will win: what is left unmatched is mostly on the losing side
+    )
+    contrarian_s: float = 45.0  # uninformed orders buy what has fallen below its average over this time
+    contrarian_weight: float = 0.06
+    longshot_weight: float = 0.02  # uninformed orders prefer the cheaper token, log odds per cent from 50
+    foresight_weight: float = (
+        1.0  # of fair in `foresight_s` in the side of an uninformed order, per cent of difference
+    )
     change_events_per_s: float = 90.0
     ladder_share: float = 0.3  # of change events that move several levels of one side in one engine batch
-    noise_rate_per_s: float = 3.5
+    noise_rate_per_s: float = 3.6
     excitement: float = 0.5  # new noise orders per noise order, within `excitement_s`
     excitement_s: float = 0.4
-    informed_rate: float = 35.0  # orders per second and cent of edge
+    informed_rate: float = 45.0  # orders per second and cent of edge
     informed_edge_c: float = 0.2
     late_interest: float = 2.0
     liquidity: float = 1.05  # of all level sizes, times a lognormal of each market
@@ -121,14 +133,15 @@ def uniforms(rng: np.random.Generator) -> Iterator[float]:
 
 
 def order_sizes(rng: np.random.Generator, median: float, sigma: float, round_share: float) -> Iterator[int]:
-    """Endless order sizes in micro-shares: popular round sizes, otherwise lognormal; a few with odd decimals."""
+    """Endless order sizes in micro-shares: popular round sizes, otherwise lognormal; a few with odd
+    decimals."""
     sizes = np.array([size for size, _ in ROUND_SIZES])
     weights = np.array([weight for _, weight in ROUND_SIZES])
     weights /= weights.sum()
     while True:
         kind = rng.random(4096)
         popular = rng.choice(sizes, 4096, p=weights).astype(np.float64)
-        drawn = np.exp(rng.normal(math.log(median), sigma, 4096)).clip(0.5, 5000.0)
+        drawn = np.exp(rng.normal(math.log(median), sigma, 4096)).clip(0.5, 1500.0)
         whole = rng.random(4096) < 0.55
         drawn = np.where(whole, np.ceil(drawn), np.round(drawn, 2))
         odd = rng.random(4096) < 0.01
@@ -136,8 +149,19 @@ def order_sizes(rng: np.random.Generator, median: float, sigma: float, round_sha
         yield from np.round(np.where(kind < round_share, popular, drawn) * MICRO).astype(np.int64).tolist()
 
 
+def _average(values: list[float], memory_s: float) -> list[float]:
+    """Exponential average over `memory_s` on the grid of steps."""
+    keep = math.exp(-STEP_S / memory_s)
+    level, out = values[0], []
+    for value in values:
+        level = level * keep + value * (1 - keep)
+        out.append(level)
+    return out
+
+
 class Makers:
-    """Everybody who rests orders: decides the level changes of one step, which the caller applies and publishes."""
+    """Everybody who rests orders: decides the level changes of one step, which the caller applies and
+    publishes."""
 
     def __init__(
         self,
@@ -154,7 +178,7 @@ class Makers:
         self._sizes = order_sizes(rng, 30.0, 1.3, 0.35)
         self._window_s = window_s
         self._liquidity = settings.liquidity * math.exp(rng.normal(0.0, 0.25))
-        self._character = np.exp(
+        self._character: list[float] = np.exp(
             rng.normal(0.0, 0.7, 1001)
         ).tolist()  # some prices are liked more than others
         self._slow, self._fast = self._views(rng, path)
@@ -167,17 +191,13 @@ class Makers:
     def _views(self, rng: np.random.Generator, path: PricePath) -> tuple[list[float], list[float]]:
         fair = path.fair
         keep = math.exp(-STEP_S / self._settings.view_lag_s)
-        noise_keep = math.exp(-STEP_S / 2.0)
-        shocks = (
-            rng.standard_normal(len(fair)) * self._settings.view_noise_c / 100 * math.sqrt(1 - noise_keep**2)
-        )
+        noise = reverting(rng, len(fair), 2.0, self._settings.view_noise_c / 100)
         slow = np.empty(len(fair))
-        view, noise = float(fair[0]), 0.0
-        for index, (now, shock) in enumerate(zip(fair.tolist(), shocks.tolist(), strict=True)):
+        view = float(fair[0])
+        for index, (now, disagreement) in enumerate(zip(fair.tolist(), noise.tolist(), strict=True)):
             view = view * keep + now * (1 - keep)
-            noise = noise * noise_keep + shock
             # No disagreement about a certain outcome: noise shrinks with p (1 - p).
-            slow[index] = view + noise * min(1.0, 8.0 * view * (1.0 - view))
+            slow[index] = view + disagreement * min(1.0, 8.0 * view * (1.0 - view))
         lead = round(self._settings.fast_lead_s / STEP_S)
         fast = np.concatenate((fair[lead:], np.repeat(fair[-1], lead)))
         return slow.tolist(), fast.tolist()
@@ -199,7 +219,10 @@ class Makers:
         half = self._half_c[index] * (ticks / 100 if ticks == 100 else 2.0)
         ladder = self._ladder
         slack = self._settings.hysteresis_c * (1.0 if ticks == 100 else 3.0)
-        if ladder.best_ask - ladder.best_bid == 1 and ladder.best_bid - slack < view < ladder.best_ask + slack:
+        if (
+            ladder.best_ask - ladder.best_bid == 1
+            and ladder.best_bid - slack < view < ladder.best_ask + slack
+        ):
             return ladder.best_bid, ladder.best_ask
         bid = math.floor(view - half)
         ask = math.ceil(view + half)
@@ -298,7 +321,7 @@ class Makers:
     def _arrival(self, tick: int) -> int:
         """Size of a new best level: several makers arrive within the step."""
         u = next(self._u)
-        return int(self.target(tick, 0, 300.0) * u * u * 1.6) // 10_000 * 10_000 + next(self._sizes)
+        return int(self.target(tick, 0, 300.0) * u * 1.6) // 10_000 * 10_000 + next(self._sizes)
 
     def refresh(self, index: int, seconds_left: float) -> list[LevelChange]:
         """One maker's change somewhere in the book: a level, or several neighbouring levels of one side."""
@@ -345,7 +368,8 @@ class Makers:
 
 
 class Takers:
-    """Everybody who crosses: draws the orders of one step as (side in terms of Up, limit tick, size in micro-shares)."""
+    """Everybody who crosses: draws the orders of one step as (side in terms of Up, limit tick, size in
+    micro-shares)."""
 
     def __init__(
         self,
@@ -359,31 +383,31 @@ class Takers:
         self._ladder = ladder
         self._settings = settings
         self._u = uniforms(rng)
-        self._sizes = order_sizes(rng, 10.0, 1.5, 0.30)
+        self._sizes = order_sizes(rng, 11.0, 1.05, 0.30)
         self._activity = day.activity
         delay = round(TAKER_DELAY_S / STEP_S)
         self._seen = np.concatenate((np.repeat(path.fair[0], delay), path.fair[:-delay])).tolist()
-        self._pressure = self._pressures(rng, len(path.fair))
+        bias = rng.normal(0.0, settings.market_leaning)
+        bias += settings.outcome_leaning if path.winner == Outcome.UP else -settings.outcome_leaning
+        self._pressure = [bias + leaning for leaning in self._pressures(rng, len(path.fair))]
         # Undecided markets draw traders in their last minute: recorded rates go up to 25 a second there.
         seconds = path.start_ms / 1000 + np.arange(len(path.fair)) * STEP_S
         late = np.clip((seconds - (window_s - 60)) / 20, 0.0, 1.0)
         self._interest = (1 + settings.late_interest * late * 4 * path.fair * (1 - path.fair)).tolist()
+        self._usual = _average(path.fair.tolist(), settings.contrarian_s)
         ahead = round(settings.foresight_s / STEP_S)
         self._later = np.concatenate((path.fair[ahead:], np.repeat(path.fair[-1], ahead))).tolist()
         self._excitement = 0.0
 
     @staticmethod
     def _pressures(rng: np.random.Generator, count: int) -> list[float]:
-        """Leaning of uninformed orders towards Up (log odds): persistent over one and over thirty seconds, as recorded signs are."""
-        total = np.zeros(count)
-        for seconds, weight in ((1.0, 1.1), (30.0, 0.7)):
-            keep = math.exp(-STEP_S / seconds)
-            level = rng.standard_normal()
-            shocks = (rng.standard_normal(count) * math.sqrt(1 - keep * keep)).tolist()
-            for index, shock in enumerate(shocks):
-                level = level * keep + shock
-                total[index] += weight * level
-        return (1.6 * total).tolist()
+        """Leaning of uninformed orders towards Up (log odds): persistent over one and over thirty seconds, as
+        recorded signs are."""
+        parts = [
+            weight * reverting(rng, count, memory_s, 1.0) for memory_s, weight in ((1.0, 0.9), (30.0, 0.55))
+        ]
+        leaning: list[float] = sum(parts[1:], parts[0]).tolist()
+        return leaning
 
     def orders(self, index: int, calm: float) -> list[tuple[Side, int, int]]:
         """Orders that reach the match in this step; `calm` scales the noise (1 inside the window)."""
@@ -410,7 +434,14 @@ class Takers:
         rate = (settings.noise_rate_per_s * self._activity * calm + self._excitement) * STEP_S
         while rate > 0 and next(u) < rate:
             ahead_c = (self._later[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
-            leaning = self._pressure[index] + settings.foresight_weight * ahead_c
+            seen_c = self._seen[index] * 100
+            dip_c = self._usual[index] * 100 - seen_c
+            leaning = (
+                self._pressure[index]
+                + settings.longshot_weight * (50.0 - seen_c)
+                + settings.contrarian_weight * dip_c
+                + settings.foresight_weight * ahead_c
+            )
             side = Side.BUY if next(u) < 1 / (1 + math.exp(-max(min(leaning, 30.0), -30.0))) else Side.SELL
             reach = 1 if next(u) < 0.06 else 0
             limit = ladder.best_ask + reach if side == Side.BUY else ladder.best_bid - reach

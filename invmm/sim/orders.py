@@ -24,6 +24,7 @@ class Order:
     paid_micro: int = 0  # notional of maker fills so far
     ahead_micro: int = 0
     rested_ns: int = 0
+    left_ns: int = 0  # when it left its queue, 0 while it has not
     trades: list[Trade] = field(default_factory=list)
     truth: list[tuple[int, int]] = field(default_factory=list)  # (time, shares ahead) when recorded
 

@@ -1,15 +1,14 @@
 """The books after trades of one market as arrays: what recorded and generated markets have in common.
 
-The recordings hold the `book` frames of (mostly) one token and nothing else, so a generated tape is reduced to the same view
-before anything is measured: one token's books after trades, the last trade price that is hashed into each, and trades inferred
-from the difference of two successive books. Everything is kept in terms of Up.
+The recordings hold the `book` frames of (mostly) one token and nothing else, so a generated tape is reduced
+to the same view before anything is measured: one token's books after trades, the last trade price that is
+hashed into each, and trades inferred from the difference of two successive books. Everything is in terms of Up.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,11 +31,11 @@ _Levels = dict[int, float]
 class BookSeries:
     """Books after trades of one market; row i of every array belongs to book i.
 
-    `time_s` is relative to the start of the window. `bid_e4` is 0 and `ask_e4` is 10000 for an empty side. `bid_size` and
-    `ask_size` are shares at the n-th occupied level (nan where there is none). `trade_sign` is +1 when one level explains the
-    trade as a purchase of Up, -1 as a sale, 0 when it is not explained; `trade_size` is what that level lost, a lower bound.
-    `changes` counts levels of both sides that differ from the book before, a lower bound too, and `changes_at_best` those that
-    were the best of either book.
+    `time_s` is relative to the start of the window. `bid_e4` is 0 and `ask_e4` is 10000 for an empty side.
+    `bid_size` and `ask_size` are shares at the n-th occupied level (nan where there is none). `trade_sign` is
+    +1 when one level explains the trade as a purchase of Up, -1 as a sale, 0 when it is not explained;
+    `trade_size` is what that level lost, a lower bound. `changes` counts levels of both sides that differ
+    from the book before, a lower bound too.
     """
 
     slug: str
@@ -72,7 +71,8 @@ class _Row:
 
 
 def from_recorded(path: Path) -> BookSeries:
-    """Reads one raw recording (`{"recv", "tick", "ltp", "frame"}` lines) with the `markets.json` one folder up."""
+    """Reads one raw recording (`{"recv", "tick", "ltp", "frame"}` lines) with the `markets.json` one folder
+    up."""
     slug = path.name.removesuffix(".gz").removesuffix(".jsonl")
     listing = path.parent.parent / "markets.json"
     try:
@@ -91,7 +91,8 @@ def from_recorded(path: Path) -> BookSeries:
 
 
 def from_tape(tape: Tape) -> BookSeries:
-    """Reduces a tape to the view of the recordings: its Down books after trades; the other messages are only counted."""
+    """Reduces a tape to the view of the recordings: its Down books after trades; the other messages are only
+    counted."""
     market = tape.market
     books: list[Any] = []
     prices: list[str] = []
@@ -141,10 +142,14 @@ def _series(slug: str, start_s: int, end_s: int, rows: list[_Row], messages: dic
         ask_size[index, : len(asks)] = [row.asks[price] for price in asks]
         if before is not None:
             sign[index], size[index] = _trade(before, row)
-            changes[index] = sum(_changed(old, new) for old, new in ((before.bids, row.bids), (before.asks, row.asks)))
+            changes[index] = sum(
+                _changed(old, new) for old, new in ((before.bids, row.bids), (before.asks, row.asks))
+            )
         before = row
     times = np.array([row.venue_ms for row in rows]) / 1000 - start_s
-    return BookSeries(slug, end_s - start_s, times, bid, ask, bid_size, ask_size, sign, size, changes, messages)
+    return BookSeries(
+        slug, end_s - start_s, times, bid, ask, bid_size, ask_size, sign, size, changes, messages
+    )
 
 
 def _changed(old: _Levels, new: _Levels) -> int:

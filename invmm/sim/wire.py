@@ -18,7 +18,9 @@ from invmm.sim.rules import INVALID_PAYLOAD, OrderRequest, Refusal, decimal
 from invmm.types import PRICE_ONE_E4, OrderStatus, OrderType, Outcome, Side
 
 START_CURSOR, END_CURSOR = "MA==", "LTE="
-PUBLIC_MAKER = "0x000000000000000000000000000000000000f10e"  # whoever of the recorded flow was on the other side
+PUBLIC_MAKER = (
+    "0x000000000000000000000000000000000000f10e"  # whoever of the recorded flow was on the other side
+)
 ZERO_32 = "0x" + "00" * 32
 
 # Status texts of trades: the user channel's and those of `/data/trades` are the same words with a prefix.
@@ -45,12 +47,12 @@ def token_id(market: MarketInfo, token: Outcome) -> str:
 
 
 def price_text(price_e4: int) -> str:
-    """"0.57"."""
+    """ "0.57"."""
     return decimal(price_e4, 4)
 
 
 def size_text(size_micro: int) -> str:
-    """"12.5"."""
+    """ "12.5"."""
     return decimal(size_micro, 6)
 
 
@@ -60,8 +62,8 @@ def size_text(size_micro: int) -> str:
 def parse_order(payload: Any, market: MarketInfo, tick_e4: int, order_id: bytes) -> OrderRequest | Refusal:
     """An order of `POST /order`. The price follows from the signed amounts.
 
-    Amounts that are exact at 1e-4 dollars give that price; others the nearest price on the grid, so that the check of the
-    product names the amount that was expected, as the venue does.
+    Amounts that are exact at 1e-4 dollars give that price; others the nearest price on the grid, so that the
+    check of the product names the amount that was expected, as the venue does.
     """
     try:
         signed = payload["order"]
@@ -160,7 +162,9 @@ def open_order(order: Order, market: MarketInfo, who: Who) -> dict[str, Any]:
     }
 
 
-def trade_entry(trade: Trade, market: MarketInfo, who: Who, *, prefix: str = "TRADE_STATUS_") -> dict[str, Any]:
+def trade_entry(
+    trade: Trade, market: MarketInfo, who: Who, *, prefix: str = "TRADE_STATUS_"
+) -> dict[str, Any]:
     """An entry of `/data/trades`: the taker's view on top, the makers below (5.5, 6.2)."""
     own_taker = next((part for part in trade.legs if part.is_taker), None)
     size = own_taker.size_micro if own_taker is not None else sum(part.size_micro for part in trade.legs)
@@ -207,7 +211,9 @@ def _maker(part: Leg, market: MarketInfo, who: Who) -> dict[str, Any]:
 
 def _public_maker(trade: Trade, size_micro: int, market: MarketInfo) -> dict[str, Any]:
     part = trade.legs[0]
-    identity = hashlib.blake2b(trade.taker_order_id + trade.key.to_bytes(8, "big"), digest_size=32).hexdigest()
+    identity = hashlib.blake2b(
+        trade.taker_order_id + trade.key.to_bytes(8, "big"), digest_size=32
+    ).hexdigest()
     return {
         "order_id": "0x" + identity,
         "owner": "00000000-0000-0000-0000-000000000000",
@@ -271,9 +277,7 @@ def order_event(order: Order, market: MarketInfo, who: Who, kind: str, time_ns: 
 def trade_event(trade: Trade, market: MarketInfo, who: Who, time_ns: int) -> dict[str, Any]:
     """A `trade` event; the same id is sent again at each stage (5.5)."""
     entry = trade_entry(trade, market, who, prefix="")
-    entry.update(
-        event_type="trade", timestamp=str(time_ns // MS), trade_owner=entry["owner"], type="TRADE"
-    )
+    entry.update(event_type="trade", timestamp=str(time_ns // MS), trade_owner=entry["owner"], type="TRADE")
     return entry
 
 
@@ -284,7 +288,8 @@ def book_levels(book: PublicBook, side: Side) -> list[dict[str, str]]:
     """Levels as the venue writes them: best last."""
     rows = book.depth(int(side), PRICE_ONE_E4)
     return [
-        {"price": price_text(int(row["price_e4"])), "size": size_text(int(row["size_micro"]))} for row in rows[::-1]
+        {"price": price_text(int(row["price_e4"])), "size": size_text(int(row["size_micro"]))}
+        for row in rows[::-1]
     ]
 
 
@@ -328,12 +333,29 @@ def last_price_text(price: str) -> str:
     return f"{value / PRICE_ONE_E4:.3f}" if value % 10 == 0 else price_text(value)
 
 
+def resolved_event(market: MarketInfo, time_ns: int) -> dict[str, Any]:
+    """`market_resolved` (5.4), for connections that asked for custom features."""
+    winner = market.winner if market.winner is not None else Outcome.UP
+    return {
+        "event_type": "market_resolved",
+        "id": str(market.start_s),
+        "market": market.condition_id,
+        "assets_ids": [market.up_token_id, market.down_token_id],
+        "winning_asset_id": token_id(market, winner),
+        "winning_outcome": winner.name.capitalize(),
+        "timestamp": str(time_ns // MS),
+        "tags": ["crypto"],
+    }
+
+
 def clob_market(market: MarketInfo, tick_e4: int, *, accepting: bool) -> dict[str, Any]:
     """`GET /clob-markets/{conditionId}` (6.1)."""
     return {
         "t": [{"t": market.up_token_id, "o": "Up"}, {"t": market.down_token_id, "o": "Down"}],
         "c": market.condition_id,
-        "mos": market.min_size_micro / 1_000_000 if market.min_size_micro % 1_000_000 else market.min_size_micro // 1_000_000,
+        "mos": market.min_size_micro / 1_000_000
+        if market.min_size_micro % 1_000_000
+        else market.min_size_micro // 1_000_000,
         "mts": tick_e4 / PRICE_ONE_E4,
         "mbf": 1000,
         "tbf": 1000,
@@ -342,3 +364,8 @@ def clob_market(market: MarketInfo, tick_e4: int, *, accepting: bool) -> dict[st
         "fd": {"r": market.fee_rate, "e": 1, "to": True},
         "v": "v1",
     }
+
+
+def compact(event: dict[str, Any]) -> bytes:
+    """A message as bytes, without blanks."""
+    return json.dumps(event, separators=(",", ":")).encode()

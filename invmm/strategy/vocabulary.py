@@ -74,7 +74,7 @@ class SolverConfig:
         check_number("base_offset", self.base_offset, 0.0, 1.0, "dollars")
         check_number("min_profit_margin", self.min_profit_margin, 0.0, 1.0, "dollars per pair")
         check_number("max_imbalance", self.max_imbalance, 0.0, 1.0, "of the inventory")
-        check_number("order_size", self.order_size, 0.01, 1e6, "shares")
+        check_number("order_size", self.order_size, 0.01, 1e5, "shares")
         check_number("spread_per_level", self.spread_per_level, 0.0, 100.0, "cents")
 
 
@@ -130,7 +130,11 @@ class OrderbookSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class OpenOrder:
-    """One live bid of ours.
+    """One bid of ours.
+
+    `is_resting` is False while it may be live but is not to be touched: a cancel is under way or its fate is
+    unknown. Such a bid serves no quote and is not cancelled again; outside compatible mode no new bid may
+    meet it.
 
     Examples
     --------
@@ -142,6 +146,7 @@ class OpenOrder:
     price: float
     original_size: float
     remaining_size: float
+    is_resting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +194,12 @@ class SolverInput:
         Examples
         --------
         >>> record = {
-        ...     "config": {"num_levels": 1}, "inventory": {}, "up_orderbook": {"best_ask": [0.5, 10.0]}, "down_orderbook": {},
-        ...     "up_bids": [{"order_id": "x", "price": 0.4, "original_size": 5.0, "remaining_size": 5.0}], "down_bids": [],
+        ...     "config": {"num_levels": 1},
+        ...     "inventory": {"up_size": 5.0, "up_avg_price": 0.4},
+        ...     "up_orderbook": {"best_ask": [0.5, 10.0]},
+        ...     "down_orderbook": {},
+        ...     "up_bids": [{"order_id": "x", "price": 0.4, "original_size": 5.0, "remaining_size": 5.0}],
+        ...     "down_bids": [],
         ... }
         >>> SolverInput.from_mapping(record).orders.up_bids[0].order_id
         'x'
@@ -266,6 +275,7 @@ class LimitOrder:
     size: float
     side: Side = Side.BUY
     post_only: bool = False
+    level: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,18 +57,19 @@ def http(code: int, body: bytes, content_type: str = "application/json", extra: 
 class ScriptedVenue:
     """Serves until closed. `script(seen)` decides about every request; `seen` lists them."""
 
-    def __init__(self, script: Callable[[Seen], Reply], tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, script: Callable[[Seen], Reply], tls: ssl.SSLContext | None = None, port: int = 0) -> None:
         self.script = script
         self.seen: list[Seen] = []
         self.accepted = 0
         self._tls = tls
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone would leave accept() waiting
         self._listener.close()
         self.drop()
         for thread in self._threads:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ import orjson
 import pytest
 
 from invmm._ext.l2 import L2Signer
+from invmm._ext.ring import ResultRing
 from invmm._ext.sign import OrderSigner, OrderTemplate
 from invmm.clock import LiveClock
 from invmm.execution.connections import Endpoint
@@ -183,16 +186,16 @@ def test_one_order_is_an_array_of_one(start: Start):
 
 
 def test_sent_is_published_before_the_venue_can_know(start: Start):
-    arrived: list[int] = []
+    arrived: queue.SimpleQueue[int] = queue.SimpleQueue()
 
     def script(seen: Seen) -> Reply:
-        arrived.append(len(bench.executor.results))
+        arrived.put(len(bench.executor.results))
         return accept(seen)
 
     bench = start(script)
     bench.submit(bench.place(1, 2))
+    assert arrived.get(timeout=5) == 2
     bench.expect(4)
-    assert arrived == [2]
 
 
 def test_batches_are_in_flight_at_the_same_time(start: Start):
@@ -499,16 +502,21 @@ def test_close_ends_in_time_and_says_unknown(start: Start):
 
 
 def test_results_that_find_no_room_wait_and_keep_their_order(start: Start):
-    from invmm._ext.ring import ResultRing
-
     bench = start(accept, results=ResultRing(4))
     bench.submit(bench.place(1, 2))
     time.sleep(0.1)
     bench.submit(bench.place(3))
+    bench.submit(bench.cancel(1))
+    time.sleep(0.05)
     results = bench.expect(6)
     assert [int(r["sequence"]) for r in results] == [1, 2, 3, 4, 5, 6]
+    assert told(results[4:]) == [
+        (3, OrderStatus.REFUSED, Reason.RING_FULL),
+        (1, OrderStatus.CANCELED, Reason.NONE),
+    ]
     bench.submit(bench.place(4, 5, 6))
-    assert {r for _, _, r in told(bench.expect(3))} == {Reason.RING_FULL}, "an order that cannot be reported is not sent"
+    refused = told(bench.expect(3))
+    assert {reason for _, _, reason in refused} == {Reason.RING_FULL}, "what cannot be reported is not sent"
 
 
 @pytest.mark.parametrize("wait", ["spin", "spin-park", "park"])
@@ -524,8 +532,6 @@ def test_every_way_of_waiting_works(start: Start, wait: str):
 
 
 def test_the_engine_loop_is_woken_when_it_asked(start: Start):
-    import select
-
     bench = start(accept)
     assert bench.executor.results.arm()
     bench.submit(bench.place(1))
@@ -535,11 +541,18 @@ def test_the_engine_loop_is_woken_when_it_asked(start: Start):
 
 def test_a_refused_connection_is_tried_again(start: Start):
     bench = start(accept)
-    port = bench.venue.port
     bench.venue.close()
+    end = time.monotonic() + 5
+    while bench.executor.statistics().warm:
+        assert time.monotonic() < end
+        time.sleep(0.001)
     bench.submit(bench.place(1))
-    assert statuses(bench.expect(2))[1] in (OrderStatus.UNKNOWN, OrderStatus.REFUSED) if bench.executor.statistics().warm else True
-    assert port
+    bench.submit(bench.place(2, deadline_ns=bench.clock.now_ns() + 1_000_000))
+    bench.nothing_more()
+    bench.venue = ScriptedVenue(accept, port=bench.venue.port)
+    results = told(bench.expect(3))
+    assert (2, OrderStatus.REFUSED, Reason.DEADLINE) in results
+    assert [status for key, status, _ in results if key == 1] == [OrderStatus.SENT, OrderStatus.LIVE]
 
 
 def test_plain_http_is_for_loopback_only():

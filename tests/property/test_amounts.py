@@ -94,11 +94,8 @@ def test_share_sized_takers_never_exceed_shares_or_cost(
 def test_a_price_off_the_grid_is_refused_and_one_on_it_is_not(
     side: str, tick_e4: int, price_e4: int, size_micro: int
 ) -> None:
-    allowed = price_e4 % tick_e4 == 0 and tick_e4 <= price_e4 <= 10_000 - tick_e4
-    try:
+    if price_e4 % tick_e4 == 0 and tick_e4 <= price_e4 <= 10_000 - tick_e4:
+        assert order_amounts(side, price_e4, size_micro, tick_e4=tick_e4)
+        return
+    with pytest.raises(OrderRuleError, match="price must"):
         order_amounts(side, price_e4, size_micro, tick_e4=tick_e4)
-    except OrderRuleError as error:
-        assert not allowed
-        assert "price must" in str(error)
-    else:
-        assert allowed

@@ -4,10 +4,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from invmm._ext.solver import POLICY_INPUT_DTYPE, InventoryMMPolicy
+from tests.reference import solver as original
 from tests.reference.policy import (
     ONE,
     OPEN,
@@ -26,8 +27,11 @@ SHARE = 1_000_000
 
 sizes = st.one_of(
     st.sampled_from([0, 1, 99, 10_000, SHARE, 50 * SHARE, 100 * SHARE, 300 * SHARE, 10**12]),
+    st.integers(5 * SHARE, 500 * SHARE),
+    st.integers(5 * SHARE, 500 * SHARE),
     st.integers(0, 2_000 * SHARE),
 )
+averages = st.one_of(st.integers(1_000, 5_000), st.integers(3_000, 6_000), st.integers(0, 11_000))
 
 
 @st.composite
@@ -53,19 +57,19 @@ def tops(draw, tick):
 @st.composite
 def cases(draw):
     rule = Rule(
-        num_levels=draw(st.integers(0, 6)),
+        num_levels=draw(st.sampled_from([0, 1, 2, 3, 3, 4, 6])),
         offset=Fraction(draw(st.sampled_from([0, 10, 50, 100, 200, 333, 2_500])), ONE),
         margin=Fraction(draw(st.sampled_from([0, 1, 80, 100, 280])), ONE),
         max_imbalance=Fraction(draw(st.sampled_from([0, 10, 50, 80, 100])), 100),
-        order_size=draw(st.sampled_from([10_000, 5 * SHARE, 37_500_000, 100 * SHARE, 100_000 * SHARE])),
+        order_size=draw(
+            st.sampled_from([10_000, 5 * SHARE, 20 * SHARE, 37_500_000, 100 * SHARE, 100_000 * SHARE])
+        ),
         spread=Fraction(draw(st.sampled_from([0, 10, 25, 50, 100, 200])), 100),
     )
     tick = draw(st.sampled_from([1, 10, 25, 50, 100, 1_000]))
-    position = (draw(sizes), draw(sizes))
-    cost = tuple(
-        min(held * draw(st.integers(0, 11_000)) // ONE + draw(st.integers(0, 3)), 2 * 10**12)
-        for held in position
-    )
+    held = draw(sizes)
+    position = (held, held if draw(st.integers(0, 3)) == 0 else draw(sizes))
+    cost = tuple(min(held * draw(averages) // ONE + draw(st.integers(0, 3)), 2 * 10**12) for held in position)
     view = View(position, cost, draw(tops(tick)), tick, draw(st.sampled_from([0, 5 * SHARE])))
     view.fee_ppm = draw(st.sampled_from([0, 70_000, SHARE]))
     wanted = Decision(rule, view)
@@ -76,7 +80,9 @@ def cases(draw):
         else:
             token, price = draw(st.integers(0, 1)), draw(st.integers(1, ONE // tick - 1)) * tick
         full = rule.order_size
-        remaining = draw(st.sampled_from([full, full, full - full // 100, max(full - 99_999, 0), full // 2, 0]))
+        remaining = draw(
+            st.sampled_from([full, full, full - full // 100, max(full - 99_999, 0), full // 2, 0])
+        )
         state = draw(st.sampled_from([OPEN, OPEN, OPEN, PENDING_NEW, PENDING_CANCEL, UNKNOWN]))
         side = draw(st.sampled_from([0, 0, 0, 0, 1]))
         view.orders.append(
@@ -111,7 +117,7 @@ def record(view):
     return result
 
 
-def policy_of(rule):
+def policy_of(rule, compatible=False):
     return InventoryMMPolicy(
         rule.num_levels,
         float(rule.offset),
@@ -119,6 +125,7 @@ def policy_of(rule):
         float(rule.max_imbalance),
         rule.order_size / SHARE,
         float(rule.spread),
+        compatible=compatible,
     )
 
 
@@ -138,6 +145,7 @@ def act(view, actions):
     return View(view.position, view.cost, view.top, view.tick, view.min_size, view.fee_ppm, orders)
 
 
+@settings(max_examples=300, deadline=None)
 @given(cases())
 def test_kernel_equals_its_twin(case):
     rule, view = case
@@ -145,7 +153,9 @@ def test_kernel_equals_its_twin(case):
     twin = Decision(rule, view)
     cancels = [(int(a["key"]), int(a["reason"])) for a in actions if a["kind"] == CANCEL]
     quotes = [(int(a["token"]), int(a["level"]), int(a["price_e4"])) for a in actions if a["kind"] == QUOTE]
-    takes = [(int(a["token"]), int(a["price_e4"]), int(a["size_micro"])) for a in actions if a["kind"] == TAKE]
+    takes = [
+        (int(a["token"]), int(a["price_e4"]), int(a["size_micro"])) for a in actions if a["kind"] == TAKE
+    ]
     assert cancels == twin.cancels
     assert quotes == twin.quotes
     assert takes == ([twin.take] if twin.take else [])
@@ -251,3 +261,51 @@ def test_pending_and_unknown_orders_are_never_cancelled_again(case):
     for order in view.orders:
         if order.state in (PENDING_CANCEL, UNKNOWN) or order.is_taker:
             assert order.key not in cancelled
+
+
+def compatible_record(rule, view):
+    """The same situation as the original's own input: integers as the doubles that they stand for."""
+    result = {
+        "config": {
+            "num_levels": rule.num_levels,
+            "tick_size": view.tick / ONE,
+            "base_offset": float(rule.offset),
+            "min_profit_margin": float(rule.margin),
+            "max_imbalance": float(rule.max_imbalance),
+            "order_size": rule.order_size / SHARE,
+            "spread_per_level": float(rule.spread),
+        },
+        "inventory": {},
+    }
+    for token, name in enumerate(("up", "down")):
+        held, cost, top = view.position[token], view.cost[token], view.top[token]
+        result["inventory"][f"{name}_size"] = held / SHARE
+        result["inventory"][f"{name}_avg_price"] = cost / held if held else 0.0
+        ask = None if top.ask is None else (top.ask / ONE, top.ask_size / SHARE)
+        result[f"{name}_orderbook"] = {"best_ask": ask, "best_ask_is_ours": top.ask_is_ours}
+        result[f"{name}_bids"] = [
+            {"order_id": order.key, "price": order.price / ONE, "remaining_size": order.remaining / SHARE}
+            for order in view.orders
+            if order.token == token
+            and order.side == 0
+            and not order.is_taker
+            and order.state in (OPEN, PENDING_NEW)
+        ]
+    return result
+
+
+@given(cases())
+def test_compatible_policy_gives_the_originals_actions(case):
+    rule, view = case
+    actions, _, imbalance = policy_of(rule, compatible=True).decide(record(view))
+    wanted = original.solve(compatible_record(rule, view))
+    assert imbalance == wanted["imbalance"]
+    assert [int(a["key"]) for a in actions if a["kind"] == CANCEL] == wanted["cancellations"]
+    for kind, orders in ((QUOTE, wanted["limit_orders"]), (TAKE, wanted["taker_orders"])):
+        got = [
+            (int(a["token"]), int(a["price_e4"]), int(a["size_micro"])) for a in actions if a["kind"] == kind
+        ]
+        assert got == [
+            (("up", "down").index(o["token"]), round(o["price"] * ONE), round(o["size"] * SHARE))
+            for o in orders
+        ]

@@ -1,4 +1,4 @@
-"""Frames of the market channel into two dict books, by orjson and `decimal`: what the compiled decoder must equal."""
+"""Frames of the market channel into two dict books, by orjson and `decimal`: what the decoder must equal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def number(value: Any, decimals: int, limit: int) -> int:
         raise Refused(f"no decimal: {value!r}")
     mantissa, _, exponent = text.lower().partition("e")
     sign, digits, given = Decimal(mantissa).as_tuple()
-    assert sign == 0 and isinstance(given, int)
+    assert sign == 0
+    assert isinstance(given, int)
     significant = "".join(map(str, digits)).lstrip("0")
     if not significant:
         return 0

@@ -1,4 +1,4 @@
-"""Order arithmetic, hashing and request authentication in plain Python: slow, obvious, written from the published rules.
+"""Order arithmetic, hashing and request authentication in plain Python: slow, obvious, from published rules.
 
 Shares no code with `invmm._ext`; ECDSA is coincurve's own Python interface, HMAC the standard library's.
 """
@@ -20,7 +20,10 @@ ORDER = (
     "uint8 side,uint8 signatureType,uint256 timestamp,bytes32 metadata,bytes32 builder)"
 )
 DOMAIN = "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-WRAPPER = "TypedDataSign(Order contents,string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
+WRAPPER = (
+    "TypedDataSign(Order contents,string name,string version,uint256 chainId,"
+    "address verifyingContract,bytes32 salt)"
+)
 AMOUNT_DECIMALS = {1000: 3, 100: 4, 50: 5, 25: 6, 10: 5, 1: 6}
 MARKET_DECIMALS_CAP = 4
 """What the server accepts, whatever the table of the client says."""

@@ -11,6 +11,7 @@ import io
 import pickle
 import random
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import coincurve
@@ -368,6 +369,14 @@ def test_many_tokens_do_not_grow_the_signer() -> None:
     assert len(orders) == 200
     again = one.sign("0", "BUY", 4800, 5_000_000, tick_e4=100, timestamp_ms=1, salt=1)
     assert again.order_id in orders
+
+
+def test_threads_share_one_template() -> None:
+    template = OrderTemplate(signer(3), TOKEN)
+    expected = [built(template, salt=n) for n in range(200)]
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(2):
+            assert list(pool.map(lambda n: built(template, salt=n), range(200))) == expected
 
 
 # Profile

@@ -1,0 +1,179 @@
+"""The control face of the embedded venue, under `/_control`: clock, truth, faults. Loopback only, not the
+venue's protocol.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from invmm.sim.clock import TapeClock
+from invmm.types import Outcome
+
+if TYPE_CHECKING:
+    from invmm.sim.server import VenueServer
+
+
+class Control:
+    """Handlers over a server's state."""
+
+    def __init__(self, server: VenueServer) -> None:
+        self._server = server
+
+    async def start(self, request: web.Request) -> web.Response:
+        """Starts a market's clock.
+
+        JSON: `market` (number of the tape, default the next one), `speed` (default 1), `monotonic_ns` (the
+        instant on CLOCK_MONOTONIC at which the tape begins, default now), `tape_ns` (tape time of that
+        instant, default the receive time of the first frame). Answers with all four, which is the mapping of
+        the clock.
+        """
+        told = await request.json() if request.can_read_body else {}
+        server = self._server
+        running = server.session is not None and server.session.clock is not None
+        index = int(told.get("market", server.index + 1 if running else server.index))
+        if not 0 <= index < len(server.tapes):
+            return web.json_response(
+                {"error": f"market: expected 0 to {len(server.tapes) - 1}, got {index}"}, status=400
+            )
+        speed = float(told.get("speed", 1.0))
+        if not 0.001 <= speed <= 1000:
+            return web.json_response({"error": f"speed: expected 0.001 to 1000, got {speed}"}, status=400)
+        first_ns = int(server.tapes[index].rows["recv_ns"][0])
+        clock = TapeClock(
+            int(told.get("monotonic_ns", time.monotonic_ns())), int(told.get("tape_ns", first_ns)), speed
+        )
+        server.start(clock, index)
+        return web.json_response(
+            {"market": index, "speed": speed, "monotonic_ns": clock.monotonic_ns, "tape_ns": clock.tape_ns}
+        )
+
+    async def finish(self, _: web.Request) -> web.Response:
+        """Settles and resolves the running market at once, whatever its clock says."""
+        if self._server.session is not None:
+            self._server.session.finish()
+        return await self.truth(_)
+
+    async def truth(self, _: web.Request) -> web.Response:
+        """What the venue knows: balances, trades, orders with their true queue places."""
+        return web.json_response(self._truth())
+
+    def _truth(self) -> dict[str, Any]:
+        server, account = self._server, self._server.account
+        orders, rebate = [], 0
+        for exchange in server.exchanges:
+            rebate = account.rebate_micro(exchange.market.rebate_share)
+            for order in exchange.orders.values():
+                request = order.request
+                orders.append(
+                    {
+                        "order_id": request.id_text,
+                        "market": exchange.market.condition_id,
+                        "token": int(request.token),
+                        "side": int(request.side),
+                        "price_e4": request.price_e4,
+                        "size_micro": request.size_micro,
+                        "filled_micro": order.filled_micro,
+                        "state": order.state,
+                        "arrived_ns": order.arrived_ns,
+                        "ahead_micro": exchange.overlay.ahead_micro(order),
+                        "truth": order.truth,
+                    }
+                )
+        trades = [
+            {
+                "id": trade.id_text,
+                "market": trade.condition_id,
+                "status": trade.status.name,
+                "time_ns": trade.time_ns,
+                "legs": [
+                    {
+                        "order_id": "0x" + leg.order_id.hex(),
+                        "token": int(leg.token),
+                        "side": int(leg.side),
+                        "price_e4": leg.price_e4,
+                        "size_micro": leg.size_micro,
+                        "is_taker": leg.is_taker,
+                        "cash_micro": leg.cash_micro,
+                        "fee_micro": leg.fee_micro,
+                    }
+                    for leg in trade.legs
+                ],
+            }
+            for trade in account.trades
+        ]
+        session = server.session
+        account.check()
+        return {
+            "market": server.index,
+            "now_ns": session.now_ns() if session is not None else 0,
+            "is_running": session is not None and session.is_running,
+            "sent_frames": session.sent_rows if session is not None else 0,
+            "winner": None
+            if session is None or session.exchange.settlement.winner is None
+            else int(session.exchange.settlement.winner),
+            "start_micro": account.start_micro,
+            "cash_micro": account.cash_micro,
+            "settled_cash_micro": account.settled_cash_micro,
+            "tokens_micro": [account.tokens_micro(token) for token in Outcome],
+            "settled_tokens_micro": list(account.settled_tokens_micro),
+            "fees_micro": account.fees_micro,
+            "rebate_estimate_micro": rebate,
+            "payout_micro": account.payout_micro,
+            "merged_micro": account.merged_micro,
+            "voided_trades": account.voided,
+            "dropped_silent": server.market_channel.dropped_silent + server.user_channel.dropped_silent,
+            "trades": trades,
+            "orders": orders,
+        }
+
+    async def merge(self, request: web.Request) -> web.Response:
+        """Burns settled pairs for a dollar each. JSON: `size_micro`."""
+        told = await request.json()
+        session = self._server.session
+        merged = session.exchange.merge(int(told["size_micro"])) if session is not None else 0
+        return web.json_response({"merged_micro": merged})
+
+    async def fault(self, request: web.Request) -> web.Response:
+        """Does one fault. JSON: `kind` and its figures; `channel` is "market" (default), "user" or "all".
+
+        kill: cuts the sockets without a closing handshake. garbage: sends `text` (default: no JSON). split:
+        the next `count` messages go out in `parts` WebSocket frames. stall: no data any more, PONG continues,
+        what would have been sent is lost; resume ends it. http: the next `count` REST requests get `status`
+        and `body`.
+        """
+        told = await request.json()
+        kind, which = told.get("kind"), told.get("channel", "market")
+        server = self._server
+        named = {"market": [server.market_channel], "user": [server.user_channel]}
+        channels = named.get(which, [server.market_channel, server.user_channel])
+        done = 0
+        for channel in channels:
+            if kind == "kill":
+                done += channel.kill()
+            elif kind == "garbage":
+                channel.garbage(
+                    str(told.get("text", '{"event_type":"price_change","price_changes":[')).encode()
+                )
+            elif kind == "split":
+                channel.split_parts, channel.split_left = int(told.get("parts", 3)), int(told.get("count", 1))
+            elif kind in ("stall", "resume"):
+                channel.is_stalled = kind == "stall"
+        if kind == "http":
+            server.broken = (int(told.get("status", 503)), dict(told.get("body", {"error": "unavailable"})))
+            server.broken_left = int(told.get("count", 1))
+        elif kind not in ("kill", "garbage", "split", "stall", "resume"):
+            return web.json_response({"error": f"kind: unknown fault {kind!r}"}, status=400)
+        return web.json_response({"kind": kind, "done": done})
+
+
+def add_routes(app: web.Application, server: VenueServer) -> None:
+    """Puts the handlers under `/_control`."""
+    control = Control(server)
+    app.router.add_post("/_control/start", control.start)
+    app.router.add_post("/_control/finish", control.finish)
+    app.router.add_get("/_control/truth", control.truth)
+    app.router.add_post("/_control/merge", control.merge)
+    app.router.add_post("/_control/fault", control.fault)

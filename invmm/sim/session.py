@@ -1,0 +1,305 @@
+"""A running market behind sockets: tape against clock, requests into the exchange, reports out of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from invmm._ext.decode import MarketBooks
+from invmm.replay.tape import Tape
+from invmm.sim import wire
+from invmm.sim.account import Account
+from invmm.sim.batches import cut, restated_levels
+from invmm.sim.channels import Channel, Connection
+from invmm.sim.clock import TapeClock
+from invmm.sim.exchange import Exchange
+from invmm.sim.orders import Order, Report
+from invmm.sim.profile import VenueProfile
+from invmm.sim.rules import OrderRequest, Refusal
+from invmm.types import Outcome
+
+_LONGEST_SLEEP_S = 0.25
+
+
+class Session:
+    """One market of the server.
+
+    Frames are applied at the venue's time (`recv_ns` less the feed latency) and written to clients at
+    `recv_ns`. Everything else that has a time sits in the exchange's queue, so one timer drives it all.
+    """
+
+    def __init__(
+        self,
+        tape: Tape,
+        profile: VenueProfile,
+        seed: int,
+        account: Account,
+        who: wire.Who,
+        market_channel: Channel,
+        user_channel: Channel,
+    ) -> None:
+        self.tape = tape
+        self.profile = profile
+        self.market = tape.market
+        self.books = MarketBooks(self.market.up_token_id, self.market.down_token_id, self.market.tick_e4)
+        self.exchange = Exchange(self.market, self.books.up, profile, seed, account)
+        self.exchange.tell = self._told
+        self.clock: TapeClock | None = None
+        self.sent_rows = 0
+        self.last_price = ""
+        self._who = who
+        self._market_channel = market_channel
+        self._user_channel = user_channel
+        self._jitter = Random(f"{seed}:{self.market.slug}:latency")
+        self._batches = cut(tape, profile.feed_latency_ns)
+        self._next_batch = 0
+        self._applied_rows = 0
+        self._venue_ms = 0
+        self._receive_ns = tape.rows["recv_ns"].tolist()
+        self._timer: asyncio.TimerHandle | None = None
+        self._held: dict[bytes, asyncio.Future[Order]] = {}
+
+    @property
+    def is_running(self) -> bool:
+        """Started, and something is still to come."""
+        return self.clock is not None and (
+            self.sent_rows < len(self.tape)
+            or self._next_batch < len(self._batches)
+            or self.exchange.due_ns() is not None
+        )
+
+    # ---- time ----
+
+    def start(self, clock: TapeClock) -> None:
+        """Begins at the clock's instant, which may lie ahead."""
+        self.clock = clock
+        self._tick()
+
+    def now_ns(self) -> int:
+        """The venue's time; the tape's first moment before the start."""
+        if self.clock is None:
+            return self._receive_ns[0] if self._receive_ns else 0
+        return self.clock.now_ns()
+
+    def finish(self) -> None:
+        """Does at once what is still to come inside; frames are not sent any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.sent_rows = len(self.tape)
+        self._advance(1 << 62)
+
+    def _tick(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.clock is None:
+            return
+        now_ns = self.clock.now_ns()
+        self._advance(now_ns)
+        self._send(now_ns)
+        due_ns = self._next_due()
+        if due_ns is not None:
+            delay = max(0.0, min(_LONGEST_SLEEP_S, self.clock.wall_s(due_ns)))
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _next_due(self) -> int | None:
+        times = []
+        if self.sent_rows < len(self._receive_ns):
+            times.append(self._receive_ns[self.sent_rows])
+        if self._next_batch < len(self._batches):
+            times.append(self._batches[self._next_batch].time_ns)
+        due = self.exchange.due_ns()
+        if due is not None:
+            times.append(due)
+        return min(times) if times else None
+
+    def _advance(self, now_ns: int) -> None:
+        """Batches and inside events up to now in order of time; at equal times the batch comes first."""
+        exchange = self.exchange
+        while True:
+            batch = self._batches[self._next_batch] if self._next_batch < len(self._batches) else None
+            due_ns = exchange.due_ns()
+            if batch is not None and batch.time_ns <= now_ns and (due_ns is None or batch.time_ns <= due_ns):
+                exchange.before(batch)
+                for row in range(batch.first, batch.last):
+                    self.books.apply_frame(self.tape.frame(row), batch.time_ns)
+                if exchange.overlay.is_watching or batch.has_book:
+                    named = restated_levels(self.tape, batch) if exchange.overlay.has_taken else ()
+                    exchange.overlay.apply(batch, named)
+                if batch.prints:
+                    self.last_price = wire.price_text(batch.prints[-1].price_e4)
+                self._venue_ms = batch.venue_ms
+                self._applied_rows = batch.last
+                self._next_batch += 1
+            elif due_ns is not None and due_ns <= now_ns:
+                exchange.run_until(due_ns)
+            else:
+                break
+        if now_ns < 1 << 62:
+            exchange.now_ns = max(exchange.now_ns, now_ns)
+
+    # ---- market channel ----
+
+    def _send(self, now_ns: int) -> None:
+        first = self.sent_rows
+        while self.sent_rows < len(self._receive_ns) and self._receive_ns[self.sent_rows] <= now_ns:
+            self.sent_rows += 1
+        if first == self.sent_rows:
+            return
+        frames = [self.tape.frame(row) for row in range(first, self.sent_rows)]
+        for connection in self._market_channel.connections:
+            if connection.is_subscribed:
+                wanted = frames[max(0, connection.next_row - first) :]
+                self._market_channel.send(connection, self._for(connection, wanted))
+                connection.next_row = max(connection.next_row, self.sent_rows)
+
+    def _for(self, connection: Connection, frames: list[bytes]) -> list[bytes]:
+        """The frames that name one of the client's assets: nearly always all of them."""
+        tokens = {self.market.up_token_id, self.market.down_token_id}
+        if tokens <= connection.assets:
+            return frames
+        wanted = [token.encode() for token in tokens & connection.assets]
+        return [frame for frame in frames if any(token in frame for token in wanted)]
+
+    def subscribe(self, connection: Connection, assets: set[str]) -> None:
+        """Adds assets of this market; their books are dumped once there are any."""
+        mine = [token for token in Outcome if wire.token_id(self.market, token) in assets]
+        if not mine:
+            return
+        if self._applied_rows:
+            # The dump is the venue's book of now: frames that it contains already are not sent again.
+            connection.next_row = max(connection.next_row, self._applied_rows)
+            self._market_channel.send(connection, [wire.dump([self.book(token) for token in mine])])
+        else:
+            connection.next_row = self.sent_rows
+
+    def book(self, token: Outcome) -> dict[str, Any]:
+        """`GET /book` of a token now."""
+        book = self.books.up if token == Outcome.UP else self.books.down
+        price = wire.last_price_text(self.last_price)
+        return wire.rest_book(book, self.market, token, self.exchange.tick_e4, self._venue_ms, price)
+
+    # ---- requests ----
+
+    async def _through(self, action: Callable[[], Any]) -> Any:
+        """Runs something in the exchange after the way there, and comes back after the way back."""
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Any] = loop.create_future()
+        jitter = self._jitter.randrange(self.profile.order_jitter_ns + 1)
+        self._tick()
+
+        def arrive() -> None:
+            result = action()
+            back = self.exchange.now_ns + self.profile.ack_latency_ns
+            self.exchange.schedule(back, lambda: _resolve(answered, result))
+
+        if self.clock is None:
+            return action()
+        self.exchange.schedule(self.clock.now_ns() + self.profile.order_latency_ns + jitter, arrive)
+        self._tick()
+        return await answered
+
+    async def place(self, requests: list[OrderRequest | Refusal]) -> list[Order | Refusal]:
+        """Orders of one request: they arrive together; a held order answers after its hold."""
+
+        def act() -> list[Order | Refusal]:
+            answers: list[Order | Refusal] = []
+            for request in requests:
+                answer = request if isinstance(request, Refusal) else self.exchange.place(request)
+                if (
+                    isinstance(answer, Order)
+                    and answer.state == "DELAYED"
+                    and not self.profile.answer_delayed
+                ):
+                    self._held[answer.request.order_id] = loop.create_future()
+                answers.append(answer)
+            return answers
+
+        loop = asyncio.get_running_loop()
+        answers: list[Order | Refusal] = await self._through(act)
+        for answer in answers:
+            if isinstance(answer, Order) and answer.request.order_id in self._held:
+                await self._held[answer.request.order_id]
+                del self._held[answer.request.order_id]
+        return answers
+
+    async def cancel(self, order_ids: list[bytes]) -> dict[str, Any]:
+        """Cancels by id; the venue's answer."""
+
+        def act() -> dict[str, Any]:
+            canceled, refused = [], {}
+            for order_id in order_ids:
+                text = self.exchange.cancel(order_id)
+                if text:
+                    refused["0x" + order_id.hex()] = text
+                else:
+                    canceled.append("0x" + order_id.hex())
+            return {"canceled": canceled, "not_canceled": refused}
+
+        answer: dict[str, Any] = await self._through(act)
+        return answer
+
+    async def cancel_all(self, token: Outcome | None = None) -> dict[str, Any]:
+        """Cancels what is open when the request arrives."""
+
+        def act() -> dict[str, Any]:
+            canceled, refused = [], {}
+            for order in self.exchange.open_orders():
+                if token is None or order.request.token == token:
+                    text = self.exchange.cancel(order.request.order_id)
+                    if text:
+                        refused[order.request.id_text] = text
+                    else:
+                        canceled.append(order.request.id_text)
+            return {"canceled": canceled, "not_canceled": refused}
+
+        answer: dict[str, Any] = await self._through(act)
+        return answer
+
+    # ---- user channel ----
+
+    def _told(self, report: Report) -> None:
+        order = report.order
+        if report.kind == "released" and order is not None:
+            held = self._held.get(order.request.order_id)
+            if held is not None and not held.done():
+                back = self.exchange.now_ns + self.profile.ack_latency_ns
+                self.exchange.schedule(back, lambda: _resolve(held, order))
+            return
+        event: dict[str, Any] | None = None
+        if report.kind == "settlement":
+            payload = wire.compact(wire.resolved_event(self.market, report.time_ns))
+            self.exchange.schedule(
+                report.time_ns + self.profile.feed_latency_ns, lambda: self._to_custom(payload)
+            )
+            return
+        if report.kind == "trade" and report.trade is not None:
+            event = wire.trade_event(report.trade, self.market, self._who, report.time_ns)
+        elif order is not None:
+            kind = {"placed": "PLACEMENT", "updated": "UPDATE", "canceled": "CANCELLATION"}[report.kind]
+            event = wire.order_event(order, self.market, self._who, kind, report.time_ns)
+        if event is not None:
+            payload = wire.compact(event)
+            self.exchange.schedule(
+                report.time_ns + self.profile.user_latency_ns, lambda: self._to_user(payload)
+            )
+
+    def _to_custom(self, payload: bytes) -> None:
+        for connection in self._market_channel.connections:
+            if connection.is_subscribed and connection.wants_custom:
+                self._market_channel.send(connection, [payload])
+
+    def _to_user(self, payload: bytes) -> None:
+        for connection in self._user_channel.connections:
+            if connection.is_subscribed and (
+                connection.markets is None or self.market.condition_id in connection.markets
+            ):
+                self._user_channel.send(connection, [payload])
+
+
+def _resolve(future: asyncio.Future[Any], result: Any) -> None:
+    if not future.done():  # the client may have gone
+        future.set_result(result)

@@ -1,0 +1,39 @@
+"""Tapes on their way to a child process: one folder per tape, read back exactly."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from invmm.errors import DataError
+from invmm.replay.tape import TAPE_DTYPE, MarketInfo, Tape
+from invmm.types import Outcome
+
+
+def write(tape: Tape, folder: Path) -> Path:
+    """Writes a tape's market, index and frames into a new folder and returns it."""
+    folder.mkdir(parents=True)
+    market = asdict(tape.market)
+    market["winner"] = None if tape.market.winner is None else tape.market.winner.name
+    (folder / "market.json").write_text(json.dumps(market))
+    np.save(folder / "rows.npy", tape.rows)
+    (folder / "frames").write_bytes(tape.data)
+    return folder
+
+
+def read(folder: Path) -> Tape:
+    """The tape of a folder written by `write`; DataError when it is none."""
+    try:
+        market = json.loads((folder / "market.json").read_text())
+        winner = market.pop("winner")
+        rows = np.load(folder / "rows.npy", allow_pickle=False)
+        data = (folder / "frames").read_bytes()
+        info = MarketInfo(**market, winner=None if winner is None else Outcome[winner])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{folder}: expected a spooled tape, found {error!r}") from error
+    if rows.dtype != TAPE_DTYPE:
+        raise DataError(f"{folder}: expected rows of {TAPE_DTYPE}, found {rows.dtype}")
+    return Tape(info, data, rows)

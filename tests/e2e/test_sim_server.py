@@ -1,0 +1,565 @@
+"""The embedded venue over real loopback sockets, in its child process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import coincurve
+import pytest
+
+from invmm.errors import TransportError
+from invmm.replay.tape import Tape, load
+from invmm.sim import rules, signatures, spool
+from invmm.sim.child import ChildCredentials, VenueChild
+from invmm.sim.profile import VenueProfile
+from invmm.types import Outcome
+from tests.reference.frames import (
+    CONDITION,
+    DOWN,
+    MARKET,
+    START_S,
+    UP,
+    at,
+    book_frame,
+    change,
+    snapshot,
+    tape,
+    tick_change,
+    trade,
+)
+from tests.reference.stage import ASKS, BIDS
+
+KEY = coincurve.PrivateKey(bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"))
+ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"  # of that well-known development key
+CREDENTIALS = ChildCredentials(
+    "9180014b-33c8-9240-a14b-bdca11c0a465",
+    "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8=",
+    "passphrase",
+    ADDRESS,
+)
+QUICK = VenueProfile(
+    order_jitter_ns=0,
+    retry_rate=0.0,
+    failure_rate=0.0,
+    settlement_jitter_ns=0,
+    settlement_lag_ns=1_000_000_000,
+    queue_model="proportional",
+)
+EMPTY: list[str] = []
+
+
+def a_tape(winner: Outcome | None = None) -> Tape:
+    """Twenty seconds: a sweep of the best bid at 2 s, a trade at 3 s, the end at 300 s."""
+    batches = [
+        (0, [snapshot(BIDS, ASKS, START_S * 1000)]),
+        *[(ms, [change("BUY", "0.4", str(ms), START_S * 1000 + ms)]) for ms in range(100, 2000, 100)],
+        (2000, book_frame(BIDS[1:], ASKS, START_S * 1000 + 2000)),
+        (2035, [trade(UP, "SELL", "0.5", "100", START_S * 1000 + 2035)]),
+        (3000, [change("BUY", "0.5", "70", START_S * 1000 + 3000)]),
+        *[(ms, [change("BUY", "0.41", str(ms), START_S * 1000 + ms)]) for ms in range(3100, 20000, 100)],
+    ]
+    return tape(batches, derived=False, market=replace(MARKET, winner=winner))
+
+
+class Client:
+    """A plain client of the venue: signs with coincurve, speaks with aiohttp."""
+
+    def __init__(self, child: VenueChild, session: aiohttp.ClientSession) -> None:
+        self.child = child
+        self.session = session
+        self._salt = 0
+
+    async def call(self, method: str, path: str, body: Any = None, query: str = "") -> tuple[int, Any]:
+        """A private request."""
+        payload = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+        stamp = str(int(time.time()))
+        headers = {
+            "POLY_ADDRESS": ADDRESS,
+            "POLY_SIGNATURE": signatures.l2_signature(CREDENTIALS.secret, stamp, method, path, payload),
+            "POLY_TIMESTAMP": stamp,
+            "POLY_API_KEY": CREDENTIALS.api_key,
+            "POLY_PASSPHRASE": CREDENTIALS.passphrase,
+        }
+        url = self.child.base_url + path + query
+        async with self.session.request(method, url, data=payload, headers=headers) as answer:
+            return answer.status, json.loads(await answer.text() or "null")
+
+    def order(self, side: str, token: str, price_e4: int, shares: int, **more: Any) -> dict[str, Any]:
+        """A signed order body."""
+        self._salt += 1
+        cash, size = shares * price_e4 * 100, shares * 1_000_000
+        making, taking = (cash, size) if side == "BUY" else (size, cash)
+        signed = {
+            "salt": self._salt,
+            "maker": ADDRESS,
+            "signer": ADDRESS,
+            "tokenId": token,
+            "makerAmount": str(making),
+            "takerAmount": str(taking),
+            "side": side,
+            "expiration": "0",
+            "signatureType": 0,
+            "timestamp": "1790767298635",
+            "metadata": "0x" + "00" * 32,
+            "builder": "0x" + "00" * 32,
+        }
+        raw = KEY.sign_recoverable(signatures.order_digest(signed), hasher=None)
+        signed["signature"] = "0x" + (raw[:64] + bytes([raw[64] + 27])).hex()
+        body = {"order": signed, "owner": CREDENTIALS.api_key, "orderType": "GTC", "deferExec": False}
+        return {**body, "postOnly": False, **more}
+
+
+async def until(condition: Callable[[], Any], deadline_s: float = 10.0) -> Any:
+    """Waits for something to become true."""
+    end = time.monotonic() + deadline_s
+    while not (value := condition()):
+        assert time.monotonic() < end, "the condition did not come true in time"
+        await asyncio.sleep(0.005)
+    return value
+
+
+async def collect(socket: aiohttp.ClientWebSocketResponse, into: list[str]) -> None:
+    """Every text message until the socket closes."""
+    async for message in socket:
+        if message.type == aiohttp.WSMsgType.TEXT:
+            into.append(message.data)
+
+
+async def subscribed(
+    client: Client, *, assets: list[str] | None = None
+) -> tuple[aiohttp.ClientWebSocketResponse, list[str], asyncio.Task[None]]:
+    """A market connection whose messages are collected."""
+    socket = await client.session.ws_connect(client.child.market_url)
+    told: list[str] = []
+    reader = asyncio.create_task(collect(socket, told))
+    await socket.send_json(
+        {"assets_ids": assets or [UP, DOWN], "type": "market", "custom_feature_enabled": True}
+    )
+    return socket, told, reader
+
+
+def run(child: VenueChild, play: Callable[[Client], Awaitable[None]]) -> None:
+    """Plays a scene with one client."""
+
+    async def scene() -> None:
+        async with aiohttp.ClientSession() as session:
+            await play(Client(child, session))
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+
+
+@pytest.fixture
+def child() -> Iterator[VenueChild]:
+    with VenueChild(
+        [a_tape(Outcome.UP), a_tape(Outcome.DOWN)], credentials=CREDENTIALS, profile=QUICK
+    ) as started:
+        yield started
+        assert started.errors == ""
+
+
+def test_frames_arrive_byte_for_byte_in_order(child: VenueChild) -> None:
+    frames = [frame.decode() for frame in a_tape().frames()]
+
+    async def play(client: Client) -> None:
+        socket, told, reader = await subscribed(client)
+        await asyncio.sleep(0.05)
+        child.begin(speed=40)
+        await until(lambda: len(told) >= len(frames))
+        assert told == frames
+        await socket.close()
+        await reader
+
+    run(child, play)
+
+
+def test_late_subscriber_gets_a_dump_that_its_frames_continue(child: VenueChild) -> None:
+    frames = [frame.decode() for frame in a_tape().frames()]
+
+    async def play(client: Client) -> None:
+        child.begin(speed=40)
+        await until(lambda: child.truth()["sent_frames"] > 30)
+        _, told, reader = await subscribed(client)
+        await until(lambda: told and told[-1] == frames[-1])
+        assert told[0].endswith("\n")
+        dump = json.loads(told[0])
+        assert [book["asset_id"] for book in dump] == [UP, DOWN]
+        assert dump[0]["tick_size"] == "0.01"
+        first = frames.index(told[1])
+        assert told[1:] == frames[first:]
+        before = json.loads(frames[first - 1])
+        assert dump[0]["timestamp"] == before["timestamp"]
+        reader.cancel()
+
+    run(child, play)
+
+
+def test_ping_is_answered_and_silence_is_dropped() -> None:
+    async def play(client: Client) -> None:
+        socket = await client.session.ws_connect(client.child.market_url)
+        await socket.send_str("PING")
+        assert (await socket.receive(5)).data == "PONG"
+        began = time.monotonic()
+        assert (await socket.receive(5)).type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+        assert 0.2 < time.monotonic() - began < 2
+        assert client.child.truth()["dropped_silent"] == 1
+
+    with VenueChild([a_tape()], silent_s=0.4) as started:
+        run(started, play)
+
+
+def test_order_rests_is_swept_and_settles(child: VenueChild) -> None:
+    async def play(client: Client) -> None:
+        user = await client.session.ws_connect(child.user_url)
+        auth = {
+            "apiKey": CREDENTIALS.api_key,
+            "secret": CREDENTIALS.secret,
+            "passphrase": CREDENTIALS.passphrase,
+        }
+        await user.send_json({"auth": auth, "markets": [CONDITION], "type": "user"})
+        raw: list[str] = []
+        reader = asyncio.create_task(collect(user, raw))
+        child.begin(speed=4)
+        await until(lambda: child.truth()["sent_frames"] > 0)
+        body = client.order("BUY", UP, 5000, 10, postOnly=True)
+        status, answer = await client.call("POST", "/order", body)
+        order_id = "0x" + signatures.order_digest(body["order"]).hex()
+        assert (status, answer["status"], answer["orderID"]) == (200, "live", order_id)
+        status, told = await client.call("GET", "/data/orders")
+        assert [entry["id"] for entry in told["data"]] == [order_id]
+        assert told["next_cursor"] == "LTE="
+        await until(lambda: any('"status":"CONFIRMED"' in text for text in raw), 15)
+        events = [json.loads(text) for text in raw]
+        orders = [event for event in events if event["event_type"] == "order"]
+        trades = [event for event in events if event["event_type"] == "trade"]
+        assert [event["type"] for event in orders] == ["PLACEMENT", "UPDATE"]
+        assert [event["status"] for event in trades] == ["MATCHED", "MINED", "CONFIRMED"]
+        assert len({event["id"] for event in trades}) == 1
+        assert trades[0]["trader_side"] == "MAKER"
+        mine = trades[0]["maker_orders"][0]
+        assert (mine["order_id"], mine["matched_amount"], mine["price"]) == (order_id, "10", "0.5")
+        status, told = await client.call("GET", "/data/trades")
+        assert [(entry["id"], entry["status"]) for entry in told["data"]] == [
+            (trades[0]["id"], "TRADE_STATUS_CONFIRMED")
+        ]
+        status, told = await client.call("GET", f"/data/order/{order_id}")
+        assert (told["status"], told["size_matched"]) == ("MATCHED", "10")
+        status, told = await client.call("DELETE", "/order", {"orderID": order_id})
+        assert told == {"canceled": [], "not_canceled": {order_id: rules.ALREADY_MATCHED}}
+        truth = child.truth()
+        assert truth["cash_micro"] == 9_995_000_000
+        assert truth["tokens_micro"] == [10_000_000, 0]
+        status, told = await client.call(
+            "GET", "/balance-allowance", query="?asset_type=COLLATERAL&signature_type=0"
+        )
+        assert told["balance"] == "9995000000"
+        end = child.control("finish", {})
+        assert (end["winner"], end["payout_micro"], end["cash_micro"]) == (0, 10_000_000, 10_005_000_000)
+        await user.close()
+        await reader
+
+    run(child, play)
+
+
+def test_taker_answers_after_its_hold_and_fok_is_killed(child: VenueChild) -> None:
+    async def play(client: Client) -> None:
+        child.begin(speed=1)
+        await until(lambda: child.truth()["sent_frames"] > 0)
+        began = time.monotonic()
+        status, answer = await client.call("POST", "/order", client.order("BUY", UP, 5300, 10))
+        assert time.monotonic() - began > 0.15
+        assert (status, answer["status"], answer["takingAmount"], answer["makingAmount"]) == (
+            200,
+            "matched",
+            "10",
+            "5.3",
+        )
+        status, answer = await client.call(
+            "POST", "/order", client.order("BUY", UP, 5300, 95, orderType="FOK")
+        )
+        assert (status, answer["error"]) == (400, rules.FOK_KILLED)
+
+    run(child, play)
+
+
+def test_batch_legs_answer_for_themselves(child: VenueChild) -> None:
+    async def play(client: Client) -> None:
+        child.begin(speed=1)
+        await until(lambda: child.truth()["sent_frames"] > 0)
+        legs = [
+            client.order("BUY", UP, 4900, 10, postOnly=True),
+            client.order("BUY", UP, 5300, 10, postOnly=True),
+            client.order("BUY", DOWN, 4600, 4),
+            client.order("BUY", DOWN, 4600, 6),
+        ]
+        status, answers = await client.call("POST", "/orders", legs)
+        assert status == 200
+        assert [(leg["success"], bool(leg["orderID"])) for leg in answers] == [
+            (True, True),
+            (True, False),
+            (True, False),
+            (True, True),
+        ]
+        assert answers[1]["errorMsg"] == rules.POST_ONLY_CROSSES
+        assert answers[2]["errorMsg"].endswith("Size (4) lower than the minimum: 5")
+        status, told = await client.call("POST", "/orders", [legs[0]] * 16)
+        assert (status, told) == (400, {"error": "Too many orders in payload: 16, max allowed: 15"})
+        status, told = await client.call(
+            "DELETE", "/cancel-market-orders", {"market": CONDITION, "asset_id": DOWN}
+        )
+        assert told["canceled"] == [answers[3]["orderID"]]
+        unknown = "0x" + "77" * 32
+        status, told = await client.call("DELETE", "/orders", [answers[0]["orderID"], unknown])
+        assert told == {"canceled": [answers[0]["orderID"]], "not_canceled": {unknown: rules.NOT_FOUND}}
+        status, told = await client.call("POST", "/order", legs[0])
+        assert (status, told["error"]) == (400, f"order {answers[0]['orderID']} is invalid. Duplicated.")
+        status, told = await client.call("POST", "/order", client.order("BUY", UP, 4800, 7))
+        status, told = await client.call("DELETE", "/cancel-all")
+        assert len(told["canceled"]) == 1
+
+    run(child, play)
+
+
+def test_pages_follow_their_cursors() -> None:
+    async def play(client: Client) -> None:
+        client.child.begin(speed=1)
+        await until(lambda: client.child.truth()["sent_frames"] > 0)
+        legs = [client.order("BUY", UP, 4000 + 100 * number, 5) for number in range(5)]
+        _, answers = await client.call("POST", "/orders", legs)
+        seen, cursor = [], "MA=="
+        while cursor != "LTE=":
+            _, told = await client.call("GET", "/data/orders", query=f"?next_cursor={cursor}")
+            assert told["count"] == len(told["data"]) <= told["limit"] == 2
+            seen += [entry["id"] for entry in told["data"]]
+            cursor = told["next_cursor"]
+        assert seen == [answer["orderID"] for answer in answers]
+
+    with VenueChild([a_tape()], credentials=CREDENTIALS, profile=QUICK, page_limit=2) as started:
+        run(started, play)
+
+
+def test_unproven_requests_and_foreign_signatures_are_refused(child: VenueChild) -> None:
+    async def play(client: Client) -> None:
+        child.begin(speed=1)
+        await until(lambda: child.truth()["sent_frames"] > 0)
+        async with client.session.get(child.base_url + "/data/orders") as answer:
+            assert answer.status == 401
+            assert await answer.json() == {"error": "Unauthorized/Invalid api key"}
+        body = client.order("BUY", UP, 4900, 10)
+        body["order"]["makerAmount"] = "4800000"  # no longer what was signed
+        status, told = await client.call("POST", "/order", body)
+        assert (status, told["error"]) == (400, "invalid signature")
+        status, told = await client.call(
+            "POST", "/order", client.order("BUY", UP, 4900, 10, owner="somebody")
+        )
+        assert told["error"] == "the order owner has to be the owner of the API KEY"
+        status, told = await client.call("POST", "/order", {"order": 1})
+        assert (status, told["error"]) == (400, "Invalid order payload")
+        assert child.truth()["orders"] == []
+
+    run(child, play)
+
+
+def test_public_data_has_the_documented_shapes(child: VenueChild) -> None:
+    async def play(client: Client) -> None:
+        child.begin(speed=1)
+        await until(lambda: child.truth()["sent_frames"] > 0)
+
+        async def get(path: str) -> Any:
+            async with client.session.get(child.base_url + path) as answer:
+                return await answer.json()
+
+        assert await get(f"/tick-size?token_id={UP}") == {"minimum_tick_size": 0.01}
+        assert await get(f"/neg-risk?token_id={UP}") == {"neg_risk": False}
+        assert await get("/version") == {"version": 2}
+        assert START_S <= await get("/time") <= START_S + 20
+        book = await get(f"/book?token_id={DOWN}")
+        assert book["bids"][-1] == {"price": "0.47", "size": "100"}
+        assert book["asks"][-1] == {"price": "0.5", "size": "100"}
+        assert await get("/book?token_id=1") == {"error": rules.NO_BOOK}
+        market = await get(f"/clob-markets/{CONDITION}")
+        assert (market["mos"], market["mts"], market["ao"], market["v"]) == (5, 0.01, True, "v1")
+        assert market["fd"] == {"r": 0.07, "e": 1, "to": True}
+
+    run(child, play)
+
+
+def test_heartbeat_wants_the_last_id(child: VenueChild) -> None:
+    async def play(client: Client) -> None:
+        status, first = await client.call("POST", "/v1/heartbeats", {"heartbeat_id": ""})
+        assert status == 200
+        status, second = await client.call("POST", "/v1/heartbeats", first)
+        assert status == 200
+        status, told = await client.call("POST", "/v1/heartbeats", first)
+        assert (status, told) == (400, {"error_msg": "Invalid Heartbeat ID", **second})
+
+    run(child, play)
+
+
+def test_faults_happen_as_asked(child: VenueChild) -> None:
+    async def play(client: Client) -> None:
+        child.begin(speed=10)
+        socket, told, reader = await subscribed(client)
+        await until(lambda: len(told) > 3)
+        child.fault("split", parts=3, count=2)  # reassembled by any proper client
+        count = len(told)
+        await until(lambda: len(told) > count + 3)
+        for text in told[1:]:
+            json.loads(text)
+        child.fault("garbage", text="no json")
+        await until(lambda: "no json" in told)
+        child.fault("stall")
+        await asyncio.sleep(0.05)
+        count = len(told)
+        await socket.send_str("PING")
+        await until(lambda: told[-1] == "PONG")
+        await asyncio.sleep(0.1)
+        assert len(told) == count + 1
+        child.fault("resume")
+        await until(lambda: len(told) > count + 2)
+        child.fault("http", status=503, body={"error": "Trading is currently disabled"}, count=1)
+        assert (await client.call("GET", "/data/orders"))[0] == 503
+        assert (await client.call("GET", "/data/orders"))[0] == 200
+        assert child.fault("kill")["done"] == 1
+        await asyncio.wait_for(reader, 5)
+        assert socket.closed
+
+    run(child, play)
+
+
+def test_market_follows_market_with_one_account(child: VenueChild) -> None:
+    async def play(client: Client) -> None:
+        child.begin(0, speed=1)
+        await until(lambda: child.truth()["sent_frames"] > 0)
+        await client.call("POST", "/order", client.order("BUY", UP, 5300, 10))
+        child.begin(1, speed=20)
+        await until(lambda: child.truth()["sent_frames"] > 0)
+        truth = child.truth()
+        # The first is resolved for Up: ten dollars for ten shares at 5.30 and a fee of 0.17437.
+        assert truth["market"] == 1
+        assert truth["cash_micro"] == 10_010_000_000 - 5_300_000 - 174_370
+        assert truth["tokens_micro"] == [0, 0]
+        _, told = await client.call("GET", "/data/trades")
+        assert told["count"] == 1
+
+    run(child, play)
+
+
+def test_unsubscribed_asset_brings_nothing_any_more() -> None:
+    frames = [
+        (0, [snapshot(BIDS, ASKS, START_S * 1000)]),
+        *[(ms, book_frame(BIDS, ASKS, START_S * 1000 + ms)) for ms in range(100, 2000, 100)],
+        (2100, [tick_change("0.01", "0.001", START_S * 1000 + 2100)]),
+    ]
+
+    async def play(client: Client) -> None:
+        client.child.begin(speed=2)
+        socket, told, reader = await subscribed(client)
+        await until(lambda: len(told) > 5)
+        await socket.send_json({"operation": "unsubscribe", "assets_ids": [DOWN]})
+        await until(lambda: told and "tick_size_change" in told[-1])
+        names = [json.loads(text)["asset_id"] for text in told[1:]]
+        assert names.count(UP) > names.count(DOWN) > 0
+        assert set(names[-10:]) == {UP}
+        reader.cancel()
+
+    with VenueChild([tape(frames, derived=False)]) as started:
+        run(started, play)
+
+
+def test_child_ends_with_its_parent() -> None:
+    venue = VenueChild([a_tape()])
+    venue.start()
+    pid = venue.pid
+    assert pid is not None
+    assert venue._process is not None
+    assert venue._process.stdin is not None
+    venue._process.stdin.close()  # what the kernel does when a parent dies
+    assert venue._process.wait(10) == 0
+    venue.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, signal.SIG_DFL)
+
+
+def test_child_that_cannot_start_says_why(tmp_path: Path) -> None:
+    class Broken(VenueProfile):
+        pass
+
+    venue = VenueChild([a_tape()], profile=Broken())
+    object.__setattr__(venue.profile, "queue_model", "optimistic")
+    with pytest.raises(TransportError, match="queue model"):
+        venue.start()
+    assert venue.pid is None
+
+
+def test_spooled_tape_is_the_same_tape(tmp_path: Path) -> None:
+    written = a_tape(Outcome.DOWN)
+    read = spool.read(spool.write(written, tmp_path / "tape"))
+    assert read.market == written.market
+    assert read.data == written.data
+    assert read.rows.tolist() == written.rows.tolist()
+
+
+def test_plain_hash_is_the_librarys_hash() -> None:
+    # The empty string's digest is Ethereum's best known constant; lengths around the 136-byte block matter
+    # most.
+    assert signatures.plain_keccak(b"").hex().startswith("c5d2460186f7233c927e7db2dcc703c0")
+    for length in (1, 135, 136, 137, 271, 272, 384):
+        assert signatures.plain_keccak(b"a" * length) == signatures.keccak(b"a" * length)
+
+
+def test_golden_orders_have_their_ids_and_signers() -> None:
+    golden = json.loads((Path(__file__).parents[1] / "data" / "golden_orders.json").read_text())
+    checked = 0
+    for family, version in (("exchange_v2_domain2", "2"), ("exchange_v3_domain3", "3")):
+        for vector in golden[family]:
+            if vector["typed_data_domain"]["verifyingContract"] != signatures.EXCHANGES[version]:
+                continue  # neg-risk: not a market of this venue
+            order = json.loads(vector["post_body_serialized"])["order"]
+            assert "0x" + signatures.order_digest(order, version).hex() == vector["digest_and_order_id"]
+            assert signatures.signer_of(order, version) == ADDRESS.lower()
+            headers = vector["l2_headers"]
+            body = vector["post_body_serialized"].encode()
+            secret = golden["l2_credentials"]["secret"]
+            made = signatures.l2_signature(secret, headers["POLY_TIMESTAMP"], "POST", "/order", body)
+            assert made == headers["POLY_SIGNATURE"]
+            checked += 1
+    assert checked >= 8
+
+
+@pytest.mark.recorded
+@pytest.mark.skipif(not os.environ.get("INVMM_RECORDED"), reason="INVMM_RECORDED is not set")
+def test_recorded_market_is_served_byte_for_byte() -> None:
+    path = (
+        Path(os.environ["INVMM_RECORDED"]) / "btc5m-20260416" / "replay" / "btc-updown-5m-1776325800.jsonl.gz"
+    )
+    recorded = load(path)
+    few = replace(recorded, rows=recorded.rows[:3000])
+    tokens = [recorded.market.up_token_id, recorded.market.down_token_id]
+
+    async def play(client: Client) -> None:
+        _, told, reader = await subscribed(client, assets=tokens)
+        await asyncio.sleep(0.05)
+        client.child.begin(speed=60)
+        await until(lambda: len(told) >= 3000)
+        assert told == [frame.decode() for frame in few.frames()]
+        reader.cancel()
+
+    with VenueChild([few]) as started:
+        run(started, play)
+
+
+def test_clock_of_the_tape_is_the_clock_of_the_answer(child: VenueChild) -> None:
+    told = child.begin(speed=2, in_s=0.1)
+    assert told["tape_ns"] == at(10)  # the first frame is received 10 ms after it happened
+    assert told["monotonic_ns"] > time.monotonic_ns()
+    now = child.truth()["now_ns"]
+    assert now < told["tape_ns"]
