@@ -95,7 +95,7 @@ class FlowSettings:
     """Tuned rates of the generated flow: seconds, cents of a dollar per share, events per second."""
 
     # Makers. The lag gives the recorded ratio of 5 s to 1 s roughness.
-    view_lag_s: float = 0.55
+    view_lag_s: float = 0.5
     fast_lead_s: float = 0.10
     fast_pull_s: float = 0.03  # mean time until a fast maker has pulled a level that is about to be hit
     slow_pull_s: float = 0.12
