@@ -62,7 +62,7 @@ def test_hashes_verify_across_a_tick_change(extreme: Tape) -> None:
         extreme.market.condition_id, extreme.market.up_token_id, extreme.market.down_token_id
     )
     frames = list(extreme.frames())
-    # Hashes are verified from a trade on, whose books tell the last trade price; a trade is a batch of its own.
+    # Hashes are verified from a trade on: its books tell the last trade price, and it starts a batch.
     start = next(
         i
         for i in range(max(changed - 1500, 2), changed)
