@@ -78,7 +78,7 @@ cdef class Intake:
     cdef readonly int64_t ready_ns
     cdef readonly int64_t written_ns
     cdef readonly uint64_t lost     # results dropped because even the backlog was full
-    cdef public bint hold_cancels   # take leaves cancels unbuilt: the caller looks first whether it keeps their orders
+    cdef public bint hold_cancels   # take leaves cancels unbuilt: the caller may keep their orders
     cdef public bint stopping       # placements are refused
     cdef public int64_t linger_ns   # how long an unfinished batch is waited for
 

@@ -1,11 +1,11 @@
 """From popped commands to request bytes, without the GIL: group, gate, sign, announce, write.
 
-    command ring ─ take ─ group (one batch, or all waiting cancels) ─ gate ─ build + sign ─ SENT ─ request bytes ─ socket
-                                              └ REFUSED(reason) ─▶ result ring ◀┘
+    command ring ─▶ group (a batch, or all waiting cancels) ─ gate ─ build + sign ─ announce ─ write ─▶ socket
+                                                               └ REFUSED(reason) ───┴ SENT ─▶ result ring
 
-`Intake` belongs to the executor thread: it is the only consumer of the command ring and the only producer of the
-result ring. Python is entered with a finished request; over a plain socket it is even written already. Every
-refusal is a typed result. An order is announced (SENT, with its id) before its first byte leaves.
+`Intake` belongs to the executor thread: it is the only consumer of the command ring and the only producer of
+the result ring. Python is entered with a finished request; over a plain socket it is even written already.
+Every refusal is a typed result. An order is announced (SENT, with its id) before its first byte leaves.
 
 `SharedWords` are the atomics that the engine publishes: mode, its heart-beat and one version per market.
 """
@@ -76,7 +76,7 @@ cdef enum:
 
 @cython.final
 cdef class SharedWords:
-    """What the engine thread publishes and the executor's gate reads: mode, heart-beat, version of each market.
+    """What the engine publishes and the executor's gate reads: mode, heart-beat, version of each market.
 
     Parameters
     ----------
@@ -148,8 +148,8 @@ cdef class SharedWords:
 
 @cython.final
 cdef class KeyTable:
-    """Own order key to order id, without allocation: two generations, of which the older is forgotten at once when
-    the newer is full. At least the last 32768 keys are known.
+    """Own order key to order id, without allocation: two generations, of which the older is forgotten at once
+    when the newer is full. At least the last 32768 keys are known.
     """
 
     def __cinit__(self):
@@ -224,7 +224,8 @@ cdef class Intake:
 
     def __cinit__(self, CommandRing ring not None, ResultRing results not None, SharedWords words not None,
                   L2Signer signer not None, host, clock):
-        if not isinstance(host, str) or not host.isascii() or not host.isprintable() or not 0 < len(host) < 256:
+        if (not isinstance(host, str) or not host.isascii() or not host.isprintable()
+                or not 0 < len(host) < 256):
             raise ValueError(f"host: expected printable ASCII of 1 to 255 characters, got {host!r}")
         if HEAD_ROOM < signer.capacity + 512 + len(host):
             raise ValueError("credentials: longer than a request's head allows")
@@ -261,15 +262,18 @@ cdef class Intake:
 
     def set_template(self, uint32_t market, int token, OrderTemplate template):
         """How a market's token is ordered; None: no longer at all. From any thread, at any time."""
+        cdef uint64_t place
+
         if market >= self.words.markets or token not in (0, 1):
-            raise IndexError(f"market, token: expected below {self.words.markets} and 0 or 1, got {market}, {token}")
+            raise IndexError(
+                f"market, token: expected below {self.words.markets} and 0 or 1, got {market}, {token}"
+            )
         if template is not None and template.body_capacity * LEGS_MAX + 2 > BODY_ROOM:
             raise ValueError("template: bodies are too long for a request")
         # Kept for good: the executor thread may be signing with the old one at this moment.
         self.templates.append(template)
-        atomic_store_release(
-            <uint64_t*>&self.places[2 * market + token], <uint64_t><void*>template if template is not None else 0
-        )
+        place = <uint64_t><void*>template if template is not None else 0
+        atomic_store_release(<uint64_t*>&self.places[2 * market + token], place)
 
     def take(self, int64_t spin_ns, int64_t timeout_ns, int epoll_fd, int place_fd, int cancel_fd):
         """Waits for commands (without the GIL) and turns the next group into a request.
@@ -297,7 +301,8 @@ cdef class Intake:
         """Makes a request of a group that `take` left unbuilt; gates it anew. Returns as `take`."""
         cdef int kind
 
-        if not isinstance(legs, np.ndarray) or legs.dtype != types.COMMAND_DTYPE or not legs.flags.c_contiguous:
+        if (not isinstance(legs, np.ndarray) or legs.dtype != types.COMMAND_DTYPE
+                or not legs.flags.c_contiguous):
             raise TypeError("legs: expected a contiguous array of COMMAND_DTYPE")
         if not 0 < legs.size <= CANCELS_MAX:
             raise ValueError(f"legs: expected 1 to {CANCELS_MAX}, got {legs.size}")
@@ -319,8 +324,10 @@ cdef class Intake:
 
         return <bytes>self.buffer[self.start + sent:self.start + self.size]
 
-    def answer(self, legs, Py_ssize_t index, int status, int reason=0, int32_t code=0, int64_t filled_micro=0):
-        """Reports on leg `index` of a group (`legs_copy`): `OrderStatus`, `Reason`, HTTP status, filled shares."""
+    def answer(
+        self, legs, Py_ssize_t index, int status, int reason=0, int32_t code=0, int64_t filled_micro=0
+    ):
+        """Reports on leg `index` of a group (`legs_copy`); `code` is the HTTP status."""
         if legs.dtype != types.COMMAND_DTYPE or not legs.flags.c_contiguous or not 0 <= index < legs.size:
             raise TypeError("legs: expected a contiguous array of COMMAND_DTYPE and an index inside")
         self.emit_c(<const command_t*>cnp.PyArray_DATA(legs) + index, status, reason, code, filled_micro)
@@ -330,7 +337,7 @@ cdef class Intake:
         return self.keys.find(key)
 
     def flush(self):
-        """Moves waiting results to the ring and wakes the engine if it asked; True when none is left waiting."""
+        """Moves waiting results to the ring, wakes the engine if it asked; True when none is left."""
         cdef bint empty = self.flush_c()
 
         self.results.wake_c()
@@ -351,8 +358,8 @@ cdef class Intake:
         self.built = False
         self.sent = 0
         self.count = 0
-        # What the engine has not taken yet goes first. While it does not, nothing new is begun: the command ring
-        # fills and refuses, which is the answer that the engine understands.
+        # What the engine has not taken yet goes first. While it does not, nothing new is begun: the command
+        # ring fills and refuses, which is the answer that the engine understands.
         if not self.flush_c():
             self.results.wake_c()
             self.seen = 0
@@ -368,10 +375,10 @@ cdef class Intake:
         return self.dispatch_c(place_fd, cancel_fd)
 
     cdef void gather_c(self) noexcept nogil:
-        """One group into `legs`: the legs of a batch up to its last, or all cancels that wait; anything else alone.
+        """One group into `legs`: a batch up to its last leg, or all cancels that wait; anything else alone.
 
-        An unfinished batch is waited for briefly: its producer is between two pushes. Legs are independent, so
-        what has come by then goes.
+        An unfinished batch is waited for briefly: its producer is between two pushes. Legs are independent,
+        so what has come by then goes.
         """
         cdef:
             const command_t* front
@@ -400,7 +407,7 @@ cdef class Intake:
             self.count += 1
 
     cdef int dispatch_c(self, int place_fd, int cancel_fd) noexcept nogil:
-        """Gates, builds, announces and, over a plain socket, writes the group at hand. Returns its kind, or 0."""
+        """Gates, builds, announces and, over a plain socket, writes the group. Returns its kind, or 0."""
         cdef:
             int kind = self.legs[0].kind
             int fd = place_fd if kind == COMMAND_PLACE else cancel_fd
@@ -517,7 +524,7 @@ cdef class Intake:
             char* body = self.buffer + HEAD_ROOM
             char* at = body + 1
             size_t i, kept = 0
-            int size
+            int size, reason
 
         body[0] = b"["
         for i in range(self.count):
@@ -525,11 +532,10 @@ cdef class Intake:
                 &self.legs[i], unix_ms, self.legs[i].order_id, at, BODY_ROOM - (at - body) - 2
             )
             if size < 0:
-                self.emit_c(
-                    &self.legs[i], STATUS_REFUSED,
-                    REASON_BELOW_MIN_SIZE if size == RULE_MIN_SIZE or size == RULE_MIN_NOTIONAL else REASON_VENUE_REJECTED,
-                    size, 0,
-                )
+                reason = REASON_VENUE_REJECTED
+                if size == RULE_MIN_SIZE or size == RULE_MIN_NOTIONAL:
+                    reason = REASON_BELOW_MIN_SIZE
+                self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
             at[size] = b","
             at += size + 1

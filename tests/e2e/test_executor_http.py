@@ -1,4 +1,4 @@
-"""The executor over real loopback HTTP, against a venue that answers, refuses, delays, breaks and keeps silent."""
+"""The executor over loopback HTTP, against a venue that answers, refuses, delays, breaks and keeps silent."""
 
 from __future__ import annotations
 
@@ -19,24 +19,44 @@ from invmm.clock import LiveClock
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.settings import ExecutorSettings
-from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, Mode, OrderStatus, OrderType, Reason, Side
+from invmm.types import (
+    COMMAND_DTYPE,
+    EVENT_DTYPE,
+    CommandFlag,
+    CommandKind,
+    Mode,
+    OrderStatus,
+    Reason,
+    Side,
+)
 from tests.e2e.scripted_venue import SECRET, Reply, ScriptedVenue, Seen, http
 
 SIGNER = OrderSigner("0x" + "11" * 32)
 TOKENS = ("1234567890123456789", "9876543210987654321")
 FAST = ExecutorSettings(
-    ring_capacity=256, connections=3, wait="park", connect_timeout_ms=1000, unknown_after_ms=150, hard_deadline_ms=500
+    ring_capacity=256,
+    connections=3,
+    wait="park",
+    connect_timeout_ms=1000,
+    unknown_after_ms=150,
+    hard_deadline_ms=500,
 )
 
 
 class Bench:
     """An executor against a scripted venue, and the results it gave so far."""
 
-    def __init__(self, script: Callable[[Seen], Reply], settings: ExecutorSettings = FAST, **options: object) -> None:
+    def __init__(
+        self, script: Callable[[Seen], Reply], settings: ExecutorSettings = FAST, **options: object
+    ) -> None:
         self.venue = ScriptedVenue(script)
         self.clock = LiveClock()
         self.executor = Executor(
-            Endpoint("127.0.0.1", self.venue.port), L2Signer("key", SECRET, "pass", SIGNER.address), self.clock, settings, **options
+            Endpoint("127.0.0.1", self.venue.port),
+            L2Signer("key", SECRET, "pass", SIGNER.address),
+            self.clock,
+            settings,
+            **options,
         )
         for token, token_id in enumerate(TOKENS):
             self.executor.set_template(0, token, OrderTemplate(SIGNER, token_id, "v2", "key"))
@@ -118,8 +138,7 @@ def statuses(results: list[np.void]) -> list[OrderStatus]:
 
 
 def ids_of(seen: Seen) -> list[str]:
-    """The venue's own idea of the ids in a request: our own signer, run again over the body (e2e of the id itself
-    is the embedded venue's test)."""
+    """Ids of the orders in a request, computed again from its body."""
     order_ids = []
     for entry in seen.json():
         order = entry["order"]
@@ -164,7 +183,9 @@ def test_a_batch_is_one_signed_request_and_each_leg_is_announced_then_live(start
     bench = start(accept)
     bench.submit(bench.place(1, 2, 3))
     results = bench.expect(6)
-    assert told(results) == [(k, s, Reason.NONE) for s in (OrderStatus.SENT, OrderStatus.LIVE) for k in (1, 2, 3)]
+    assert told(results) == [
+        (k, s, Reason.NONE) for s in (OrderStatus.SENT, OrderStatus.LIVE) for k in (1, 2, 3)
+    ]
     (seen,) = bench.venue.seen
     assert (seen.method, seen.path) == ("POST", "/orders")
     assert seen.is_signed()
@@ -220,7 +241,12 @@ def test_more_than_fifteen_legs_are_several_requests(start: Start):
 def test_legs_have_their_own_fates(start: Start):
     def script(seen: Seen) -> Reply:
         ids = ids_of(seen)
-        body = [answer(ids[0], "matched"), answer("", "", "not enough balance / allowance"), answer(ids[2], "delayed"), answer(ids[3], "odd")]
+        body = [
+            answer(ids[0], "matched"),
+            answer("", "", "not enough balance / allowance"),
+            answer(ids[2], "delayed"),
+            answer(ids[3], "odd"),
+        ]
         body[0]["takingAmount"] = "4"
         return Reply(http(200, orjson.dumps(body), extra="X-Odd: yes\r\n"), pieces=7)
 
@@ -301,7 +327,12 @@ def test_a_connection_that_the_venue_closes_is_replaced(start: Start):
 
 
 def test_an_answer_that_ends_the_connection_is_used_all_the_same(start: Start):
-    bench = start(lambda seen: Reply(http(200, orjson.dumps([answer(i) for i in ids_of(seen)]), extra="Connection: close\r\n"), close=True))
+    bench = start(
+        lambda seen: Reply(
+            http(200, orjson.dumps([answer(i) for i in ids_of(seen)]), extra="Connection: close\r\n"),
+            close=True,
+        )
+    )
     for key in (1, 2, 3, 4):
         bench.submit(bench.place(key))
         assert statuses(bench.expect(2)) == [OrderStatus.SENT, OrderStatus.LIVE]
@@ -325,7 +356,9 @@ def test_cancels_go_together_and_are_answered_one_by_one(start: Start):
         if seen.method == "POST":
             return accept(seen)
         ids = seen.json()
-        return Reply(http(200, orjson.dumps({"canceled": ids[:1], "not_canceled": {ids[1]: "Order already matched"}})))
+        return Reply(
+            http(200, orjson.dumps({"canceled": ids[:1], "not_canceled": {ids[1]: "Order already matched"}}))
+        )
 
     bench = start(script)
     bench.submit(bench.place(1, 2, 3))
@@ -400,7 +433,9 @@ def test_a_cancel_does_not_wait_behind_placements(start: Start):
 
 def test_a_placement_that_waited_is_gated_again(start: Start):
     hold = threading.Event()
-    bench = start(lambda seen: Reply(accept(seen).send, wait=hold), ExecutorSettings(connections=2, wait="park"))
+    bench = start(
+        lambda seen: Reply(accept(seen).send, wait=hold), ExecutorSettings(connections=2, wait="park")
+    )
     bench.submit(bench.place(1))
     assert statuses(bench.expect(1)) == [OrderStatus.SENT]
     bench.submit(bench.place(2, market_version=4))
