@@ -151,6 +151,10 @@ class Executor:
                 self._stop_ns = 0  # over: do not wait for answers any longer
                 self._thread.join(1.0)
 
+    def last_errors(self) -> list[str]:
+        """What went wrong last on each connection; "" where nothing did."""
+        return [connection.last_error for connection in self._pool.connections]
+
     def statistics(self) -> ExecutorStatistics:
         """What happened so far. From any thread; counts may be a moment apart."""
         return ExecutorStatistics(

@@ -593,3 +593,33 @@ def test_a_refused_connection_is_tried_again(start: Start):
 def test_plain_http_is_for_loopback_only():
     with pytest.raises(ValueError, match="loopback only"):
         Endpoint("clob.polymarket.com", 80)
+
+
+def test_a_thread_that_fails_stops_quoting_cancels_and_keeps_the_error(monkeypatch: pytest.MonkeyPatch):
+    bench = Bench(accept).start()
+    try:
+        bench.submit(bench.place(1))
+        bench.expect(2)
+
+        def broken(now_ns: int) -> None:
+            raise RuntimeError("out of order")
+
+        monkeypatch.setattr(bench.executor, "_expire", broken)
+        end = time.monotonic() + 5
+        while bench.executor.error is None or bench.executor.words.mode != Mode.STOPPED:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        assert "out of order" in str(bench.executor.error)
+        assert statuses(bench.expect(1)) == [OrderStatus.CANCELED]
+        assert bench.venue.seen[-1].path == "/cancel-all"
+    finally:
+        bench.close()
+
+
+def test_closing_twice_or_before_the_start_is_harmless(start: Start):
+    bench = start(accept)
+    bench.executor.close()
+    bench.executor.close()
+    never = Bench(accept)
+    never.executor.close()
+    never.venue.close()
