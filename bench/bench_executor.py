@@ -3,9 +3,8 @@
     python -m bench.bench_executor [--json FILE]       INVMM_BENCH_SHORT=1 for a run that only proves it works
     pytest bench/bench_executor.py                     one round trip, to keep it from rotting
 
-The server is a child process on loopback that answers at once. Rows: executor spinning and parked, engine thread
-resting and holding the interpreter lock without a pause (it runs Python for 5 ms at a time, the default switch
-interval), 1, 6 and 15 orders.
+The server is a child process on loopback that answers at once. Rows: executor spinning and parked, engine
+thread resting or, from each push on, in Python for 5 ms without a pause, 1, 6 and 15 orders.
 
     push → signed    command pushed to order announced: hand-off, gate, EIP-712, ECDSA, JSON, L2 headers
     pop → written    taken off the ring to the last byte accepted by the kernel
@@ -33,7 +32,8 @@ from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, OrderStatus
 
 COUNT = 20 if SHORT else 400
-GAP_S = 0.005
+GAP_S = 0.010
+BUSY_S = 0.005
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]"
 
 
@@ -113,9 +113,10 @@ class Run:
         signed: list[int] = []
         due = time.monotonic() + GAP_S
         for batch in range(1, count + 1):
-            while (left := due - time.monotonic()) > 0:
-                if not is_busy:
-                    time.sleep(left)
+            busy_until = due - GAP_S + BUSY_S if is_busy else 0.0
+            while time.monotonic() < busy_until:
+                pass
+            time.sleep(max(0.0, due - time.monotonic()))
             due += GAP_S
             keys = batch * 100 + np.arange(orders)
             legs["key"], legs["salt"], legs["batch"] = keys, keys, batch
@@ -138,7 +139,7 @@ def rows(wait: str, orders: int, is_busy: bool) -> list[Distribution]:
     run = Run(wait)
     try:
         signed = run.trade(orders, COUNT, is_busy)
-        words = f"{orders} order{'s' if orders > 1 else ''}, executor {wait}, engine {'busy' if is_busy else 'idle'}"
+        words = f"{orders} order(s), executor {wait}, engine {'busy' if is_busy else 'idle'}"
         first = len(signed) // 10
         ready, written = run.executor.pop_to_ready, run.executor.pop_to_write
         return [

@@ -259,10 +259,13 @@ class Connection:
             if self._body_size > BODY_MAX:
                 self.fail(now_ns, f"an answer longer than {BODY_MAX} bytes")
                 return
+            # One call where one will do: each lets the interpreter lock go, and a busy engine keeps it for
+            # long. What is left in the kernel is reported again; only TLS may hold bytes that nobody reports.
             if self._answered:
                 self._complete(now_ns)
-                if self.state is not State.IDLE:
-                    return
+                return
+            if self.is_plain and len(data) < RECEIVE_BYTES:
+                return
 
     # Called by the parser.
     def on_body(self, body: bytes) -> None:

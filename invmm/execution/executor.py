@@ -33,6 +33,8 @@ from invmm.types import COMMAND_DTYPE, CommandArray, CommandKind, EventArray, Mo
 
 NOBODY, BY_CALLER = -1, -2  # where Intake may write, besides a descriptor
 BEAT_LIMIT_NS = 3_000 * MS  # silence of an engine that had given signs of life; then everything is cancelled
+RING_WAIT_FD = 2  # ring_wait.h: the sockets have something
+LONGEST_BLIND_NS = MS // 2
 LONGEST_WAIT_NS = 200 * MS
 STASH_MAX = 256  # groups that wait for a connection
 
@@ -190,7 +192,7 @@ class Executor:
 
     def _loop(self) -> None:
         intake, pool = self.intake, self._pool
-        now_ns = time.monotonic_ns()
+        now_ns = looked_ns = time.monotonic_ns()
         while True:
             pool.keep(now_ns)
             self._expire(now_ns)
@@ -211,7 +213,11 @@ class Executor:
             elif kind:
                 self._sent(kind, place if kind == CommandKind.PLACE else cancel)
             now_ns = time.monotonic_ns()
-            pool.poll(now_ns)
+            # A look lets the interpreter lock go. A ring that is never empty hides the sockets: look by the
+            # clock.
+            if intake.seen & RING_WAIT_FD or now_ns - looked_ns > LONGEST_BLIND_NS:
+                looked_ns = now_ns
+                pool.poll(now_ns)
 
     def _is_working(self) -> bool:
         return bool(self._pool.busy() or any(self._stash.values()) or len(self.commands))
