@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -34,6 +35,26 @@ def cases(source: recorded.Frames, shape: str, notes: list[str]) -> list[harness
         apply_frame = ours.books.apply_frame
         out.insert(1, harness.Case("invmm, apply_frame alone", lambda frame: apply_frame(frame, 0), chosen))
     return out
+
+
+def inside_c(source: recorded.Frames) -> list[harness.Distribution]:
+    """Ours looped in C, per frame: what the compiled step pays."""
+    from invmm._ext.decode import MarketBooks, _bench_apply
+
+    rows = []
+    for shape in SHAPES:
+        frames = shape_frames(source, shape)
+        books = MarketBooks(source.up_token_id, source.down_token_id)
+        books.apply_frame(source.opening, 0)
+        rounds = max(1, 4_000 // len(frames))
+        samples = []
+        for _ in range(5 if harness.SHORT else 201):
+            begin = time.perf_counter_ns()
+            _bench_apply(books, frames, rounds)
+            samples.append((time.perf_counter_ns() - begin) / (rounds * len(frames)))
+        note = f"means of {rounds * len(frames)} frames, least {min(samples):.1f}"
+        rows.append(harness.distribution(shape, samples, note))
+    return rows
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{shape}, {source.source}": harness.compare(cases(source, shape, notes), options.seconds)
         for shape in SHAPES
     }
+    groups["the same inside C, without best levels as Python objects"] = inside_c(source)
     try:
         ns = peers.hftbacktest_update_ns(_updates(source))
         groups["book update only"] = [

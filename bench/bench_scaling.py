@@ -41,7 +41,7 @@ def _refusing_nothing(peer: peers.OursPeer) -> Callable[[bytes], object]:
 @pytest.mark.parametrize("tokens", TOKENS)
 def test_frame_among_many_tokens(benchmark: Any, tokens: int) -> None:
     benchmark.group = "tokens"
-    frames = 400 if harness.SHORT else FRAMES
+    frames = 1_000 if harness.SHORT else FRAMES
     chosen = case(peers.OursPeer, tokens, frames)
     benchmark.extra_info["frames_per_round"] = len(chosen.items)
 
@@ -62,7 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     notes: list[str] = []
     for kind in (peers.OursPeer, peers.MsgspecPeer):
         try:
-            cases = [case(kind, tokens, 400 if harness.SHORT else FRAMES) for tokens in TOKENS]
+            cases = [case(kind, tokens, 1_000 if harness.SHORT else FRAMES) for tokens in TOKENS]
         except ImportError as error:
             notes.append(f"{kind.name}: {error}")
             continue

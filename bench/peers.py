@@ -298,12 +298,14 @@ REFERENCE = MsgspecPeer
 def available(
     up_token_id: str, down_token_id: str, wanted: Iterable[type[Any]] = PEERS
 ) -> tuple[list[Any], list[str]]:
-    """Peers that can be built here, and a note for each that cannot."""
+    """Peers that can be built here, and a note for each that cannot; ours must be there."""
     peers, notes = [], []
     for kind in wanted:
         try:
             peers.append(kind(up_token_id, down_token_id))
         except ImportError as error:
+            if kind is OursPeer:
+                raise
             notes.append(f"{kind.name}: {error}")
     return peers, notes
 
@@ -328,7 +330,7 @@ def verify_equal(peers: Sequence[Any], frames: Iterable[bytes]) -> int:
     return count
 
 
-def hftbacktest_update_ns(changes: Sequence[tuple[int, int, int]], repeats: int = 3) -> float:
+def hftbacktest_update_ns(changes: Sequence[tuple[int, int, int]], repeats: int = 9) -> float:
     """ns per book update of hftbacktest's ROIVectorMarketDepth; ImportError when it is not installed.
 
     Parameters
@@ -345,11 +347,9 @@ def hftbacktest_update_ns(changes: Sequence[tuple[int, int, int]], repeats: int 
     depth = _hft_events(hbt, changes, hbt.DEPTH_EVENT)
     trades = _hft_events(hbt, changes, hbt.TRADE_EVENT)
     _hft_elapsed(hbt, depth[:1000])  # compiles
-    times = {
-        kind: min(_hft_elapsed(hbt, events) for _ in range(repeats))
-        for kind, events in (("d", depth), ("t", trades))
-    }
-    return (times["d"] - times["t"]) / len(changes) / 2
+    pairs = [(_hft_elapsed(hbt, depth), _hft_elapsed(hbt, trades)) for _ in range(repeats)]
+    with_books, without = (min(times) for times in zip(*pairs, strict=True))
+    return float(with_books - without) / len(changes) / 2
 
 
 def _hft_events(hbt: Any, changes: Sequence[tuple[int, int, int]], kind: int) -> Any:

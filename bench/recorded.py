@@ -64,7 +64,8 @@ class _Writer:
         book = self.books[token]
         return max(book["BUY"], key=float, default="0"), min(book["SELL"], key=float, default="1")
 
-    def price_change(self, changes: Iterable[_Change]) -> bytes:
+    def price_change(self, changes: Iterable[_Change], advance: bool = True) -> bytes:
+        """One frame; `advance` false gives it the timestamp of the one before, as in one batch."""
         changes = list(changes)
         for change in changes:
             self.take(change)
@@ -76,7 +77,7 @@ class _Writer:
                 f'"size":"{change.size}", "side":"{change.side}", '
                 f'"hash":"{self._hash()}", "best_bid":"{bid}", "best_ask":"{ask}"}}'
             )
-        self.clock_ms += 7
+        self.clock_ms += 7 if advance else 0
         return (
             f'{{"market":"{self.condition}", "price_changes":[{", ".join(entries)}], '
             f'"timestamp":"{self.clock_ms}", "event_type":"price_change"}}'
@@ -222,7 +223,8 @@ def _regroup(
         for side, levels in (("BUY", book["bids"]), ("SELL", book["asks"])):
             for level in levels:
                 writer.take(_Change(token, side, level["price"], level["size"]))
+    # A level and its mirror are one batch of the venue: split over two frames, they share a timestamp.
     return [
-        writer.price_change(changes[i : i + count])
+        writer.price_change(changes[i : i + count], advance=i % 2 == 0)
         for i in range(0, min(len(changes), 20_000) - count + 1, count)
     ]

@@ -174,6 +174,7 @@ class BestPythonStack:
 
     def on_frame(self, frame: bytes) -> None:
         """Book, decision, signing and the write of the request, inline."""
+        entered_ns = time.monotonic_ns()
         bid, _ask = self.peer.apply(frame)
         if frame[0] == 91:
             return
@@ -192,4 +193,5 @@ class BestPythonStack:
         mac.update(f"{int(now)}POST/orders{body}".encode())
         signature = base64.urlsafe_b64encode(mac.digest()).decode()
         self.sock.send((self.head % (int(now), signature, len(body)) + body).encode())
+        self.result.entered.append((centishares, entered_ns))
         self.result.written.append((centishares, time.monotonic_ns()))

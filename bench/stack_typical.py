@@ -87,11 +87,13 @@ class TypicalStack:
         async with websockets.connect(url, ping_interval=None, compression=None) as socket:
             await socket.send(json.dumps({"assets_ids": [UP, DOWN], "type": "market"}))
             async for frame in socket:
+                entered_ns = time.monotonic_ns()
                 data = frame if isinstance(frame, bytes) else frame.encode()
                 bid, _ask = self.peer.apply(data)
                 if data[0] != 91:
                     size = self.peer.up[0][bid]
                     loop.run_in_executor(self.pool, self._post, bid, size)
+                    self.result.entered.append((round(size * 100), entered_ns))
 
     def _post(self, bid: float, size: float) -> None:
         self.client.post_orders(

@@ -47,10 +47,12 @@ class StackSettings:
 
 @dataclass
 class StackResult:
-    """What the stack itself saw: `(tag, CLOCK_MONOTONIC ns)` when the request's last write had returned, per
-    request.
+    """What the stack itself saw, as `(tag, CLOCK_MONOTONIC ns)`.
+
+    `entered`: its code was handed the frame. `written`: the request's last write had returned.
     """
 
+    entered: list[tuple[int, int]] = field(default_factory=list)
     written: list[tuple[int, int]] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     stages_ns: dict[str, list[int]] = field(default_factory=dict)
@@ -89,7 +91,12 @@ def main() -> int:
         print(json.dumps({"missing": str(error)}), flush=True)
         return 0
     result.facts["python"] = sys.version.split()[0]
-    answer = {"written": result.written, "facts": result.facts, "stages_ns": result.stages_ns}
+    answer = {
+        "entered": result.entered,
+        "written": result.written,
+        "facts": result.facts,
+        "stages_ns": result.stages_ns,
+    }
     print(json.dumps(answer), flush=True)
     return 0
 

@@ -38,6 +38,7 @@ from bench.wire import FIRST_CENTISHARES, TAGS
 class Run:
     """One measured run: latencies in ns of every frame after the warm-up, and what was said about it."""
 
+    entered_ns: npt.NDArray[np.int64]
     written_ns: npt.NDArray[np.int64]
     received_ns: npt.NDArray[np.int64]
     requests: int
@@ -160,9 +161,10 @@ def run(
                 server.terminate()
     sent = np.array(seen["sent_ns"], dtype=np.int64)
     received, lost = latencies(sent, seen["received"], options.warmup)
+    entered, _ = latencies(sent, answer["entered"], options.warmup)
     written, _ = latencies(sent, answer["written"], options.warmup)
     facts = {**answer["facts"], "server_core": server_core, "stack_cores": list(stack_cores)}
-    return Run(written, received, len(seen["received"]), lost, facts, answer["stages_ns"])
+    return Run(entered, written, received, len(seen["received"]), lost, facts, answer["stages_ns"])
 
 
 def latencies(
@@ -190,7 +192,12 @@ def latencies(
 
 def rows_of(title: str, one: Run, rows: dict[str, list[harness.Distribution]]) -> None:
     note = f"{one.requests} requests" + (f", {one.unanswered} frames unanswered" if one.unanswered else "")
-    for end, values in (("order written", one.written_ns), ("order received", one.received_ns)):
+    ends = (
+        ("order written", one.written_ns),
+        ("order received", one.received_ns),
+        ("the bot's code entered", one.entered_ns),
+    )
+    for end, values in ends:
         if len(values):
             rows.setdefault(f"frame sent → {end}", []).append(
                 harness.distribution(title, values, note, **one.facts)

@@ -1,3 +1,83 @@
-"""invmm: a market-making engine for Polymarket's Up/Down markets."""
+"""invmm: a market-making engine for Polymarket's Up/Down markets.
+
+The names below are what other programs import; they are typed, documented and stay stable.
+
+>>> from invmm import Book, Side
+>>> book = Book()
+>>> _ = book.apply(Side.BUY, 4800, 100_000_000)
+>>> book.best_bid()
+(4800, 100000000)
+"""
+
+try:
+    from invmm._ext.book import Book
+    from invmm._ext.build import build_mode
+    from invmm._ext.decode import MarketBooks
+    from invmm._ext.ring import CommandRing
+except ImportError as error:  # a source tree without its compiled modules shadows an installed package
+    if error.name is not None and error.name.startswith("invmm._ext"):
+        raise ImportError(
+            f"{error}: the compiled modules are not built in {__path__[0]}. In a source tree, run `pip install -e .`; to use an "
+            "installed package instead, start Python from another folder."
+        ) from error
+    raise
+
+from invmm.engine import Engine
+from invmm.execution.handle import ExecutorHandle
+from invmm.settings import Settings
+from invmm.settlement.merger import MergeDecision, Merger, MergerConfig
+from invmm.strategy.commands import ExecutorCommand, ExecutorResult
+from invmm.strategy.extraction import extract_solver_input
+from invmm.strategy.inventory_mm import InventoryMMConfig, InventoryMMStrategy
+from invmm.strategy.solver import solve
+from invmm.strategy.vocabulary import (
+    InventorySnapshot,
+    LimitOrder,
+    OpenOrder,
+    OrderbookSnapshot,
+    OrderSnapshot,
+    Quote,
+    QuoteLadder,
+    SolverConfig,
+    SolverInput,
+    SolverOutput,
+    TakerOrder,
+)
+from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, Side, Venue
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "COMMAND_DTYPE",
+    "EVENT_DTYPE",
+    "Book",
+    "CommandRing",
+    "Engine",
+    "ExecutorCommand",
+    "ExecutorHandle",
+    "ExecutorResult",
+    "InventoryMMConfig",
+    "InventoryMMStrategy",
+    "InventorySnapshot",
+    "LimitOrder",
+    "MarketBooks",
+    "MergeDecision",
+    "Merger",
+    "MergerConfig",
+    "OpenOrder",
+    "OrderSnapshot",
+    "OrderbookSnapshot",
+    "Quote",
+    "QuoteLadder",
+    "Settings",
+    "Side",
+    "SolverConfig",
+    "SolverInput",
+    "SolverOutput",
+    "TakerOrder",
+    "Venue",
+    "__version__",
+    "build_mode",
+    "extract_solver_input",
+    "solve",
+]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -128,6 +129,7 @@ class Engine:
             end_ms=info.end_s * 1000,
             seed=self.seed ^ (number << 32),
             ring=ring if ring is not None else getattr(self.venue, "commands", None),
+            words=getattr(self.venue, "words", None),
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
         market = Market(info, number, step, ledger)
@@ -181,10 +183,13 @@ class Engine:
             raise ConfigError("Engine.start: expected a clock, none was given")
         if not self.markets:
             raise ConfigError("Engine.start: expected at least one market, none was added")
+        for market in self.markets.values():
+            venue.open_market(market.number, market.info)
+        venue.words.mode = Mode.RUNNING
         venue.start()
         loop = asyncio.get_running_loop()
         loop.add_reader(venue.results.eventfd, self._drain)
-        venue.results.wake_me(True)
+        self._drain()
         tokens: dict[str, tuple[int, int]] = {}
         feed_settings = feed_settings_of(self.settings)
         budget = ReconnectBudget()
@@ -214,21 +219,24 @@ class Engine:
         self._mode(Mode.STOPPED)
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline_s
-        clean = False
-        while loop.time() < until:
-            if not any(m.step.registry.counts()["live"] for m in self.markets.values()):
-                break
+        proof_until = loop.time() + deadline_s / 2
+        while loop.time() < proof_until and any(m.step.registry.counts()["live"] for m in self.markets.values()):
             await asyncio.sleep(0.02)
-        while not clean and loop.time() < until:
+        for market in self.markets.values():
+            for order in market.step.registry.orders_live():
+                self.messages.append(f"no proof of the end of order {order['key']} ({order['state']}): asking the venue")
+        clean = False
+        while True:
             try:
                 left = await venue.open_order_count()
+                clean = left == 0
+                if not clean:
+                    await venue.cancel_all()
             except InvmmError as error:
                 self.messages.append(f"open orders could not be listed: {error}")
-                left = -1
-            clean = left == 0
-            if not clean:
-                await venue.cancel_all()
-                await asyncio.sleep(0.05)
+            if clean or loop.time() >= until:
+                break
+            await asyncio.sleep(0.05)
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
@@ -265,28 +273,27 @@ class Engine:
         period_s = self.settings.engine.timer_ms / 1000 / self.clock.scale
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
+        venue = self._remote()
         while True:
             await asyncio.sleep(period_s)
+            venue.words.beat_ns = time.monotonic_ns()
             self._drain()
             now_ns = self.clock.now_ns()
             for market in self.markets.values():
+                venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
-                self._publish(market, market.step.step(tick, now_ns))
-
-    def _publish(self, market: Market, commands: CommandArray) -> None:
-        """The step pushed its commands itself; what is left is to publish the version that the executor's gate compares."""
-        self._remote().publish_version(market.number, market.step.version)
+                market.step.step(tick, now_ns)
 
     def _mode(self, mode: Mode) -> None:
         assert self.clock is not None
-        self._remote().publish_mode(mode)
+        self._remote().words.mode = mode
         event = np.zeros(1, dtype=EVENT_DTYPE)
         event["kind"], event["status"] = EventKind.MODE, mode
         now_ns = self.clock.now_ns()
         for market in self.markets.values():
             event["market"] = market.number
-            self._publish(market, market.step.step(event, now_ns))
+            market.step.step(event, now_ns)
 
     def _drain(self) -> None:
         """Applies everything that the executor has answered."""
@@ -294,11 +301,14 @@ class Engine:
         venue = self._remote()
         now_ns = self.clock.now_ns()
         touched: set[int] = set()
-        while got := venue.poll(now_ns, self._inbox):
+        while True:
+            got = venue.poll(now_ns, self._inbox)
             for record in self._inbox[:got]:
                 if int(record["status"]) == OrderStatus.SENT:
                     self._keys[record["order_id"].tobytes()] = int(record["key"])
                 touched.add(self._apply(record, now_ns))
+            if not got and venue.results.arm():
+                break
         self._coalesce(touched, now_ns)
 
     def _on_user_events(self, records: Any) -> None:
@@ -319,7 +329,7 @@ class Engine:
         for number in touched & self.markets.keys():
             market = self.markets[number]
             end["market"] = number
-            self._publish(market, market.step.step(end, now_ns))
+            market.step.step(end, now_ns)
 
     def settle(self, number: int, winner: Outcome, now_ns: int) -> None:
         """The market is resolved: nothing more is quoted, and its ledger knows what its shares are worth."""

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _play_at_full_speed(options, settings)
         from invmm.session import run_session  # sockets and the child process are not needed at full speed
 
-        return run_session(options, settings, speed)
+        return run_session(options, settings, speed, tapes(options))
     except (ConfigError, DataError) as error:
         print(f"invmm: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -132,7 +132,8 @@ def _play_at_full_speed(options: argparse.Namespace, settings: Settings) -> int:
         return EXIT_INTERRUPTED
     from invmm.ops.results import finish
 
-    code = finish(options, settings, player.results, digest=player.digest, commands=player.commands)
+    complete = options.duration is None
+    code = finish(options, settings, player.results, digest=player.digest, commands=player.commands, complete=complete)
     return EXIT_INTERRUPTED if interrupted and code == EXIT_DONE else code
 
 

@@ -1,10 +1,10 @@
 """One token's order book in C: sizes by price, with a bitmap over them.
 
-A price is an index into a dense array: `index = price_e4 / unit_e4`. The unit starts as the tick (100 for one cent), so
-that the hundred levels of a one-cent book lie side by side, and is refined in place to the greatest common divisor when
-a price comes that is not on it. Nothing is allocated after construction.
+A price is an index into a dense array: `index = price_e4 / unit_e4`. The unit starts as the tick (100 for
+one cent), so that the hundred levels of a one-cent book lie side by side, and is refined in place to the
+greatest common divisor when a price comes that is not on it. Nothing is allocated after construction.
 
-    sizes   [bid 0 | bid 1 | ... | bid n | padding | ask 0 | ask 1 | ... | ask n]   micro-shares; `stride` apart
+    sizes   [bid 0 | bid 1 | ... | bid n | padding | ask 0 | ask 1 | ... | ask n]   micro-shares
     bits    one bit per index and side, 64 to a word, both sides' words side by side
     summary one bit per word of `bits`
 """
@@ -55,7 +55,9 @@ cdef inline int32_t book_index(const book_t* book, int32_t price_e4) noexcept no
 
 
 cdef inline int64_t book_set(book_t* book, int side, int32_t price_e4, int64_t size_micro) noexcept nogil:
-    """Sets a level's size, 0 removes it; gives the size before. The price lies inside (0, 10000), the size is not negative."""
+    """Sets a level's size, 0 removes it; gives the size before. The price lies inside (0, 10000), the size
+    is not negative.
+    """
     cdef int32_t index = book_index(book, price_e4)
     cdef int32_t word
     cdef uint64_t bit, rest, present
@@ -193,7 +195,8 @@ cdef inline int book_depth(const book_t* book, int side, level_t* out, int limit
 cdef inline int64_t book_walk(
     const book_t* book, int side, int64_t size_micro, int64_t* cost_e4_micro
 ) noexcept nogil:
-    """Takes up to `size_micro` from the best level on; gives what is there and, exact, the sum of price_e4 x size_micro.
+    """Takes up to `size_micro` from the best level on; gives what is there and, exact, the sum of price_e4 x
+    size_micro.
 
     The size is at most VWAP_LIMIT_MICRO, so that the sum fits.
     """

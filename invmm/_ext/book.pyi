@@ -3,15 +3,15 @@ from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
-from typing_extensions import disjoint_base
+
+from invmm.types import LEVEL_DTYPE as LEVEL_DTYPE
 
 MAX_SIZE_MICRO: Final[int]
 VWAP_LIMIT_MICRO: Final[int]
 
 @final
-@disjoint_base
 class Book:
-    def __init__(self, tick_e4: int = 100, name: str = "book") -> None: ...
+    def __new__(cls, tick_e4: int = 100, name: str = "book") -> Book: ...
     @property
     def name(self) -> str: ...
     @property
@@ -39,3 +39,5 @@ class Book:
         version: str | None = None,
     ) -> str: ...
     def check(self) -> None: ...
+
+def _bench_update(book: Book, changes: list[tuple[int, int, int]], rounds: int) -> int: ...

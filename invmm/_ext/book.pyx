@@ -1,7 +1,7 @@
 """Order book of one token: absolute sizes by price, O(1) update and best, walks over a bitmap.
 
-Takes prices in 1e-4 dollars (1...9999) and sizes in 1e-6 shares. Allocates when it is constructed and never again; the C
-functions of `book.pxd` need no GIL and make no Python object. A book belongs to one thread.
+Takes prices in 1e-4 dollars (1...9999) and sizes in 1e-6 shares. Allocates when it is constructed and never
+again; the C functions of `book.pxd` need no GIL and make no Python object. A book belongs to one thread.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 from invmm.types import LEVEL_DTYPE
 
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -147,7 +147,8 @@ cdef class Book:
     Parameters
     ----------
     tick_e4 : int
-        Tick in 1e-4 dollars, 1...5000. Prices off this grid are accepted; they only cost a one-time rearrangement.
+        Tick in 1e-4 dollars, 1...5000. Prices off this grid are accepted; they only cost a one-time
+        rearrangement.
     name : str
         Shown in the messages of `check`.
     """
@@ -158,8 +159,8 @@ cdef class Book:
         if tick != tick_e4 or not 1 <= tick <= PRICE_ONE // 2:
             raise ValueError(f"tick_e4: expected an integer from 1 to 5000 (1e-4 dollars), got {tick_e4!r}")
         self.name = str(name)
-        # A fresh block begins a memory page; books that all began at one offset in it would fight for the same
-        # cache sets. 11 lines apart, the next 64 books lie on different ones.
+        # A fresh block begins a memory page; books that all began at one offset in it would fight for the
+        # same cache sets. 11 lines apart, the next 64 books lie on different ones.
         self.block = calloc(1, sizeof(book_t) + 4096 + 64)
         if self.block == NULL:
             raise MemoryError("no memory for a book")
@@ -302,7 +303,8 @@ cdef class Book:
     def venue_hash(
         self, market, asset_id, timestamp, last_trade_price, min_order_size="5", neg_risk=False, version=None
     ):
-        """The venue's hash of this book: SHA-1 of its compact JSON (recipe verified on REST, snapshots, price changes).
+        """The venue's hash of this book: SHA-1 of its compact JSON (recipe verified on REST, snapshots,
+        price changes).
 
         Parameters
         ----------
@@ -350,7 +352,7 @@ cdef class Book:
         if book.unit_e4 < 1 or PRICE_ONE % book.unit_e4:
             raise AssertionError(f"{self.name}: unit {book.unit_e4} does not divide {PRICE_ONE}")
         if book.words != last // 64 + 1 or book.stride < last + 1 or book.stride > BOOK_STRIDE:
-            raise AssertionError(f"{self.name}: {book.words} words, stride {book.stride} at unit {book.unit_e4}")
+            raise AssertionError(f"{self.name}: stride {book.stride}, words {book.words}, {book.unit_e4}")
         for side in range(2):
             for index in range(book.words * 64):
                 bit = (book.bits[index >> 6][side] >> (index & 63)) & 1
@@ -358,9 +360,9 @@ cdef class Book:
                 if size < 0 or size > SIZE_LIMIT_MICRO:
                     raise AssertionError(f"{self.name}: side {side} index {index} has size {size}")
                 if bit != (size != 0):
-                    raise AssertionError(f"{self.name}: side {side} index {index} has size {size}, but bit {bit:d}")
+                    raise AssertionError(f"{self.name}: side {side} index {index}: size {size}, bit {bit:d}")
                 if bit and not 0 < index < last:
-                    raise AssertionError(f"{self.name}: side {side} has a level at index {index} of {last}")
+                    raise AssertionError(f"{self.name}: side {side} has a level at index {index}")
             for word in range(BOOK_WORDS):
                 bit = (book.summary[word >> 6][side] >> (word & 63)) & 1
                 if bit != (book.bits[word][side] != 0):
@@ -371,3 +373,25 @@ cdef class Book:
 
     def __repr__(self):
         return f"Book({self.name!r}, bid={self.best_bid()}, ask={self.best_ask()}, tick_e4={self.tick_e4})"
+
+
+def _bench_update(Book book, list changes, int rounds):
+    """Applies `(side, price_e4, size_micro)` changes, both bests after each, from C; gives a sum. For
+    benches.
+    """
+    rows = np.array(changes, dtype=np.int64).reshape(-1, 3)
+    cdef const int64_t[:, ::1] view = rows
+    cdef book_t* c = book.c
+    cdef Py_ssize_t i
+    cdef int _round
+    cdef int64_t total = 0
+    for side, price, size in changes:
+        _side(side)
+        _price(price)
+        _size(size, MAX_SIZE_MICRO)
+    with nogil:
+        for _round in range(rounds):
+            for i in range(view.shape[0]):
+                total += book_set(c, <int>view[i, 0], <int32_t>view[i, 1], view[i, 2])
+                total += book_best_bid(c) + book_best_ask(c)
+    return total

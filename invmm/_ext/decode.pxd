@@ -1,6 +1,7 @@
 """Frames of the market channel into the two books of a market: what compiled callers use.
 
-`apply_c` reads one frame, applies it, and leaves behind what it meant in the fields below, valid until the next call.
+`apply_c` reads one frame, applies it, and leaves behind what it meant in the fields below, valid until the
+next call.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
@@ -68,12 +69,6 @@ cdef struct trade_t:            # last_trade_price
     int64_t venue_ms
 
 
-cdef struct touched_t:          # a level that the current batch changed
-    uint8_t token
-    uint8_t side
-    int32_t price_e4
-
-
 cdef struct counts_t:
     int64_t[16] kinds           # events by kind; REFUSED: frames
     int64_t frames, template_frames, general_frames, fallback_frames
@@ -105,7 +100,7 @@ cdef class MarketBooks:
     cdef bint[2] has_best       # the batch's last price_change told bests for this token
     cdef int32_t[2] told_bid, told_ask
     cdef int n_touched
-    cdef touched_t[64] touched
+    cdef int32_t[128] touched   # levels of the batch in Up's terms: 2 x price_e4 + side
     cdef bint whole_due         # compare whole books at the end of the batch
     cdef int64_t[2] snapshot_ms
     cdef object _rejected, _refusals

@@ -1,7 +1,5 @@
 from typing import Any, Final, final
 
-from typing_extensions import disjoint_base
-
 from invmm._ext.book import Book
 
 KIND_NAMES: Final[dict[int, str]]
@@ -14,10 +12,9 @@ class FrameRefused(Exception):
     def __init__(self, kind: str, message: str) -> None: ...
 
 @final
-@disjoint_base
 class MarketBooks:
     min_size_micro: int
-    def __init__(self, up_token_id: str, down_token_id: str, tick_e4: int = 100) -> None: ...
+    def __new__(cls, up_token_id: str, down_token_id: str, tick_e4: int = 100) -> MarketBooks: ...
     @property
     def up(self) -> Book: ...
     @property

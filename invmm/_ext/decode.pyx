@@ -1,12 +1,13 @@
 """Market-channel frames, as bytes, into the two order books of one Up/Down market.
 
-A frame is read by the C scanners of `scan.h`; what they do not take goes, whole, through orjson, which accepts every
-valid spelling and says what is wrong with the rest. Only a frame that is valid to its end changes a book. Afterwards the
-fields of `MarketBooks` tell what it meant. `apply_c` needs no GIL, allocates nothing and raises nothing; only the orjson
-path takes the GIL. One object belongs to one thread.
+A frame is read by the C scanners of `scan.h`; what they do not take goes, whole, through orjson, which
+accepts every valid spelling and says what is wrong with the rest. Only a frame that is valid to its end
+changes a book. Afterwards the fields of `MarketBooks` tell what it meant. `apply_c` needs no GIL, allocates
+nothing and raises nothing; only the orjson path takes the GIL. One object belongs to one thread.
 
-Integrity checks run at the end of each batch, which is all content of one venue timestamp: within it the `best_bid` and
-`best_ask` of price changes run ahead of the levels, and one token's levels run ahead of the other's.
+Integrity checks run at the end of each batch, which is all content of one venue timestamp: within it the
+`best_bid` and `best_ask` of price changes run ahead of the levels, and one token's levels run ahead of the
+other's.
 """
 
 from collections import deque
@@ -53,8 +54,9 @@ cdef extern from "scan.h":
     int scan_frame(scan_frame_t* frame, const char* data, Py_ssize_t size) nogil
 
 cdef enum:
-    TOUCHED_ROOM = 64
-    # Of one frame: the levels it names, and those that its snapshots drop, which it may have named before itself.
+    TOUCHED_ROOM = 128
+    # Of one frame: the levels it names, and those that its snapshots drop, which it may have named before
+    # itself.
     CHANGES_ROOM = 120_000
 
 REJECTED_KEPT = 16
@@ -262,14 +264,14 @@ cdef class MarketBooks:
 
     def __cinit__(self, up_token_id, down_token_id, tick_e4=100):
         self.frame = <scan_frame_t*>calloc(1, sizeof(scan_frame_t))
-        self.changes = <change_t*>calloc(CHANGES_ROOM, sizeof(change_t))
+        self.changes = <change_t*>calloc(CHANGES_ROOM + 1, sizeof(change_t))
         if self.frame == NULL or self.changes == NULL:
             raise MemoryError("no memory for the books of a market")
         for token, given in enumerate((up_token_id, down_token_id)):
             if not isinstance(given, str):
                 raise TypeError(f"token id: expected a string, got {given!r}")
             if not (given.isascii() and given.isalnum() and len(given) < SCAN_ID_SIZE):
-                raise ValueError(f"token id: expected 1 to {SCAN_ID_SIZE - 1} letters and digits, got {given!r}")
+                raise ValueError(f"token id: expected 1 to {SCAN_ID_SIZE - 1} alphanumerics, got {given!r}")
             text = given.encode()
             memcpy(<char*>self.frame.id[token], PyBytes_AS_STRING(text), len(text))
             self.frame.id_length[token] = len(text)
@@ -293,23 +295,26 @@ cdef class MarketBooks:
         free(self.changes)
 
     cdef int apply_c(self, const char* data, Py_ssize_t size, int64_t now_ns) noexcept nogil:
-        """Applies one frame of `size` bytes. Gives the number of changes, 0 if there are none, -1 if it was refused."""
+        """Applies one frame of `size` bytes. Gives the number of changes, 0 if there are none, -1 if it was
+        refused.
+        """
+        cdef counts_t* counts = &self.counts
         cdef int way
         self.n_changes = 0
         self.has_trade = False
-        self.counts.frames += 1
+        counts.frames += 1
         way = scan_frame(self.frame, data, size)
         if way == SCAN_TEMPLATE:
-            self.counts.template_frames += 1
+            counts.template_frames += 1
             self.event_kind = PRICE_CHANGE
             self.venue_ms = self.frame.last_ms
             self.apply_changes(&self.frame.events[0], now_ns)
-            self.counts.level_changes += self.n_changes
+            counts.level_changes += self.n_changes
             return self.n_changes
         if way == SCAN_GENERAL:
-            self.counts.general_frames += 1
+            counts.general_frames += 1
         else:
-            self.counts.fallback_frames += 1
+            counts.fallback_frames += 1
             if self.parse(data, size) < 0:
                 self.event_kind = REFUSED
                 self.venue_ms = 0
@@ -318,21 +323,22 @@ cdef class MarketBooks:
 
     cdef int apply_events(self, int64_t now_ns) noexcept nogil:
         """Applies the events of a frame that was read."""
+        cdef counts_t* counts = &self.counts
         cdef const scan_event_t* event
         cdef int i, token
         self.event_kind = self.frame.last_kind
         self.venue_ms = self.frame.last_ms
-        self.counts.unknown_assets += self.frame.unknown
+        counts.unknown_assets += self.frame.unknown
         if self.frame.ignored:
             for i in range(SCAN_KINDS):
-                self.counts.kinds[i] += self.frame.seen[i]
+                counts.kinds[i] += self.frame.seen[i]
         for i in range(self.frame.n_events):
             event = &self.frame.events[i]
             token = event.token
             if event.kind == PRICE_CHANGE:
                 self.apply_changes(event, now_ns)
                 continue
-            self.counts.kinds[event.kind] += 1
+            counts.kinds[event.kind] += 1
             if event.kind == BOOK:
                 self.apply_book(event)
                 self.token_ms[token] = event.venue_ms
@@ -347,17 +353,20 @@ cdef class MarketBooks:
             else:
                 self.set_tick(token, event.tick_e4)
                 self.has_snapshot[token] = False
-        self.counts.level_changes += self.n_changes
+        counts.level_changes += self.n_changes
         return self.n_changes
 
     cdef void apply_changes(self, const scan_event_t* event, int64_t now_ns) noexcept nogil:
         """Sets the levels of a price_change."""
+        cdef counts_t* counts = &self.counts
         cdef const scan_level_t* level = &self.frame.levels[event.first]
         cdef const scan_level_t* stop = level + event.count
         cdef change_t* change = &self.changes[self.n_changes]
         cdef int64_t before
+        cdef int32_t touched
+        cdef int32_t last_touched = -1
         cdef int token
-        self.counts.kinds[PRICE_CHANGE] += 1
+        counts.kinds[PRICE_CHANGE] += 1
         if event.venue_ms != self.batch_ms:
             self.end_batch_c()
             self.batch_ms = event.venue_ms
@@ -366,13 +375,18 @@ cdef class MarketBooks:
             before = book_set(self.book[token], level.side, level.price_e4, level.size_micro)
             self.token_ms[token] = event.venue_ms
             self.token_ns[token] = now_ns
-            if self.n_touched < TOUCHED_ROOM:
-                self.touched[self.n_touched].token = level.token
-                self.touched[self.n_touched].side = level.side
-                self.touched[self.n_touched].price_e4 = level.price_e4
-                self.n_touched += 1
+            # A level and its mirror are one comparison, and usually one behind the other.
+            if token == 0:
+                touched = 2 * level.price_e4 + level.side
             else:
-                self.whole_due = True
+                touched = 2 * (PRICE_ONE - level.price_e4) + 1 - level.side
+            if touched != last_touched:
+                last_touched = touched
+                if self.n_touched < TOUCHED_ROOM:
+                    self.touched[self.n_touched] = touched
+                    self.n_touched = self.n_touched + 1
+                else:
+                    self.whole_due = True
             if before != level.size_micro:
                 change.token = level.token
                 change.side = level.side
@@ -390,6 +404,7 @@ cdef class MarketBooks:
 
     cdef void apply_book(self, const scan_event_t* event) noexcept nogil:
         """Makes one token's book what a snapshot says."""
+        cdef counts_t* counts = &self.counts
         cdef int token = event.token
         cdef book_t* book = self.book[token]
         cdef const scan_level_t* first = &self.frame.levels[event.first]
@@ -399,17 +414,19 @@ cdef class MarketBooks:
         cdef uint64_t[157][2] fresh
         cdef uint64_t bit, gone
         cdef int64_t before
-        cdef int32_t index, word
+        cdef int32_t index, word, unit
         cdef int side
         if event.venue_ms != self.batch_ms:
             self.end_batch_c()
             self.batch_ms = event.venue_ms
         if event.tick_e4 and event.tick_e4 != book.tick_e4:
             self.set_tick(token, event.tick_e4)
+        unit = book.unit_e4
         level = first
         while level < stop:     # first of all, so that indexes stay what they are
-            if book_index(book, level.price_e4) * book.unit_e4 != level.price_e4:
+            if book_index(book, level.price_e4) * unit != level.price_e4:
                 book_refine(book, level.price_e4)
+                unit = book.unit_e4
             level += 1
         memset(fresh, 0, <size_t>book.words * sizeof(fresh[0]))
         level = first
@@ -423,14 +440,14 @@ cdef class MarketBooks:
                 fresh[index >> 6][side] &= ~bit
             index += side * book.stride
             before = book.sizes[index]
-            if before != level.size_micro:
-                book.sizes[index] = level.size_micro
-                change.token = <uint8_t>token
-                change.side = level.side
-                change.price_e4 = level.price_e4
-                change.old_micro = before
-                change.new_micro = level.size_micro
-                change += 1
+            book.sizes[index] = level.size_micro
+            # Written in any case: which levels changed cannot be predicted.
+            change.token = <uint8_t>token
+            change.side = level.side
+            change.price_e4 = level.price_e4
+            change.old_micro = before
+            change.new_micro = level.size_micro
+            change += before != level.size_micro
             level += 1
         memset(book.summary, 0, sizeof(book.summary))
         for word in range(book.words):
@@ -452,20 +469,22 @@ cdef class MarketBooks:
                     change.new_micro = 0
                     change += 1
         self.n_changes = <int>(change - self.changes)
-        self.counts.snapshots += 1
+        counts.snapshots += 1
         self.has_snapshot[token] = True
         self.has_best[token] = False    # told before this snapshot, which knows better
         self.best_ok[token] = True
-        # The other token's snapshot of the same moment may be a frame behind: levels of one alone prove nothing.
+        # The other token's snapshot of the same moment may be a frame behind: levels of one alone prove
+        # nothing.
         self.snapshot_ms[token] = event.venue_ms
         if self.snapshot_ms[0] == self.snapshot_ms[1]:
             self.whole_due = True
 
     cdef void set_tick(self, int token, int32_t tick_e4) noexcept nogil:
+        cdef counts_t* counts = &self.counts
         book_set_tick(self.book[token], tick_e4)
-        self.epoch[token] += 1
+        self.epoch[token] = self.epoch[token] + 1
         self.tick_e4 = tick_e4
-        self.counts.tick_changes += 1
+        counts.tick_changes += 1
 
     cdef bint mirror_holds(self) noexcept nogil:
         """Whether every level of either book stands in the other at one minus its price, with its size."""
@@ -484,9 +503,10 @@ cdef class MarketBooks:
 
     cdef void end_batch_c(self) noexcept nogil:
         """Runs the checks that are due; a batch that was ended before has none."""
-        cdef int32_t bid, ask
-        cdef int token, i
-        cdef touched_t* level
+        cdef counts_t* counts = &self.counts
+        cdef int32_t bid, ask, price
+        cdef int token, i, side
+        cdef bint holds
         for token in range(2):
             if not self.has_best[token]:
                 continue
@@ -495,32 +515,36 @@ cdef class MarketBooks:
                 continue
             bid = book_best_bid(self.book[token])
             ask = book_best_ask(self.book[token])
-            self.counts.best_checks += 1
-            self.best_ok[token] = self.told_bid[token] == (bid if bid >= 0 else 0) and self.told_ask[token] == (
-                ask if ask >= 0 else PRICE_ONE
-            )
-            self.counts.best_mismatches += not self.best_ok[token]
+            counts.best_checks += 1
+            bid = bid if bid >= 0 else 0
+            ask = ask if ask >= 0 else PRICE_ONE
+            self.best_ok[token] = self.told_bid[token] == bid and self.told_ask[token] == ask
+            counts.best_mismatches += not self.best_ok[token]
         if self.has_snapshot[0] and self.has_snapshot[1] and (self.n_touched or self.whole_due):
-            self.counts.mirror_checks += 1
+            counts.mirror_checks += 1
             if self.whole_due or not self.mirror_ok:
                 # After a mismatch nothing less than the whole book proves that it is over.
                 self.mirror_ok = self.mirror_holds()
             else:
+                holds = True
                 for i in range(self.n_touched):
-                    level = &self.touched[i]
-                    self.mirror_ok &= book_size(self.book[level.token], level.side, level.price_e4) == book_size(
-                        self.book[1 - level.token], 1 - level.side, PRICE_ONE - level.price_e4
+                    side = self.touched[i] & 1
+                    price = self.touched[i] >> 1
+                    holds &= book_size(self.book[0], side, price) == book_size(
+                        self.book[1], 1 - side, PRICE_ONE - price
                     )
-            self.counts.mirror_mismatches += not self.mirror_ok
+                self.mirror_ok = holds
+            counts.mirror_mismatches += not self.mirror_ok
         self.n_touched = 0
         self.whole_due = False
 
     cdef void reset_c(self) noexcept nogil:
         """Forgets levels and pending checks, for a connection that starts anew. Counters stay."""
+        cdef counts_t* counts = &self.counts
         cdef int token
         for token in range(2):
             book_clear(self.book[token])
-            self.epoch[token] += 1
+            self.epoch[token] = self.epoch[token] + 1
             self.has_snapshot[token] = False
             self.has_best[token] = False
             self.best_ok[token] = True
@@ -533,10 +557,11 @@ cdef class MarketBooks:
         self.n_changes = 0
         self.has_trade = False
         self.batch_ms = -1
-        self.counts.resets += 1
+        counts.resets += 1
 
     cdef int parse(self, const char* data, Py_ssize_t size) noexcept with gil:
         """Reads a frame with orjson into `frame`; -1 and counted if it is refused."""
+        cdef counts_t* counts = &self.counts
         raw = b""
         try:
             raw = PyBytes_FromStringAndSize(data, size)
@@ -555,7 +580,7 @@ cdef class MarketBooks:
             kind, message = refused.kind, str(refused)
         except Exception as error:  # a frame must not stop the engine, whatever is in it
             kind, message = "internal", f"internal: {error!r}"
-        self.counts.kinds[REFUSED] += 1
+        counts.kinds[REFUSED] += 1
         self.last_error = message
         self._refusals[kind] = self._refusals.get(kind, 0) + 1
         self._rejected.append((message, raw[:REJECTED_BYTES]))
@@ -574,8 +599,8 @@ cdef class MarketBooks:
         Returns
         -------
         int
-            Number of levels whose size changed, 0 for other messages; -1 for a refused frame, which changed nothing:
-            the reason is in `last_error`.
+            Number of levels whose size changed, 0 for other messages; -1 for a refused frame, which changed
+            nothing: the reason is in `last_error`.
         """
         cdef Py_buffer view
         cdef int64_t now = now_ns
@@ -606,7 +631,9 @@ cdef class MarketBooks:
 
     @property
     def last_trade(self):
-        """`(token, side, price_e4, size_micro, venue_ms)` if the last frame was a trade, else None; the taker's side."""
+        """`(token, side, price_e4, size_micro, venue_ms)` if the last frame was a trade, else None; the
+        taker's side.
+        """
         if not self.has_trade:
             return None
         trade = self.trade
@@ -631,8 +658,9 @@ cdef class MarketBooks:
     def stats(self):
         """Counters since construction, as a dict.
 
-        `frames` = `template_frames` (the venue's exact text) + `general_frames` (any key order) + `fallback_frames`
-        (orjson, among them the refused); `events` by kind; `decode_failures` by kind; checks and what they found.
+        `frames` = `template_frames` (the venue's exact text) + `general_frames` (any key order) +
+        `fallback_frames` (orjson, among them the refused); `events` by kind; `decode_failures` by kind;
+        checks and what they found.
         """
         counts = &self.counts
         return {
@@ -661,11 +689,13 @@ cdef class MarketBooks:
 
 
 def _bench_apply(MarketBooks books, list frames, int rounds):
-    """Applies the frames in order, `rounds` times, from C; gives the sum of what `apply_c` gave. For benches."""
+    """Applies the frames in order, `rounds` times, from C; gives the sum of what `apply_c` gave. For
+    benches.
+    """
     cdef Py_ssize_t i, n = len(frames)
     cdef int64_t total = 0
     cdef int64_t now = 0
-    cdef int round_
+    cdef int _round
     cdef const char** texts = <const char**>calloc(n + 1, sizeof(char*))
     cdef Py_ssize_t* sizes = <Py_ssize_t*>calloc(n + 1, sizeof(Py_ssize_t))
     if texts == NULL or sizes == NULL:
@@ -677,7 +707,7 @@ def _bench_apply(MarketBooks books, list frames, int rounds):
             texts[i] = PyBytes_AS_STRING(<bytes?>frames[i])
             sizes[i] = PyBytes_GET_SIZE(frames[i])
         with nogil:
-            for round_ in range(rounds):
+            for _round in range(rounds):
                 for i in range(n):
                     now += 1
                     total += books.apply_c(texts[i], sizes[i], now)

@@ -108,8 +108,15 @@ INLINE int first_quote_8(uint64_t text)
 INLINE int32_t price_at(const char *p, int *length)
 {
     uint64_t text = load_8(p);
-    int n = first_quote_8(text);
-    uint32_t digits, pairs;
+    uint32_t digits = (uint32_t)text ^ 0x30302e30u, pairs; /* "0.00" */
+    int n;
+    if (LIKELY(p[4] == '"')) {
+        /* Most prices are whole cents. A predicted length lets the next field be read before this one is. */
+        if (UNLIKELY((digits & 0xffff) != 0 || not_digits(digits))) return -1;
+        *length = 4;
+        return (int32_t)((digits >> 16 & 0xff) * 1000 + (digits >> 24) * 100);
+    }
+    n = first_quote_8(text);
     if (UNLIKELY((unsigned)(n - 3) > 3 || (text & 0xffff) != 0x2e30)) return -1; /* "0." */
     digits = (uint32_t)(((text >> 16) ^ ALL_BYTES('0')) & (((uint64_t)1 << (8 * (n - 2))) - 1));
     if (UNLIKELY(not_digits(digits))) return -1;

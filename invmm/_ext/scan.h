@@ -53,23 +53,29 @@ typedef struct {
 
 /* ---- the exact text of price_change ------------------------------------------------------------------------------- */
 
-/* Which token's id, followed by a quote, stands at p; SCAN_UNKNOWN if neither. Reads id_length + 1 bytes. */
+#define ID_SHORTEST 64 /* of the ids that the template reads; the venue's have 75 to 78 digits */
+#define ID_LONGEST 80
+
+/* Zero when the n bytes at p, ID_SHORTEST to ID_LONGEST, equal the id. Branches on nothing, reads nothing beyond. */
+INLINE uint64_t id_differs(const char *p, const char *id, int n)
+{
+    uint64_t difference = 0;
+    int i;
+#pragma GCC unroll 8
+    for (i = 0; i < ID_SHORTEST; i += 8) difference |= load_8(p + i) ^ load_8(id + i);
+    return difference | (load_8(p + n - 16) ^ load_8(id + n - 16)) | (load_8(p + n - 8) ^ load_8(id + n - 8));
+}
+
+/* Which token's id stands at p; SCAN_UNKNOWN if neither. */
 INLINE int token_at(const scan_frame_t *f, const char *p)
 {
     int token = load_8(p) == load_8(f->id[1]); /* no branch: which token comes first is a coin toss */
-    int again;
-    for (again = 0; again < 2; again++, token ^= 1) {
-        const char *id = f->id[token];
-        int n = f->id_length[token];
-        uint64_t difference = 0;
-        int i;
-        for (i = 0; i + 16 <= n; i += 16)
-            difference |= (load_8(p + i) ^ load_8(id + i)) | (load_8(p + i + 8) ^ load_8(id + i + 8));
-        difference |= (load_8(p + n - 16) ^ load_8(id + n - 16)) | (load_8(p + n - 8) ^ load_8(id + n - 8));
-        if (LIKELY(difference == 0)) return token;
-    }
-    return SCAN_UNKNOWN;
+    if (LIKELY(id_differs(p, f->id[token], f->id_length[token]) == 0)) return token;
+    token ^= 1; /* both ids may begin alike */
+    return id_differs(p, f->id[token], f->id_length[token]) == 0 ? token : SCAN_UNKNOWN;
 }
+
+INLINE int is_template_length(int n) { return n >= ID_SHORTEST && n <= ID_LONGEST; }
 
 #define SPACED(literal, compact) (spaced ? DIFFERS(p, literal) : DIFFERS(p, compact))
 #define STEP(literal, compact) p += spaced ? sizeof(literal) - 1 : sizeof(compact) - 1
@@ -364,54 +370,51 @@ INLINE const char *members(
 /* The array of bids or asks at p. Its levels get their token when the event is complete. */
 static const char *levels_of(scan_frame_t *f, const char *p, const char *end, int side)
 {
-    int spaced = 0; /* as the level before */
+    scan_level_t *level = &f->levels[f->n_levels];
+    scan_level_t *const stop = &f->levels[SCAN_LEVELS];
     if (*p != '[') return NULL;
     p = blanks(p + 1, end);
     if (p < end && *p == ']') return p + 1;
-    for (;;) {
-        scan_level_t *level = &f->levels[f->n_levels];
-        if (f->n_levels == SCAN_LEVELS) return NULL;
+    for (;; level++) {
+        if (UNLIKELY(level == stop)) return NULL;
         level->side = (uint8_t)side;
         if (LIKELY(end - p >= 64)) { /* 10 + 6 + 11 + 15 + 2 bytes, and what is read beyond */
             const char *q = p + 10;
             int n;
-            uint64_t wrong = DIFFERS(p, "{\"price\":\"");
+            int64_t size;
             int32_t price = price_at(q, &n);
-            if (LIKELY(!wrong && price > 0)) {
-                int64_t size;
-                q += n;
-                spaced = q[2] == ' ';
-                wrong = DIFFERS(q, "\",") | DIFFERS(q + 2 + spaced, "\"size\":\"");
-                q += 10 + spaced;
-                size = size_at(q, &n);
-                if (LIKELY(!wrong && size >= 0 && q[n + 1] == '}')) {
-                    level->price_e4 = price;
-                    level->size_micro = size;
-                    f->n_levels++;
-                    p = q + n + 2;
-                    goto next;
-                }
+            if (UNLIKELY(DIFFERS(p, "{\"price\":\"") || price <= 0)) goto slowly;
+            q += n;
+            if (LIKELY(!DIFFERS(q, "\",\"size\":\""))) q += 10;
+            else if (LIKELY(!DIFFERS(q, "\", \"size\":\""))) q += 11;
+            else goto slowly;
+            size = size_at(q, &n);
+            if (UNLIKELY(size < 0)) goto slowly;
+            q += n;
+            level->price_e4 = price;
+            level->size_micro = size;
+            if (LIKELY(load_4(q) == 0x7b2c7d22u)) { /* "},{ */
+                p = q + 3;
+                continue;
             }
-        }
-        {
+            if (UNLIKELY(q[1] != '}')) goto slowly;
+            p = q + 2;
+        } else {
             text_t slots[SLOTS];
             unsigned seen;
+        slowly:
             p = members(f, p, end, 1u << S_PRICE | 1u << S_SIZE, slots, NULL, &seen);
             if (!p || seen != (1u << S_PRICE | 1u << S_SIZE)) return NULL;
             if (!price_of(slots[S_PRICE], &level->price_e4) || !size_of(slots[S_SIZE], &level->size_micro)) return NULL;
-            f->n_levels++;
-        }
-    next:
-        if (LIKELY(end - p >= 2 && p[0] == ',' && p[1] == '{')) {
-            p += 1;
-            continue;
         }
         p = blanks(p, end);
         if (p >= end) return NULL;
-        if (*p == ']') return p + 1;
+        if (*p == ']') break;
         if (*p != ',') return NULL;
         p = blanks(p + 1, end);
     }
+    f->n_levels = (int32_t)(level + 1 - f->levels);
+    return p + 1;
 }
 
 /* The array of price changes at p. */
@@ -587,7 +590,7 @@ static int general(scan_frame_t *f, const char *data, const char *end)
 static int scan_frame(scan_frame_t *f, const char *data, ptrdiff_t size)
 {
     int way = SCAN_PUNT;
-    if (LIKELY(size >= 300 && f->id_length[0] >= 16 && f->id_length[1] >= 16)) {
+    if (LIKELY(size >= 300 && is_template_length(f->id_length[0]) && is_template_length(f->id_length[1]))) {
         const char *end = data + size;
         if (data[79] == ' ') way = price_change_template(f, data, end, 1);
         else if (data[79] == '"') way = price_change_template(f, data, end, 0);

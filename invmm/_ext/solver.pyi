@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import disjoint_base
@@ -14,7 +12,6 @@ STATUS_TEXTS: dict[int, str]
 class Policy:
     @property
     def name(self) -> str: ...
-    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
     def decide(
         self, view: npt.NDArray[np.void] | np.void
     ) -> tuple[npt.NDArray[np.void], tuple[int, int], float]: ...

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from invmm._ext.decode cimport MarketBooks
+from invmm._ext.prepare cimport SharedWords
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.registry cimport Registry, order_t
 from invmm._ext.ring cimport CommandRing
@@ -55,6 +56,7 @@ cdef class MarketStep(FrameSink):
         readonly Registry registry
         readonly Policy policy
         readonly CommandRing ring       # where commands are published, None: the caller takes them from the returned view
+        readonly SharedWords words      # where the executor's gate reads the version, None: nobody does
         limits_t limits
         trigger_t trigger
         counters_t counters

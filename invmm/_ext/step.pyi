@@ -2,6 +2,7 @@ from collections.abc import Buffer
 from typing import Any
 
 from invmm._ext.decode import MarketBooks
+from invmm._ext.prepare import SharedWords
 from invmm._ext.registry import Registry
 from invmm._ext.ring import CommandRing
 from invmm._ext.sink import FrameSink
@@ -18,6 +19,7 @@ class MarketStep(FrameSink):
         end_ms: int = 0,
         seed: int = 0,
         ring: CommandRing | None = None,
+        words: SharedWords | None = None,
     ) -> None: ...
     @property
     def books(self) -> MarketBooks: ...
@@ -27,6 +29,8 @@ class MarketStep(FrameSink):
     def policy(self) -> Policy: ...
     @property
     def ring(self) -> CommandRing | None: ...
+    @property
+    def words(self) -> SharedWords | None: ...
     @property
     def market(self) -> int: ...
     @property

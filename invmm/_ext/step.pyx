@@ -25,6 +25,7 @@ from invmm.types import COMMAND_DTYPE, EVENT_DTYPE
 
 from invmm._ext.book cimport book_best_ask, book_best_bid, book_size, book_t
 from invmm._ext.decode cimport MarketBooks, change_t
+from invmm._ext.prepare cimport SharedWords
 from invmm._ext.queue cimport queue_front_c, queue_join_c, queue_level_c, queue_trade_c
 from invmm._ext.records cimport (
     BUY,
@@ -142,6 +143,8 @@ cdef class MarketStep(FrameSink):
         Of the salt generator.
     ring : CommandRing or None
         Commands are pushed here as they are decided; None leaves them to the caller.
+    words : SharedWords or None
+        Where this market's version is published before the commands that rest on it.
     """
 
     def __init__(
@@ -153,6 +156,7 @@ cdef class MarketStep(FrameSink):
         int64_t end_ms = 0,
         uint64_t seed = 0,
         CommandRing ring = None,
+        SharedWords words = None,
     ) -> None:
         names = set(<dict> self.limits)
         if set(limits) != names:
@@ -162,6 +166,7 @@ cdef class MarketStep(FrameSink):
         self.policy = policy
         self.registry = Registry()
         self.ring = ring
+        self.words = words
         self.market = market
         self.end_ms = end_ms
         self.salt_state = seed
@@ -774,6 +779,8 @@ cdef class MarketStep(FrameSink):
         if last >= 0:
             self.commands[last].flags |= FLAG_LAST
         self.counters.commands += self.n_commands
+        if self.words is not None:
+            self.words.set_market_version_c(self.market, self.version)
         if self.ring is None or self.n_commands == 0:
             return
         for i in range(self.n_commands):

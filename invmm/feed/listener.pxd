@@ -46,6 +46,7 @@ cdef class FeedListener(WSListener):
         readonly int end_cause              # CAUSE_*
         readonly object last_error          # the exception that ended the connection, None if none
         readonly int waiting                # slots without a book
+        public bint awaiting_data           # the next message that names a followed token notifies; then off
         readonly bint poison                # overwrite each message after use, to expose use after return
 
         FrameSink _sink

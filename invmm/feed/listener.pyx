@@ -77,7 +77,8 @@ cdef class FeedListener(WSListener):
         Gives `origin_ns`, `mono_origin_ns` and `scale`; read once, so stamps made here and by the clock
         agree.
     notify : callable, optional
-        Called without arguments when the connection has ended and when the last awaited book has arrived.
+        Called without arguments when the connection has ended, when the last awaited book or the first PONG
+        has arrived, and at data while `awaiting_data` is set.
     join_bytes : int
         Longest message, in bytes, that may arrive split over several frames.
     max_tokens : int
@@ -172,12 +173,13 @@ cdef class FeedListener(WSListener):
             bytes text
             int slot
         wanted = list(token_ids)
-        if len(wanted) > self._capacity or len(set(wanted)) != len(wanted):
+        distinct = set(wanted)
+        if len(wanted) > self._capacity or len(distinct) != len(wanted):
             raise ValueError(f"expected at most {self._capacity} different tokens, found {len(wanted)}")
         for token_id in wanted:
             if not 1 <= len(token_id) <= TOKEN_ID_BYTES or not token_id.isascii():
                 raise ValueError(f"token id: expected 1 to 80 ASCII characters, found {token_id!r}")
-        for token_id in [known for known in self._slot_of if known not in set(wanted)]:
+        for token_id in [known for known in self._slot_of if known not in distinct]:
             slot = self._slot_of.pop(token_id)
             if not self._slots[slot].has_book:
                 self.waiting -= 1
@@ -334,6 +336,7 @@ cdef class FeedListener(WSListener):
             int64_t gap_ms
             int64_t oldest_ns = now_ns
             int waiting = self.waiting
+            bint heard = False
             # A message with bids is a book, or an array of books: the venue sends no mixed arrays.
             bint has_book = waiting > 0 and memmem(data, <size_t> size, BIDS_KEY, 6) != NULL
 
@@ -350,7 +353,7 @@ cdef class FeedListener(WSListener):
             start = at
             while at < end and at[0] != c'"':
                 at += 1
-            if not 1 <= at - start <= TOKEN_ID_BYTES:
+            if at >= end or not 1 <= at - start <= TOKEN_ID_BYTES:
                 continue
             tail = _tail(start, at - start)
             for slot in range(self._used):
@@ -364,6 +367,7 @@ cdef class FeedListener(WSListener):
                             bucket += 1
                         self._gaps[bucket] += 1
                     self._slots[slot].heard_ns = now_ns
+                    heard = True
                     if has_book and not self._slots[slot].has_book:
                         self._slots[slot].has_book = True
                         self.waiting -= 1
@@ -373,8 +377,10 @@ cdef class FeedListener(WSListener):
             if self._slots[slot].length:
                 oldest_ns = min(oldest_ns, self._slots[slot].heard_ns)
         self._fresh_until_ns = oldest_ns + FRESH_NS if self.waiting == 0 else 0
-        if waiting and self.waiting == 0 and self._notify is not None:
-            self._notify()
+        if (waiting and self.waiting == 0) or (heard and self.awaiting_data):
+            self.awaiting_data = False
+            if self._notify is not None:
+                self._notify()
         return 0
 
     cdef int _end(self, int cause) except -1:

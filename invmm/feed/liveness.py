@@ -32,11 +32,16 @@ class _Token:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the data clocks ask for. `missing` or `silent` not empty: replace the connection."""
+    """What the data clocks ask for.
+
+    `missing` not empty: replace the connection. `silent`: not tradable; the connection is dead or the market
+    is quiet. `overdue`: those of `silent` that no quiet market explains.
+    """
 
     redrive: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    overdue: tuple[str, ...] = ()
 
 
 @dataclass
@@ -50,7 +55,7 @@ class Liveness:
     redrives : int
         How often a token is subscribed again before the connection is given up.
     silence_ns, silence_cap_ns : int
-        The limit of silence and what it may grow to by `learn`.
+        The limit of silence, and what it may grow to by `learn`; beyond the latter a silent token is overdue.
     """
 
     first_event_ns: int
@@ -96,10 +101,11 @@ class Liveness:
             token.state = TokenState.LIVE
 
     def check(self, now_ns: int) -> Verdict:
-        """What to do at `now_ns`. A token is reported as missing or silent once per change."""
+        """What to do at `now_ns`. A token is reported as missing once, as silent as long as it is."""
         redrive: list[str] = []
         missing: list[str] = []
         silent: list[str] = []
+        overdue: list[str] = []
         for token_id, token in self._tokens.items():
             if token.state is TokenState.WAITING and now_ns >= token.deadline_ns:
                 if token.redrives_left:
@@ -109,21 +115,25 @@ class Liveness:
                 else:
                     token.state = TokenState.MISSING
                     missing.append(token_id)
-            elif token.state is TokenState.LIVE and now_ns - token.heard_ns >= self.limit_ns:
-                token.state = TokenState.SILENT
-                silent.append(token_id)
-            elif token.state is TokenState.SILENT and now_ns - token.heard_ns < self.limit_ns:
-                token.state = TokenState.LIVE
-        return Verdict(tuple(redrive), tuple(missing), tuple(silent))
+            elif token.state in (TokenState.LIVE, TokenState.SILENT):
+                silence_ns = now_ns - token.heard_ns
+                token.state = TokenState.LIVE if silence_ns < self.limit_ns else TokenState.SILENT
+                if token.state is TokenState.SILENT:
+                    silent.append(token_id)
+                    if silence_ns >= self.silence_cap_ns:
+                        overdue.append(token_id)
+        return Verdict(tuple(redrive), tuple(missing), tuple(silent), tuple(overdue))
 
     def due_ns(self) -> int | None:
-        """When `check` could next have something to say; None without tokens."""
+        """When `check` could next have something new to say unasked; None when never."""
         due: list[int] = []
         for token in self._tokens.values():
             if token.state is TokenState.WAITING:
                 due.append(token.deadline_ns)
             elif token.state is TokenState.LIVE:
                 due.append(token.heard_ns + self.limit_ns)
+            elif token.state is TokenState.SILENT:
+                due.append(token.heard_ns + self.silence_cap_ns)
         return min(due, default=None)
 
     def states(self) -> dict[str, TokenState]:

@@ -26,13 +26,14 @@ def finish(
     digest: str,
     commands: int,
     extra: dict[str, Any] | None = None,
+    complete: bool = True,
 ) -> int:
     """Prints and writes the report; 0, or 1 when a check failed."""
     strategy = settings.strategy
     merger = MergerConfig(strategy.min_merge_size, strategy.max_merge_imbalance, strategy.max_combined_cost)
     summary = summarise(results, digest=digest, commands=commands, merger=merger)
     summary.update(extra or {})
-    problems = failed_checks(summary, results, complete=options.duration is None)
+    problems = failed_checks(summary, results, complete=complete)
     summary["failed_checks"] = problems
     path = Path(options.report) if options.report else Path("reports") / f"{results[0].tape.market.slug}.html"
     written = write_page(path, summary, results)

@@ -1,10 +1,12 @@
-"""Recorded against generated markets, measured by the same code: `python -m invmm.sim.calibration --recorded DIR`.
+"""Recorded against generated markets, measured by the same code.
 
-Prints one Markdown table: median and 10th to 90th percentile over markets of every figure that the generated market is
-calibrated on, and of `invmm.sim.hardness`, where it must be no kinder. `--write FILE` replaces the text between
-`<!-- calibration -->` and `<!-- /calibration -->` in FILE, `--json FILE` writes the numbers of every market.
-Rows marked "bound" cannot be read off recordings exactly: they hold books after trades only, so changes between two trades
-are seen as one and a trade's size is what its level lost.
+`python -m invmm.sim.calibration --recorded DIR [--markets N] [--json FILE] [--write FILE]`
+
+Prints one Markdown table: median and 10th to 90th percentile over markets of every figure that the generated
+market is calibrated on, and of `invmm.sim.hardness`, where it must be no kinder. `--write FILE` replaces the
+text between `<!-- calibration -->` and `<!-- /calibration -->` in FILE, `--json FILE` writes the numbers of
+every market. Rows marked "bound" cannot be read off recordings exactly: they hold books after trades only, so
+changes between two trades are seen as one and a trade's size is what its level lost.
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Line:
-    """One row of the table: a figure's name, its text, how it is printed, and which way is kind to a passive quoter.
+    """One row of the table: a figure's name, its text, how it is printed, and which way is kind.
 
-    `kind` is +1 when a larger value is kinder, -1 when a smaller one is, 0 when it is only a likeness. `bound` says why the
-    recorded value is a bound.
+    `kind` is +1 when a larger value is kinder, -1 when a smaller one is, 0 when it is only a likeness.
+    `bound` says why the recorded value is a bound.
     """
 
     name: str
@@ -54,6 +56,9 @@ LINES = (
     Line("gap_ms_median", "time between two of them, median, ms", "{:.0f}"),
     Line("gap_ms_95", "… 95th percentile, ms", "{:.0f}"),
     Line("changes_per_s", "level changes per second", "{:.0f}", bound="lower bound"),
+    Line("changes_at_0", "… at the best", "{:.1f}", bound="lower bound"),
+    Line("changes_at_5", "… five cents behind", "{:.1f}", bound="lower bound"),
+    Line("changes_at_15", "… fifteen cents behind", "{:.1f}", bound="lower bound"),
     Line("spread_c_mean", "spread, mean, cents"),
     Line("spread_c_90", "spread, 90th percentile, cents", "{:.1f}"),
     Line("spread_c_end", "spread in the last ten seconds, mean, cents"),
@@ -109,11 +114,13 @@ def measure(market: BookSeries) -> Figures:
         out[f"trades_per_s_{name}"] = float(((t >= begin) & (t < high * end)).sum()) / (high * end - begin)
     out["gap_ms_median"], out["gap_ms_95"] = _quantiles(gaps, 50, 95)
     out["changes_per_s"] = float(market.changes[inside].sum()) / span
+    for distance, total in enumerate(market.changes_at.tolist()):
+        out[f"changes_at_{distance}"] = total / max(float(t[-1] - t[0]), 1.0)
     out["spread_c_mean"] = _mean(spread[inner])
     out["spread_c_90"] = _quantiles(spread[inner], 90)[0]
     out["spread_c_end"] = _mean(spread[ending & two_sided])
     sizes = np.concatenate((market.bid_size[inner], market.ask_size[inner]))
-    for level in (1, 2, 5, 10):
+    for level in range(1, series.LEVELS + 1):
         out[f"depth_{level}"] = _quantiles(sizes[:, level - 1], 50)[0]
     out["depth_1_low"] = _quantiles(sizes[:, 0], 10)[0]
     late = np.concatenate((market.bid_size[ending & two_sided, 0], market.ask_size[ending & two_sided, 0]))
@@ -199,7 +206,7 @@ def generated_figures(
 
 
 def _below(folder: Path, name: str) -> Path:
-    """The folder `name` at or below `folder`: the data folder, one day's folder, or the folder itself may be given."""
+    """The folder `name`: `folder` may be it, one day's folder, or the folder of all days."""
     if folder.name == name and folder.is_dir():
         return folder
     for candidate in [folder / name, *sorted(folder.glob(f"*/{name}"))]:
@@ -209,9 +216,11 @@ def _below(folder: Path, name: str) -> Path:
 
 
 def table(recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequence[Line] = LINES) -> str:
-    """The comparison as Markdown; `lines` may be extended by rows whose figures the caller put into both sequences."""
+    """The comparison as Markdown; `lines` may be extended by rows whose figures the caller put into both
+    sequences."""
     out = [
-        f"Recorded: {len(recorded)} markets; generated: {len(generated)}. Median over markets (10th to 90th percentile).",
+        f"Recorded: {len(recorded)} markets; generated: {len(generated)}. "
+        "Median over markets (10th to 90th percentile).",
         "",
         "| figure | recorded | generated | |",
         "| --- | --- | --- | --- |",
@@ -226,7 +235,8 @@ def table(recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequ
 def kinder(
     recorded: Sequence[Figures], generated: Sequence[Figures], lines: Sequence[Line] = LINES
 ) -> list[str]:
-    """Names of the figures in which the generated market is kinder than the recorded one, by median over markets."""
+    """Names of the figures in which the generated market is kinder than the recorded one, by median over
+    markets."""
     found = []
     for line in lines:
         old, new = _values(recorded, line.name), _values(generated, line.name)
@@ -237,7 +247,8 @@ def kinder(
 
 def _values(figures: Sequence[Figures], name: str) -> FloatArray:
     values = np.array([one[name] for one in figures if name in one])
-    return values[np.isfinite(values)]
+    known: FloatArray = values[np.isfinite(values)]
+    return known
 
 
 def _verdict(line: Line, old: FloatArray, new: FloatArray) -> str:
@@ -248,7 +259,7 @@ def _verdict(line: Line, old: FloatArray, new: FloatArray) -> str:
 
 def _cell(line: Line, values: FloatArray) -> str:
     if not len(values):
-        return "–"
+        return "-"
     low, middle, high = (line.form.format(v) for v in np.percentile(values, (10, 50, 90)))
     return f"{middle} ({low} to {high})"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import WSMsgType, web
 
+_MOST_UNREAD = 64 << 20  # bytes
 _TEXT, _CONTINUATION, _FIN = 0x1, 0x0, 0x80
 
 
@@ -48,8 +49,10 @@ class Connection:
         self.heard_s = time.monotonic()
 
     def write(self, data: bytes) -> None:
-        """Raw bytes onto the socket."""
-        if not self.transport.is_closing():
+        """Raw bytes onto the socket; a client that does not read is cut off."""
+        if self.transport.get_write_buffer_size() > _MOST_UNREAD:
+            self.transport.abort()
+        elif not self.transport.is_closing():
             self.transport.write(data)
 
 

@@ -141,8 +141,9 @@ class Control:
 
         kill: cuts the sockets without a closing handshake. garbage: sends `text` (default: no JSON). split:
         the next `count` messages go out in `parts` WebSocket frames. stall: no data any more, PONG continues,
-        what would have been sent is lost; resume ends it. http: the next `count` REST requests get `status`
-        and `body`.
+        what would have been sent is lost; resume ends it. http: the next `count` REST requests (of `method`)
+        get `status` and `body`. lose: the next `count` orders and cancels are done, but their connections are
+        cut before the answer.
         """
         told = await request.json()
         kind, which = told.get("kind"), told.get("channel", "market")
@@ -163,7 +164,10 @@ class Control:
                 channel.is_stalled = kind == "stall"
         if kind == "http":
             server.broken = (int(told.get("status", 503)), dict(told.get("body", {"error": "unavailable"})))
+            server.broken_method = str(told.get("method", ""))
             server.broken_left = int(told.get("count", 1))
+        elif kind == "lose":
+            server.lose_left = int(told.get("count", 1))
         elif kind not in ("kill", "garbage", "split", "stall", "resume"):
             return web.json_response({"error": f"kind: unknown fault {kind!r}"}, status=400)
         return web.json_response({"kind": kind, "done": done})

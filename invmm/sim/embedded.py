@@ -16,6 +16,7 @@ import itertools
 from random import Random
 from typing import Any
 
+from invmm._ext.decode import MarketBooks
 from invmm.replay.tape import Tape
 from invmm.sim.account import Account
 from invmm.sim.batches import Batch, cut, restated_levels
@@ -75,11 +76,10 @@ class EmbeddedVenue:
         self.profile = profile or VenueProfile()
         self.market = market
         if books is None:
-            from invmm._ext.decode import MarketBooks
-
             books = MarketBooks(tape.market.up_token_id, tape.market.down_token_id, tape.market.tick_e4)
         self.books = books
         self.core = Exchange(tape.market, self.books.up, self.profile, seed, account)
+        self.core.account.leave_market()
         self.core.tell = self._told
         self.now_ns = 0
         self.texts: dict[int, str] = {}  # refusal texts by key, for reports
@@ -159,7 +159,7 @@ class EmbeddedVenue:
             batch_ns = times[self._next] if self._next < len(times) else None
             due_ns = core.due_ns()
             if batch_ns is not None and batch_ns <= now_ns and (due_ns is None or batch_ns <= due_ns):
-                self._apply(self._batches[self._next])
+                self._play(self._batches[self._next])
                 self._next += 1
             elif due_ns is not None and due_ns <= now_ns:
                 core.run_until(due_ns)
@@ -168,15 +168,10 @@ class EmbeddedVenue:
         core.now_ns = max(core.now_ns, now_ns)
         self.now_ns = max(self.now_ns, now_ns)
 
-    def _apply(self, batch: Batch) -> None:
-        core, apply_frame, view = self.core, self.books.apply_frame, self._view
-        offsets, ends, now_ns = self._offsets, self._ends, batch.time_ns
-        core.before(batch)
-        for row in range(batch.first, batch.last):
-            apply_frame(view[offsets[row] : ends[row]], now_ns)
-        if core.overlay.is_watching or batch.has_book:
-            levels = restated_levels(self.tape, batch) if core.overlay.has_taken else ()
-            core.overlay.apply(batch, levels)
+    def _play(self, batch: Batch) -> None:
+        view, offsets, ends = self._view, self._offsets, self._ends
+        frames = (view[offsets[row] : ends[row]] for row in range(batch.first, batch.last))
+        self.core.play(batch, frames, self.books.apply_frame, lambda: restated_levels(self.tape, batch))
 
     # ---- truth ---------------------------------------------------------------------------------------------
 
@@ -188,6 +183,11 @@ class EmbeddedVenue:
         """Recorded (venue time ns, shares ahead micro) of an order: every change since it rested."""
         order = self.core.by_key.get(key)
         return list(order.truth) if order is not None else []
+
+    @property
+    def account(self) -> Account:
+        """Balances, trades, fees; hand it to the next market's venue to carry on with it."""
+        return self.core.account
 
     def merge(self, pairs_micro: int) -> int:
         """Burns settled pairs for a dollar each; returns how many."""
@@ -253,7 +253,8 @@ class EmbeddedVenue:
             self._refused(at_ns, command, Refusal(400, order.state.removeprefix("CANCELED_")))
             return
         status = OrderStatus.MATCHED if order.filled_micro else OrderStatus.LIVE
-        self._result(at_ns, command, status, filled=order.filled_micro, code=200)
+        # The stamp of the last change that the order has before it: the border for what counts as ahead.
+        self._result(at_ns, command, status, filled=order.filled_micro, code=200, venue_ms=self.core.venue_ms)
 
     def _cancel(self, command: dict[str, Any]) -> None:
         order = self.core.by_key.get(command["key"]) or self.core.orders.get(command["order_id"])
@@ -297,7 +298,7 @@ class EmbeddedVenue:
                     filled=self.core.orders[leg.order_id].filled_micro,
                     trade=trade.key,
                     order_id=leg.order_id,
-                    venue_ms=report.time_ns // 1_000_000,
+                    venue_ms=self.core.stamp_ms(),
                 )
         elif report.kind == "canceled" and report.order is not None:
             # What the venue did by itself; an own cancel is answered by its result.
@@ -318,7 +319,7 @@ class EmbeddedVenue:
                 filled=order.filled_micro,
                 order_id=request.order_id,
                 batch=request.batch,
-                venue_ms=report.time_ns // 1_000_000,
+                venue_ms=self.core.stamp_ms(),
             )
         elif report.kind == "released" and report.order is not None and not self.profile.answer_delayed:
             request = report.order.request
@@ -332,7 +333,7 @@ class EmbeddedVenue:
                 Source.EDGE,
                 token=int(winner) if winner is not None else 0,
                 size=self.core.account.payout_micro,
-                venue_ms=report.time_ns // 1_000_000,
+                venue_ms=self.core.stamp_ms(),
             )
 
     def _result(
@@ -344,6 +345,7 @@ class EmbeddedVenue:
         reason: Reason = Reason.NONE,
         filled: int = 0,
         code: int = 0,
+        venue_ms: int = 0,
     ) -> None:
         self._event(
             at_ns,
@@ -361,6 +363,7 @@ class EmbeddedVenue:
             filled=filled,
             order_id=command.get("order_id", NO_ID),
             code=code,
+            venue_ms=venue_ms,
         )
 
     def _event(

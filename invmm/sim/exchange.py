@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from invmm.replay.queue_models import named
@@ -56,6 +56,8 @@ class Exchange:
         self.account = account if account is not None else Account(profile.collateral_micro)
         self.tick_e4 = market.tick_e4
         self.now_ns = 0
+        self.venue_ms = 0  # stamp of the last batch: what an order arriving now has before it, and no more
+        self._stamped_ns = 0
         self.is_closed = False
         self.orders: dict[bytes, Order] = {}
         self.by_key: dict[int, Order] = {}
@@ -73,6 +75,10 @@ class Exchange:
     def schedule(self, time_ns: int, action: Callable[[], None]) -> None:
         """Something to do at a time; equal times keep their order."""
         heapq.heappush(self._heap, (time_ns, next(self._count), action))
+
+    def stamp_ms(self) -> int:
+        """Now as the venue's own stamps count it: recorded stamps are not on the receiver's clock."""
+        return self.venue_ms + max(0, self.now_ns - self._stamped_ns) // 1_000_000
 
     def due_ns(self) -> int | None:
         """When the next inside event is due."""
@@ -163,6 +169,8 @@ class Exchange:
             return None
         if at_ns is None:
             return self.overlay.ahead_micro(order)
+        if order.left_ns and at_ns >= order.left_ns:
+            return None
         known: int | None = None
         for time_ns, ahead in order.truth:
             if time_ns > at_ns:
@@ -305,12 +313,33 @@ class Exchange:
         )
         return self._available(request) >= cost
 
-    def before(self, batch: Batch) -> None:
-        """Called before a batch's frames are applied to the book."""
-        self.now_ns = max(self.now_ns, batch.time_ns)
+    def play(
+        self,
+        batch: Batch,
+        frames: Iterable[memoryview | bytes],
+        apply_frame: Callable[[memoryview | bytes, int], int],
+        named: Callable[[], Sequence[tuple[Side, int]]],
+    ) -> None:
+        """One batch of the venue happens: its frames go into the public book, then own orders meet it.
+
+        `named` gives the levels that the batch's messages name (Up terms); it is asked only after own taking.
+        """
+        now_ns, overlay = batch.time_ns, self.overlay
+        self.now_ns = max(self.now_ns, now_ns)
+        self.venue_ms, self._stamped_ns = batch.venue_ms, now_ns
         if batch.tick_e4:
             self.tick_e4 = batch.tick_e4
-        self.overlay.before(batch)
+        overlay.before(batch)
+        if overlay.levels and batch.has_book and not batch.is_derived:
+            # A trade's decrease and what somebody adds in the same millisecond must not cancel out.
+            for frame in frames:
+                apply_frame(frame, now_ns)
+                overlay.glimpse(batch)
+        else:
+            for frame in frames:
+                apply_frame(frame, now_ns)
+        if overlay.is_watching or batch.has_book:
+            overlay.apply(batch, named() if overlay.has_taken else ())
 
     # ---- fills and ends ------------------------------------------------------------------------------------
 
@@ -354,6 +383,7 @@ class Exchange:
 
     def _forget(self, order: Order) -> None:
         self._active.pop(order.request.order_id, None)
+        order.left_ns = self.now_ns
         self.overlay.remove(order)
 
     def _close(self, order: Order, state: str, reason: Reason = Reason.NONE) -> None:

@@ -1,14 +1,17 @@
-"""Order flow of a generated market: makers who quote around a lagged view of fair, and takers who sometimes know better.
+"""Order flow of a generated market: makers around a lagged view of fair, and takers who know better.
 
 Three views of one fair probability make the adverse selection of the real market:
 
-    fast makers    see `fair` `FAST_LEAD_S` early and pull what is about to be picked off, stepping in front elsewhere
-    takers         see it now; their orders are held for the taker delay before they match
-    slow makers    see an exponential average of it; they are what the takers hit
+    fast makers   see it early: they pull what is about to be picked off and step in front on the other side
+    takers        see it now, but their orders are held for the taker delay before they match
+    slow makers   see an exponential average of it: theirs are the orders that takers hit
 
-so whoever rests at the back of a queue without being fast is filled mostly when the price is about to move through it.
-Numbers with a source line were measured on recorded markets with `python -m invmm.sim.calibration --recorded DIR`; numbers
-marked "tuned" have no direct counterpart in a book and were set so that the table of that command agrees.
+so whoever rests at the back of a queue without being fast is filled mostly when the price is about to move
+through it. Uninformed takers lean with what comes (`foresight`), towards the cheaper token and towards what
+has just fallen, as the recorded responses, signs and pair costs together ask for. Constants that say
+"recorded" were measured with `python -m invmm.sim.calibration --recorded DIR --json FILE` (`changes_at_*`,
+`depth_*`); those that say "tuned" cannot be read off a book and were set so that the table of that command
+agrees.
 """
 
 from __future__ import annotations
@@ -21,13 +24,13 @@ import numpy as np
 
 from invmm.sim.frames import LevelChange
 from invmm.sim.ladder import MirroredLadder
-from invmm.sim.path import STEP_MS, DayType, PricePath
+from invmm.sim.path import STEP_MS, DayType, PricePath, reverting
 from invmm.types import MICRO, Outcome, Side
 
 STEP_S = STEP_MS / 1000
 
-# Level changes per second by distance from the best, in ticks: recorded books, both sides (lower bounds: changes between two
-# trades are seen as one). The last entry stands for everything deeper.
+# Level changes per second by distance from the best, in ticks: recorded books, both sides (lower bounds:
+# changes between two trades are seen as one). The last entry stands for everything deeper.
 CHANGE_RATE = (
     19.6,
     10.2,
@@ -50,9 +53,9 @@ CHANGE_RATE = (
     1.6,
     1.5,
 ) + (0.75,) * 28
-# Median size by distance from the best, shares: recorded books with the mid between 0.10 and 0.90; targets, of which the
-# first two lie above and the others below what is recorded (228, 267, 340, 368, 414 …), since young levels are small and
-# refilled ones overshoot.
+# Median size by distance from the best, shares: recorded books with the mid between 0.10 and 0.90; targets,
+# of which the first two lie above and the others below what is recorded (228, 267, 340, 368, 414 …), since
+# young levels are small and refilled ones overshoot.
 DEPTH = (420.0, 290.0, 310.0, 330.0, 350.0, 370.0, 380.0, 390.0, 390.0, 400.0, 400.0, 400.0)
 # Sizes at the outer cents, shares: first recorded books of 30 markets; orders that wait for a lottery win.
 WALL = {
@@ -81,16 +84,18 @@ ROUND_SIZES = (
     (100, 0.02),
 )
 
+# Persistence of uninformed signs: seconds, log odds. Tuned to the recorded correlation of trade signs.
+PRESSURE = ((1.0, 0.6), (30.0, 0.4))
+
 TAKER_DELAY_S = 0.15  # the venue holds orders that would match on entry, crypto Up/Down, since 2026-09-04
 
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """Tuned rates of the generated flow: seconds, cents (of a dollar per share), shares, events per second."""
+    """Tuned rates of the generated flow: seconds, cents of a dollar per share, events per second."""
 
-    view_lag_s: float = (
-        0.5  # slow makers' exponential average: gives the recorded ratio of 5 s to 1 s roughness
-    )
+    # Makers. The lag gives the recorded ratio of 5 s to 1 s roughness.
+    view_lag_s: float = 0.5
     fast_lead_s: float = 0.10
     fast_pull_s: float = 0.03  # mean time until a fast maker has pulled a level that is about to be hit
     slow_pull_s: float = 0.12
@@ -98,25 +103,26 @@ class FlowSettings:
     half_spread_c: float = 0.1
     view_noise_c: float = 0.15
     hysteresis_c: float = 0.5  # how far the view leaves the spread before slow makers move their quotes
-    foresight_s: float = 1.5
-    market_leaning: float = 0.35  # spread of a market's own leaning, log odds: unmatched shares as recorded
-    outcome_leaning: float = (
-        0.15  # towards the side that will win: what is left unmatched is mostly on the losing side
-    )
-    contrarian_s: float = 45.0  # uninformed orders buy what has fallen below its average over this time
-    contrarian_weight: float = 0.16
-    foresight_weight: float = (
-        1.0  # of fair in `foresight_s` in the side of an uninformed order, per cent of difference
-    )
     change_events_per_s: float = 90.0
     ladder_share: float = 0.3  # of change events that move several levels of one side in one engine batch
-    noise_rate_per_s: float = 3.6
-    excitement: float = 0.5  # new noise orders per noise order, within `excitement_s`
-    excitement_s: float = 0.4
-    informed_rate: float = 35.0  # orders per second and cent of edge
-    informed_edge_c: float = 0.2
-    late_interest: float = 2.0
     liquidity: float = 1.05  # of all level sizes, times a lognormal of each market
+
+    # Informed takers.
+    informed_rate: float = 45.0  # orders per second and cent of edge
+    informed_edge_c: float = 0.2
+
+    # Uninformed takers: how often, and in log odds what leans their side towards Up.
+    noise_rate_per_s: float = 2.8
+    late_interest: float = 2.0  # more of them, up to this much, in the last minute of an undecided market
+    excitement: float = 0.5  # new orders per order, within `excitement_s`
+    excitement_s: float = 0.4
+    foresight_s: float = 2.5
+    foresight_weight: float = 0.7  # per cent between fair `foresight_s` ahead and the mid
+    contrarian_s: float = 45.0
+    contrarian_weight: float = 0.08  # per cent that fair is below its average over `contrarian_s`
+    longshot_weight: float = 0.03  # per cent that fair is below 50: the cheaper token is preferred
+    market_leaning: float = 0.35  # standard deviation of a market's own leaning
+    outcome_leaning: float = 0.15  # towards the side that will win: what stays unmatched is mostly the loser
 
 
 DEFAULT_FLOW = FlowSettings()
@@ -129,7 +135,8 @@ def uniforms(rng: np.random.Generator) -> Iterator[float]:
 
 
 def order_sizes(rng: np.random.Generator, median: float, sigma: float, round_share: float) -> Iterator[int]:
-    """Endless order sizes in micro-shares: popular round sizes, otherwise lognormal; a few with odd decimals."""
+    """Endless order sizes in micro-shares: popular round sizes, otherwise lognormal; a few with odd
+    decimals."""
     sizes = np.array([size for size, _ in ROUND_SIZES])
     weights = np.array([weight for _, weight in ROUND_SIZES])
     weights /= weights.sum()
@@ -155,7 +162,8 @@ def _average(values: list[float], memory_s: float) -> list[float]:
 
 
 class Makers:
-    """Everybody who rests orders: decides the level changes of one step, which the caller applies and publishes."""
+    """Everybody who rests orders: decides the level changes of one step, which the caller applies and
+    publishes."""
 
     def __init__(
         self,
@@ -172,7 +180,7 @@ class Makers:
         self._sizes = order_sizes(rng, 30.0, 1.3, 0.35)
         self._window_s = window_s
         self._liquidity = settings.liquidity * math.exp(rng.normal(0.0, 0.25))
-        self._character = np.exp(
+        self._character: list[float] = np.exp(
             rng.normal(0.0, 0.7, 1001)
         ).tolist()  # some prices are liked more than others
         self._slow, self._fast = self._views(rng, path)
@@ -185,17 +193,13 @@ class Makers:
     def _views(self, rng: np.random.Generator, path: PricePath) -> tuple[list[float], list[float]]:
         fair = path.fair
         keep = math.exp(-STEP_S / self._settings.view_lag_s)
-        noise_keep = math.exp(-STEP_S / 2.0)
-        shocks = (
-            rng.standard_normal(len(fair)) * self._settings.view_noise_c / 100 * math.sqrt(1 - noise_keep**2)
-        )
+        noise = reverting(rng, len(fair), 2.0, self._settings.view_noise_c / 100)
         slow = np.empty(len(fair))
-        view, noise = float(fair[0]), 0.0
-        for index, (now, shock) in enumerate(zip(fair.tolist(), shocks.tolist(), strict=True)):
+        view = float(fair[0])
+        for index, (now, disagreement) in enumerate(zip(fair.tolist(), noise.tolist(), strict=True)):
             view = view * keep + now * (1 - keep)
-            noise = noise * noise_keep + shock
             # No disagreement about a certain outcome: noise shrinks with p (1 - p).
-            slow[index] = view + noise * min(1.0, 8.0 * view * (1.0 - view))
+            slow[index] = view + disagreement * min(1.0, 8.0 * view * (1.0 - view))
         lead = round(self._settings.fast_lead_s / STEP_S)
         fast = np.concatenate((fair[lead:], np.repeat(fair[-1], lead)))
         return slow.tolist(), fast.tolist()
@@ -227,9 +231,9 @@ class Makers:
         if ask <= bid:
             ask = bid + 1
         # The outermost cents are lottery tickets, left in the book until the outcome is all but certain.
-        if view > 0.0015 * ticks:
+        if view > 0.0002 * ticks:
             bid = max(bid, 1)
-        if view < 0.9985 * ticks:
+        if view < 0.9998 * ticks:
             ask = min(ask, ticks - 1)
         return max(bid, 0), min(ask, ticks)
 
@@ -366,7 +370,8 @@ class Makers:
 
 
 class Takers:
-    """Everybody who crosses: draws the orders of one step as (side in terms of Up, limit tick, size in micro-shares)."""
+    """Everybody who crosses: draws the orders of one step as (side in terms of Up, limit tick, size in
+    micro-shares)."""
 
     def __init__(
         self,
@@ -380,7 +385,7 @@ class Takers:
         self._ladder = ladder
         self._settings = settings
         self._u = uniforms(rng)
-        self._sizes = order_sizes(rng, 11.0, 1.05, 0.30)
+        self._sizes = order_sizes(rng, 12.0, 0.95, 0.30)
         self._activity = day.activity
         delay = round(TAKER_DELAY_S / STEP_S)
         self._seen = np.concatenate((np.repeat(path.fair[0], delay), path.fair[:-delay])).tolist()
@@ -398,16 +403,11 @@ class Takers:
 
     @staticmethod
     def _pressures(rng: np.random.Generator, count: int) -> list[float]:
-        """Leaning of uninformed orders towards Up (log odds): persistent over one and over thirty seconds, as recorded signs are."""
-        total = np.zeros(count)
-        for seconds, weight in ((1.0, 1.1), (30.0, 0.7)):
-            keep = math.exp(-STEP_S / seconds)
-            level = rng.standard_normal()
-            shocks = (rng.standard_normal(count) * math.sqrt(1 - keep * keep)).tolist()
-            for index, shock in enumerate(shocks):
-                level = level * keep + shock
-                total[index] += weight * level
-        return (0.8 * total).tolist()
+        """Leaning of uninformed orders towards Up (log odds): persistent over one and over thirty seconds, as
+        recorded signs are."""
+        parts = [weight * reverting(rng, count, memory_s, 1.0) for memory_s, weight in PRESSURE]
+        leaning: list[float] = sum(parts[1:], parts[0]).tolist()
+        return leaning
 
     def orders(self, index: int, calm: float) -> list[tuple[Side, int, int]]:
         """Orders that reach the match in this step; `calm` scales the noise (1 inside the window)."""
@@ -427,16 +427,17 @@ class Takers:
             chance = 1 - math.exp(-settings.informed_rate * edge * STEP_S)
             while next(u) < chance:
                 limit = math.floor(seen) if side == Side.BUY else math.ceil(seen)
-                size = int(next(self._sizes) * (1.0 + 0.3 * min(edge, 4.0)))
-                out.append((side, limit, size // 10_000 * 10_000 or MICRO))
+                out.append((side, limit, next(self._sizes)))
                 chance *= 0.5
         self._excitement *= math.exp(-STEP_S / settings.excitement_s)
         rate = (settings.noise_rate_per_s * self._activity * calm + self._excitement) * STEP_S
         while rate > 0 and next(u) < rate:
             ahead_c = (self._later[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
-            dip_c = (self._usual[index] - self._seen[index]) * 100
+            seen_c = self._seen[index] * 100
+            dip_c = self._usual[index] * 100 - seen_c
             leaning = (
                 self._pressure[index]
+                + settings.longshot_weight * (50.0 - seen_c)
                 + settings.contrarian_weight * dip_c
                 + settings.foresight_weight * ahead_c
             )

@@ -1,8 +1,9 @@
 """Market-channel frames of a generated market, byte for byte in the shapes that the venue sends.
 
-The dump after a subscription is compact and ends with a newline; later frames have ", " between members and items. A frame
-of level changes holds the level in one token and its mirror in the other; all frames of one engine batch carry the timestamp,
-the final hashes and the final best prices of that batch, so the bests run ahead of the levels inside it.
+The dump after a subscription is compact and ends with a newline; later frames have ", " between members and
+items. A frame of level changes holds the level in one token and its mirror in the other; all frames of one
+engine batch carry the timestamp, the final hashes and the final best prices of that batch, so the bests run
+ahead of the levels inside it.
 """
 
 from __future__ import annotations
@@ -66,7 +67,10 @@ def price_changes(
         size = decimal(size_micro)
         side_up, side_down = ("BUY", "SELL") if side == Side.BUY else ("SELL", "BUY")
         of_up = f'{{"asset_id":"{up}", "price":"{text[tick]}", "size":"{size}", "side":"{side_up}", {end_up}'
-        of_down = f'{{"asset_id":"{down}", "price":"{text[ticks - tick]}", "size":"{size}", "side":"{side_down}", {end_down}'
+        mirror = text[ticks - tick]
+        of_down = (
+            f'{{"asset_id":"{down}", "price":"{mirror}", "size":"{size}", "side":"{side_down}", {end_down}'
+        )
         first, second = (of_up, of_down) if native == Outcome.UP else (of_down, of_up)
         out.append(f"{head}{first}, {second}{tail}".encode())
     return out
@@ -84,8 +88,9 @@ def last_trade_price(
     """The summary of one taker order: price and size in terms of `token`, `side` is the taker's."""
     asset = ladder.up_token_id if token == Outcome.UP else ladder.down_token_id
     return (
-        f'{{"market":"{ladder.condition_id}", "asset_id":"{asset}", "price":"{price_text}", "size":"{decimal(size_micro)}", '
-        f'"fee_rate_bps":"0", "side":"{side.name}", "timestamp":"{timestamp}", "event_type":"last_trade_price", '
+        f'{{"market":"{ladder.condition_id}", "asset_id":"{asset}", "price":"{price_text}", '
+        f'"size":"{decimal(size_micro)}", "fee_rate_bps":"0", "side":"{side.name}", '
+        f'"timestamp":"{timestamp}", "event_type":"last_trade_price", '
         f'"transaction_hash":"{transaction_hash}"}}'
     ).encode()
 
@@ -95,7 +100,8 @@ def tick_size_changes(ladder: MirroredLadder, timestamp: str, old_tick_size: str
     up, down = (
         (
             f'{{"market":"{ladder.condition_id}", "asset_id":"{token}", "old_tick_size":"{old_tick_size}", '
-            f'"new_tick_size":"{ladder.tick_size}", "timestamp":"{timestamp}", "event_type":"tick_size_change"}}'
+            f'"new_tick_size":"{ladder.tick_size}", "timestamp":"{timestamp}", '
+            f'"event_type":"tick_size_change"}}'
         ).encode()
         for token in (ladder.up_token_id, ladder.down_token_id)
     )

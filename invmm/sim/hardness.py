@@ -1,13 +1,15 @@
 """How hard a market is on a passive quoter: one simple prober, the same for recorded and for generated tapes.
 
-The prober keeps one bid of `SIZE_MICRO` at the best bid of each token and at one and two cents below, follows the best with
-a reaction time, always joins the back of the queue, and never completes a pair on purpose. It is filled
+The prober keeps one bid of `SIZE_MICRO` at the best bid of each token and at one and two cents below, follows
+the best with a reaction time, always joins the back of the queue, and never completes a pair on purpose. It
+is filled
 
     in full    when a trade goes through its price, or when the other side of the book reaches its price;
-    in part    by the volume traded at its price beyond the shares ahead of it, which only trades and a shrinking level reduce.
+    in part    by the volume traded at its price beyond the shares ahead of it, which only trades and a
+               shrinking level reduce.
 
-No engine takes part: this measures the market, not a policy. Both books are one book (an Up bid at p is a Down ask at 1 - p),
-so all orders are kept in terms of Up: a Down bid at q rests among the Up asks at 1 - q.
+No engine takes part: this measures the market, not a policy. Both books are one book (an Up bid at p is a
+Down ask at 1 - p), so all orders are kept in terms of Up: a Down bid at q rests among the Up asks at 1 - q.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ _Trade = tuple[bool, int, int]  # hits bids of Up, price in terms of Up, size in
 
 
 def probe(tape: Tape, reaction_ms: int = 100) -> Hardness:
-    """Runs the prober over one tape; `reaction_ms` is from a change of the book to the prober's order resting."""
+    """Runs the prober over one tape; `reaction_ms` is from a change of the book to its order resting."""
     market = tape.market
     state = _State()
     slots = [_Slot(outcome, level) for outcome in Outcome for level in range(LEVELS)]
@@ -177,7 +179,8 @@ def _micro(text: str) -> int:
 
 
 def _groups(tape: Tape, state: _State) -> Iterator[tuple[int, list[_Trade]]]:
-    """Applies the frames of one venue time after the other to `state` and yields that time with its trades."""
+    """Applies the frames of one venue time after the other to `state` and yields that time with its
+    trades."""
     market = tape.market
     trades: list[_Trade] = []
     times = tape.rows["venue_ms"].tolist()

@@ -1,7 +1,8 @@
 """The one logical book of a generated market, shown as two mirrored books with the venue's hash.
 
-Levels are held in terms of the Up token on a dense grid of ticks; the Down book is the mirror image (an Up bid at p is a Down
-ask at 1 - p of the same size), so one list of level texts per side and token is enough to write either book.
+Levels are held in terms of the Up token on a dense grid of ticks; the Down book is the mirror image (an Up
+bid at p is a Down ask at 1 - p of the same size), so one list of level texts per side and token is enough to
+write either book.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ def decimal(value_micro: int) -> str:
 class MirroredLadder:
     """Sizes by tick (1 .. ticks-1) of the Up book's bids and asks, and the text of both tokens' books.
 
-    `bids[i]` and `asks[i]` are micro-shares, 0 for no level. Best levels are kept up to date: `best_bid` is 0 and `best_ask`
-    is `ticks` when the side is empty. Nothing here keeps the two sides apart: who changes levels keeps them uncrossed.
+    `bids[i]` and `asks[i]` are micro-shares, 0 for no level. Best levels are kept up to date: `best_bid` is 0
+    and `best_ask` is `ticks` when the side is empty. Nothing here keeps the two sides apart: who changes
+    levels keeps them uncrossed.
     """
 
     def __init__(
@@ -50,7 +52,10 @@ class MirroredLadder:
         self._down_asks = [""] * (ticks + 1)
         self.best_bid = 0
         self.best_ask = ticks
-        self._tail = f'],"min_order_size":"{self._min_order_size}","tick_size":"{self.tick_size}","neg_risk":false,"last_trade_price":"'
+        self._tail = (
+            f'],"min_order_size":"{self._min_order_size}","tick_size":"{self.tick_size}","neg_risk":false,'
+            '"last_trade_price":"'
+        )
 
     def refine(self) -> None:
         """The tick changes from 0.01 to 0.001: every level stays at its price on the finer grid."""
@@ -109,7 +114,7 @@ class MirroredLadder:
         return ",".join(filter(None, self._down_bids)), ",".join(filter(None, self._down_asks))
 
     def hashes(self, timestamp: str) -> tuple[str, str]:
-        """The venue's hash of the Up and of the Down book at `timestamp` (ms): SHA-1 of its compact JSON, see the key order."""
+        """The venue's hashes of the Up and the Down book at `timestamp` (ms): SHA-1 of compact JSON."""
         tail = self._tail + self.last_trade_price + '"}'
         out = []
         for token, (bids, asks) in (

@@ -1,10 +1,11 @@
 """A generated BTC 5-minute Up/Down market: one seed in, one tape of exact wire frames out.
 
-Nothing here was recorded and profit on it says nothing about live trading. The model is built to be no kinder than recorded
-markets (`invmm.sim.hardness` measures that, `invmm.sim.calibration` prints the comparison). Same seed, same bytes.
+Nothing here was recorded and profit on it says nothing about live trading. The model is built to be no kinder
+than recorded markets (`invmm.sim.hardness` measures that, `invmm.sim.calibration` prints the comparison).
+Same seed, same bytes.
 
-Each step of `STEP_MS`: takers' orders match, makers pull what is stale, step in front, and change levels elsewhere; every
-change goes out as the frames that the venue sends, with hashes and best prices that verify.
+Each step of `STEP_MS`: takers' orders match, makers pull what is stale, step in front, and change levels
+elsewhere; every change goes out as the frames that the venue sends, with hashes and best prices that verify.
 """
 
 from __future__ import annotations
@@ -57,16 +58,16 @@ def generate(
     Returns
     -------
     Tape
-        Origin "GENERATED", winner set by the time-average rule. `meta` holds `seed`, `day`, `strike`, `final`,
-        `settlement_lag_s`, `tick_change_ms`, and the underlying as `path_price` (dollars), `path_start_ms` (relative to the
-        start of the window), `path_step_ms`.
+        Origin "GENERATED", winner set by the time-average rule. `meta` holds `seed`, `day`, `strike`,
+        `final`, `settlement_lag_s`, `tick_change_ms`, and the underlying as `path_price` (dollars),
+        `path_start_ms` (relative to the start of the window), `path_step_ms`.
     """
     if day is not None and day not in DAY_TYPES:
         raise ValueError(f"day: expected one of {sorted(DAY_TYPES)}, got {day!r}")
     if window_s < 90 or pre_s < 0:
         raise ValueError(f"expected window_s >= 90 and pre_s >= 0, got {window_s} and {pre_s}")
     rng = np.random.Generator(np.random.PCG64(seed))
-    drawn = list(DAY_TYPES)[int(rng.choice(3, p=[0.4, 0.3, 0.3]))]
+    drawn = list(DAY_TYPES)[int(rng.choice(3, p=[0.3, 0.35, 0.35]))]
     return _Market(rng, seed, day or drawn, start_s, window_s, pre_s, settings).run()
 
 
@@ -186,7 +187,8 @@ class _Market:
             self._ladder.set_ask(tick, size)
 
     def _change(self, at: int, changes: list[frames.LevelChange]) -> None:
-        """Applies and publishes one engine batch; changes that would cross the book are left out, as post-only orders are."""
+        """Applies and publishes one engine batch; changes that would cross the book are left out, as
+        post-only orders are."""
         ladder = self._ladder
         applied: list[frames.LevelChange] = []
         for side, tick, size in changes:
@@ -262,7 +264,8 @@ def _identifiers(seed: int, start_s: int) -> tuple[str, str, str]:
 
 
 def _received(rng: np.random.Generator, venue_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Receive times: feed latency with jitter, stalls after which everything arrives at once, never going back."""
+    """Receive times: feed latency with jitter, stalls after which everything arrives at once, never going
+    back."""
     count = len(venue_ms)
     at = venue_ms.astype(np.float64) + FEED_LATENCY_MS + rng.gamma(2.0, 0.4, count)
     stalls = rng.poisson((venue_ms[-1] - venue_ms[0]) / 1000 * 0.04) if count else 0

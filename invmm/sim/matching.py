@@ -53,7 +53,7 @@ class PublicBooks(Protocol):
 
     @property
     def up(self) -> PublicBook: ...
-    def apply_frame(self, data: memoryview, now_ns: int) -> int: ...
+    def apply_frame(self, data: memoryview | bytes, now_ns: int) -> int: ...
 
 
 class Overlay:
@@ -139,7 +139,7 @@ class Overlay:
                 self._read_best()
             level = self.levels[at] = Level(*at, self.book.size(*at))
         displayed = level.size_micro - self._taken.get(at, 0)
-        order.ahead_micro = max(0, displayed)
+        order.ahead_micro = order.ceiling_micro = max(0, displayed)
         if level.pending_micro:  # keeps its place behind a decrease whose print may still come
             order.ahead_micro += level.pending_micro
         order.rested_ns = self.now_ns
@@ -186,6 +186,11 @@ class Overlay:
         self.now_ns = batch.time_ns
         if batch.has_book and not batch.is_derived:
             self._read_best()
+
+    def glimpse(self, batch: Batch) -> None:
+        """The book within a batch: levels may lose shares to a trade and gain others at the same moment."""
+        for level in self.levels.values():
+            self._level_moved(level, batch)
 
     def apply(self, batch: Batch, restated: Sequence[tuple[Side, int]] = ()) -> None:
         """Called after a batch's frames were applied; `restated` are the levels that its messages named (Up
@@ -294,8 +299,9 @@ class Overlay:
         if batch.is_derived:
             level.printed_micro = 0  # prints and decreases of one interval come in one batch
         for order in level.orders:
+            order.ceiling_micro = min(order.ceiling_micro, new)
             if not level.pending_micro:
-                order.ahead_micro = min(order.ahead_micro, new)
+                order.ahead_micro = min(order.ahead_micro, order.ceiling_micro)
             self._remember(level, order)
 
     def _cancelled(self, level: Level, total: int, cancelled: int) -> None:

@@ -22,8 +22,10 @@ class Order:
     state: str = "NEW"  # NEW, DELAYED, LIVE, MATCHED, CANCELED (plus a suffix)
     filled_micro: int = 0
     paid_micro: int = 0  # notional of maker fills so far
-    ahead_micro: int = 0
+    ahead_micro: int = 0  # before decreases whose print may still come
+    ceiling_micro: int = 0  # least displayed size since it rests
     rested_ns: int = 0
+    left_ns: int = 0  # when it left its queue, 0 while it has not
     trades: list[Trade] = field(default_factory=list)
     truth: list[tuple[int, int]] = field(default_factory=list)  # (time, shares ahead) when recorded
 
@@ -56,8 +58,10 @@ class Level:
     pending_ns: int = 0
 
     def shown_ahead(self, order: Order) -> int:
-        """Shares ahead: never more than are displayed."""
-        return min(order.ahead_micro, self.size_micro)
+        """Shares ahead: never more than were ever displayed since the order rests, for who comes later is
+        behind it.
+        """
+        return min(order.ahead_micro, order.ceiling_micro)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The underlying of a generated market: a seeded price path, the probability it implies, and how it settles.
 
-The path is a stochastic-volatility random walk with jumps on a grid of `STEP_MS`. A market of w = 60 s settles Up when the
-average of the last w seconds of its window is at least the average of the w seconds before its start (ties are Up): the
-venue's rule for 5-minute markets since 2026-08-14. The fair probability follows from the same rule for a Brownian price.
+The path is a stochastic-volatility random walk with jumps on a grid of `STEP_MS`. A market of w = 60 s
+settles Up when the average of the last w seconds of its window is at least the average of the w seconds
+before its start (ties are Up): the venue's rule for 5-minute markets since 2026-08-14. The fair probability
+follows from the same rule for a Brownian price.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ STEP_MS = 20
 AVERAGE_S = 60
 SIGMA_PER_S = 0.9e-4  # of log price per square root of a second: 50 % a year, bitcoin in 2026
 START_USD = 75_000.0
-BASIS_S = 8.0
-BASIS_FADES_S = 40.0
-"""What nobody knows of the settlement feed, as seconds of the path's variance: about 2.5 basis points, falling to nothing over
-the last `BASIS_FADES_S` seconds. It keeps close races open. Tuned to the recorded share of time at the extremes."""
+BASIS_S = 14.0
+BASIS_FADES_S = 25.0
+"""What nobody knows of the settlement feed, as seconds of the path's variance: about 3.4 basis points,
+falling to nothing over the last `BASIS_FADES_S` seconds. It keeps close races open. Tuned to the
+recorded share of time at the extremes.
+"""
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -31,10 +34,10 @@ FloatArray = npt.NDArray[np.float64]
 class DayType:
     """How one kind of day moves, relative to the volatility that the market believes in.
 
-    `diffusion` scales the walk, `drift` is the trend per second in units of sigma, `jumps_per_s` and `jump_sigma` (in units of
-    one second's sigma) the jumps, `clustering` the standard deviation of log volatility, `activity` the rate of all order flow.
-    `bursts_per_s` and `burst_sigma` are the small jumps of every day: recorded mids stand still in 58 % of all seconds and
-    move in bursts between them.
+    `diffusion` scales the walk, `drift` is the trend per second in units of sigma, `jumps_per_s` and
+    `jump_sigma` (in units of one second's sigma) the jumps, `clustering` the standard deviation of log
+    volatility, `activity` the rate of all order flow. `bursts_per_s` and `burst_sigma` are the small jumps of
+    every day: recorded mids stand still in 58 % of all seconds and move in bursts between them.
     """
 
     diffusion: float
@@ -48,9 +51,9 @@ class DayType:
 
 
 DAY_TYPES = {
-    "quiet": DayType(0.34, 0.0, 0.08, 1.5, 0.004, 3.0, 0.6, 0.75),
-    "trending": DayType(0.45, 0.055, 0.13, 1.7, 0.012, 3.5, 0.8, 1.05),
-    "jumping": DayType(0.42, 0.0, 0.12, 1.7, 0.035, 4.5, 0.9, 1.15),
+    "quiet": DayType(0.34, 0.02, 0.08, 1.5, 0.004, 3.0, 0.6, 0.7),
+    "trending": DayType(0.43, 0.06, 0.12, 1.7, 0.012, 3.5, 0.8, 0.95),
+    "jumping": DayType(0.40, 0.02, 0.11, 1.7, 0.035, 4.0, 0.9, 1.0),
 }
 VOLATILITY_MEMORY_S = (
     (2.5, 0.8),
@@ -87,13 +90,14 @@ def time_average(price: FloatArray, start_ms: int, until_ms: int) -> float:
 
 
 def price_path(rng: np.random.Generator, day: DayType, window_s: int, pre_s: int, post_s: int) -> PricePath:
-    """Draws one path from `AVERAGE_S + pre_s` before the window to `post_s` after it, and its fair probability."""
+    """Draws one path from `AVERAGE_S + pre_s` before the window to `post_s` after it, and its fair
+    probability."""
     start_ms = -(AVERAGE_S + pre_s) * 1000
     count = (AVERAGE_S + pre_s + window_s + post_s) * 1000 // STEP_MS
     step_s = STEP_MS / 1000
     log_volatility = np.zeros(count)
     for memory_s, share in VOLATILITY_MEMORY_S:
-        log_volatility += _reverting(rng, count, memory_s, day.clustering * share)
+        log_volatility += reverting(rng, count, memory_s, day.clustering * share)
     # Subtracting the variance keeps the mean of the squared volatility at one.
     volatility = SIGMA_PER_S * day.diffusion * np.exp(log_volatility - day.clustering**2)
     moves = rng.standard_normal(count) * volatility * math.sqrt(step_s)
@@ -110,7 +114,7 @@ def price_path(rng: np.random.Generator, day: DayType, window_s: int, pre_s: int
     return PricePath(price, fair, start_ms, strike, final)
 
 
-def _reverting(rng: np.random.Generator, count: int, memory_s: float, deviation: float) -> FloatArray:
+def reverting(rng: np.random.Generator, count: int, memory_s: float, deviation: float) -> FloatArray:
     """A stationary mean-reverting series on the grid."""
     keep = math.exp(-STEP_MS / 1000 / memory_s)
     level = float(rng.standard_normal()) * deviation
@@ -126,8 +130,10 @@ def _reverting(rng: np.random.Generator, count: int, memory_s: float, deviation:
 def _fair(price: FloatArray, start_ms: int, strike: float, window_s: int) -> FloatArray:
     """Phi((m - K) / sqrt(v)): mean and variance of the final average, see the formulas below.
 
-    tau = seconds to the end. tau >= w: m = S, v = s2 (tau - 2w/3). tau < w: m = (observed + tau S) / w, v = s2 tau^3 / (3 w^2).
-    Before the start the strike itself is uncertain: its mean is taken in the same way and its variance is added.
+    tau = seconds to the end.
+    tau >= w: m = S, v = s2 (tau - 2w/3).
+    tau < w:  m = (observed + tau S) / w, v = s2 tau^3 / (3 w^2).
+    Before the start the strike itself is uncertain: its mean is taken in the same way, its variance is added.
     """
     count = len(price)
     step_s = STEP_MS / 1000

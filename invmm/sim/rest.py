@@ -55,7 +55,7 @@ class Rest:
                 if payload.get("owner") != known.api_key:
                     return Refusal(400, "the order owner has to be the owner of the API KEY")
                 wrapped = int(signed["signatureType"]) == 3
-                signer = signatures.signer_of(signed)
+                signer = signatures.signer_of(signed, digest=order_id)
                 if not wrapped and signed["signer"].lower() != known.address.lower():
                     return Refusal(400, "the order signer address has to be the address of the API KEY")
                 if signer != known.address.lower():
@@ -179,15 +179,17 @@ class Rest:
         """Own trades, newest first."""
         query = request.query
         markets = {exchange.market.condition_id: exchange.market for exchange in self._server.exchanges}
+        try:
+            after, before = int(query.get("after", -1)), int(query.get("before", 1 << 62))
+        except ValueError:
+            return _error(400, "invalid before or after")
         entries = []
         for trade in reversed(self._server.account.trades):
             entry = wire.trade_entry(trade, markets[trade.condition_id], self._server.who)
             if any(query.get(name) not in (None, entry[name]) for name in ("id", "market", "asset_id")):
                 continue
             seconds = trade.time_ns // SECOND
-            if "after" in query and seconds <= int(query["after"]):
-                continue
-            if "before" in query and seconds >= int(query["before"]):
+            if not after < seconds < before:
                 continue
             entries.append(entry)
         return self._page(entries, request)

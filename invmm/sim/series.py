@@ -1,8 +1,9 @@
 """The books after trades of one market as arrays: what recorded and generated markets have in common.
 
-The recordings hold the `book` frames of (mostly) one token and nothing else, so a generated tape is reduced to the same view
-before anything is measured: one token's books after trades, the last trade price that is hashed into each, and trades inferred
-from the difference of two successive books. Everything is kept in terms of Up.
+The recordings hold the `book` frames of (mostly) one token and nothing else, so a generated tape is reduced
+to the same view before anything is measured: one token's books after trades, the last trade price that is
+hashed into each, and trades inferred from the difference of two successive books.
+Everything is in terms of Up.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from invmm.replay.tape import Tape
 from invmm.types import PRICE_ONE_E4
 
 LEVELS = 10
+DISTANCES = 48
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 _Levels = dict[int, float]
@@ -31,11 +33,12 @@ _Levels = dict[int, float]
 class BookSeries:
     """Books after trades of one market; row i of every array belongs to book i.
 
-    `time_s` is relative to the start of the window. `bid_e4` is 0 and `ask_e4` is 10000 for an empty side. `bid_size` and
-    `ask_size` are shares at the n-th occupied level (nan where there is none). `trade_sign` is +1 when one level explains the
-    trade as a purchase of Up, -1 as a sale, 0 when it is not explained; `trade_size` is what that level lost, a lower bound.
-    `changes` counts levels of both sides that differ from the book before, a lower bound too, and `changes_at_best` those that
-    were the best of either book.
+    `time_s` is relative to the start of the window. `bid_e4` is 0 and `ask_e4` is 10000 for an empty side.
+    `bid_size` and `ask_size` are shares at the n-th occupied level (nan where there is none). `trade_sign` is
+    +1 when one level explains the trade as a purchase of Up, -1 as a sale, 0 when it is not explained;
+    `trade_size` is what that level lost, a lower bound. `changes` counts levels of both sides that differ
+    from the book before, a lower bound too; `changes_at[d]` counts them over the whole market by their
+    distance in cents from the best before (the last entry: that far or farther).
     """
 
     slug: str
@@ -48,6 +51,7 @@ class BookSeries:
     trade_sign: IntArray
     trade_size: FloatArray
     changes: IntArray
+    changes_at: IntArray
     messages: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -71,7 +75,8 @@ class _Row:
 
 
 def from_recorded(path: Path) -> BookSeries:
-    """Reads one raw recording (`{"recv", "tick", "ltp", "frame"}` lines) with the `markets.json` one folder up."""
+    """Reads one raw recording (`{"recv", "tick", "ltp", "frame"}` lines) with the `markets.json` one folder
+    up."""
     slug = path.name.removesuffix(".gz").removesuffix(".jsonl")
     listing = path.parent.parent / "markets.json"
     try:
@@ -90,7 +95,8 @@ def from_recorded(path: Path) -> BookSeries:
 
 
 def from_tape(tape: Tape) -> BookSeries:
-    """Reduces a tape to the view of the recordings: its Down books after trades; the other messages are only counted."""
+    """Reduces a tape to the view of the recordings: its Down books after trades; the other messages are only
+    counted."""
     market = tape.market
     books: list[Any] = []
     prices: list[str] = []
@@ -131,6 +137,7 @@ def _series(slug: str, start_s: int, end_s: int, rows: list[_Row], messages: dic
     bid, ask = np.zeros(count, np.int64), np.zeros(count, np.int64)
     bid_size, ask_size = np.full((count, LEVELS), np.nan), np.full((count, LEVELS), np.nan)
     sign, size, changes = np.zeros(count, np.int64), np.zeros(count), np.zeros(count, np.int64)
+    changes_at = np.zeros(DISTANCES, np.int64)
     before: _Row | None = None
     for index, row in enumerate(rows):
         bids, asks = sorted(row.bids, reverse=True)[:LEVELS], sorted(row.asks)[:LEVELS]
@@ -140,22 +147,27 @@ def _series(slug: str, start_s: int, end_s: int, rows: list[_Row], messages: dic
         ask_size[index, : len(asks)] = [row.asks[price] for price in asks]
         if before is not None:
             sign[index], size[index] = _trade(before, row)
-            changes[index] = sum(
-                _changed(old, new) for old, new in ((before.bids, row.bids), (before.asks, row.asks))
-            )
+            distances = _changed(before.bids, row.bids, max(before.bids, default=0))
+            distances += _changed(before.asks, row.asks, min(before.asks, default=PRICE_ONE_E4))
+            changes[index] = len(distances)
+            for distance in distances:
+                changes_at[min(distance, DISTANCES - 1)] += 1
         before = row
     times = np.array([row.venue_ms for row in rows]) / 1000 - start_s
     return BookSeries(
-        slug, end_s - start_s, times, bid, ask, bid_size, ask_size, sign, size, changes, messages
+        slug, end_s - start_s, times, bid, ask, bid_size, ask_size, sign, size, changes, changes_at, messages
     )
 
 
-def _changed(old: _Levels, new: _Levels) -> int:
-    return sum(old.get(price) != new.get(price) for price in old.keys() | new.keys())
+def _changed(old: _Levels, new: _Levels, best_e4: int) -> list[int]:
+    """Distances from the best, in cents, of the levels that differ; improvements count as the best."""
+    differ = [price for price in old.keys() | new.keys() if old.get(price) != new.get(price)]
+    behind = -1 if any(price < best_e4 for price in old) else 1
+    return [max((price - best_e4) * behind, 0) // 100 for price in differ]
 
 
 def _trade(before: _Row, row: _Row) -> tuple[int, float]:
-    """Sign and size of the trade between two books if exactly one level at the trade's price shrank to or past the best."""
+    """Sign and size of the trade between two books if exactly one level at its price explains it."""
     if not row.last_price:
         return 0, 0.0
     price = round(float(row.last_price) * PRICE_ONE_E4)

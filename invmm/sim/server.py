@@ -59,6 +59,8 @@ class VenueServer:
     # What the next REST requests answer instead: (status, body) and how many of them.
     broken: tuple[int, dict[str, Any]] | None = None
     broken_left: int = 0
+    broken_method: str = ""  # only requests of this method; all by default
+    lose_left: int = 0  # so many orders and cancels are done, and their connections cut before the answer
     background: list[asyncio.Task[None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -195,13 +197,28 @@ SERVER = web.AppKey("server", VenueServer)
 async def _broken(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """Answers with the asked-for error while that fault lasts; control and sockets are spared."""
+    """REST faults: an error instead of the answer, or the deed without the answer. Control and sockets are
+    spared.
+    """
     server = request.app[SERVER]
-    if server.broken_left and not request.path.startswith(("/_control", "/ws")):
+    if request.path.startswith("/ws"):
+        return await handler(request)
+    if request.path.startswith("/_control"):
+        try:
+            return await handler(request)
+        except (ValueError, KeyError, TypeError) as error:
+            return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
+    if server.broken_left and server.broken_method in ("", request.method):
         server.broken_left -= 1
         assert server.broken is not None
         status, body = server.broken
         return web.json_response(body, status=status)
+    if server.lose_left and request.method in ("POST", "DELETE"):
+        server.lose_left -= 1
+        answer = await handler(request)
+        if request.transport is not None:
+            request.transport.abort()
+        return answer
     return await handler(request)
 
 

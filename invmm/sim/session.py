@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -84,7 +85,7 @@ class Session:
         return self.clock.now_ns()
 
     def finish(self) -> None:
-        """Does at once what is still to come inside (settlement, resolution); frames are not sent any more."""
+        """Does at once what is still to come inside; frames are not sent any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -123,12 +124,9 @@ class Session:
             batch = self._batches[self._next_batch] if self._next_batch < len(self._batches) else None
             due_ns = exchange.due_ns()
             if batch is not None and batch.time_ns <= now_ns and (due_ns is None or batch.time_ns <= due_ns):
-                exchange.before(batch)
-                for row in range(batch.first, batch.last):
-                    self.books.apply_frame(self.tape.frame(row), batch.time_ns)
-                if exchange.overlay.is_watching or batch.has_book:
-                    named = restated_levels(self.tape, batch) if exchange.overlay.has_taken else ()
-                    exchange.overlay.apply(batch, named)
+                frames = map(self.tape.frame, range(batch.first, batch.last))
+                named = partial(restated_levels, self.tape, batch)
+                exchange.play(batch, frames, self.books.apply_frame, named)
                 if batch.prints:
                     self.last_price = wire.price_text(batch.prints[-1].price_e4)
                 self._venue_ms = batch.venue_ms
@@ -271,16 +269,16 @@ class Session:
             return
         event: dict[str, Any] | None = None
         if report.kind == "settlement":
-            payload = wire.compact(wire.resolved_event(self.market, report.time_ns))
+            payload = wire.compact(wire.resolved_event(self.market, self.exchange.stamp_ms()))
             self.exchange.schedule(
                 report.time_ns + self.profile.feed_latency_ns, lambda: self._to_custom(payload)
             )
             return
         if report.kind == "trade" and report.trade is not None:
-            event = wire.trade_event(report.trade, self.market, self._who, report.time_ns)
+            event = wire.trade_event(report.trade, self.market, self._who, self.exchange.stamp_ms())
         elif order is not None:
             kind = {"placed": "PLACEMENT", "updated": "UPDATE", "canceled": "CANCELLATION"}[report.kind]
-            event = wire.order_event(order, self.market, self._who, kind, report.time_ns)
+            event = wire.order_event(order, self.market, self._who, kind, self.exchange.venue_ms)
         if event is not None:
             payload = wire.compact(event)
             self.exchange.schedule(

@@ -13,7 +13,7 @@ from invmm.sim.account import Leg, Trade
 from invmm.sim.batches import decimal_to_int
 from invmm.sim.matching import PublicBook
 from invmm.sim.orders import Order
-from invmm.sim.profile import MS, SECOND
+from invmm.sim.profile import SECOND
 from invmm.sim.rules import INVALID_PAYLOAD, OrderRequest, Refusal, decimal
 from invmm.types import PRICE_ONE_E4, OrderStatus, OrderType, Outcome, Side
 
@@ -244,7 +244,7 @@ def page(entries: Sequence[dict[str, Any]], cursor: str, limit: int) -> dict[str
 # ---- user channel ----
 
 
-def order_event(order: Order, market: MarketInfo, who: Who, kind: str, time_ns: int) -> dict[str, Any]:
+def order_event(order: Order, market: MarketInfo, who: Who, kind: str, stamp_ms: int) -> dict[str, Any]:
     """An `order` event: PLACEMENT, UPDATE or CANCELLATION (5.5)."""
     request = order.request
     if kind == "UPDATE":
@@ -269,15 +269,15 @@ def order_event(order: Order, market: MarketInfo, who: Who, kind: str, time_ns: 
         "side": request.side.name,
         "size_matched": size_text(order.filled_micro),
         "status": status,
-        "timestamp": str(time_ns // MS),
+        "timestamp": str(stamp_ms),
         "type": kind,
     }
 
 
-def trade_event(trade: Trade, market: MarketInfo, who: Who, time_ns: int) -> dict[str, Any]:
+def trade_event(trade: Trade, market: MarketInfo, who: Who, stamp_ms: int) -> dict[str, Any]:
     """A `trade` event; the same id is sent again at each stage (5.5)."""
     entry = trade_entry(trade, market, who, prefix="")
-    entry.update(event_type="trade", timestamp=str(time_ns // MS), trade_owner=entry["owner"], type="TRADE")
+    entry.update(event_type="trade", timestamp=str(stamp_ms), trade_owner=entry["owner"], type="TRADE")
     return entry
 
 
@@ -333,7 +333,7 @@ def last_price_text(price: str) -> str:
     return f"{value / PRICE_ONE_E4:.3f}" if value % 10 == 0 else price_text(value)
 
 
-def resolved_event(market: MarketInfo, time_ns: int) -> dict[str, Any]:
+def resolved_event(market: MarketInfo, stamp_ms: int) -> dict[str, Any]:
     """`market_resolved` (5.4), for connections that asked for custom features."""
     winner = market.winner if market.winner is not None else Outcome.UP
     return {
@@ -343,7 +343,7 @@ def resolved_event(market: MarketInfo, time_ns: int) -> dict[str, Any]:
         "assets_ids": [market.up_token_id, market.down_token_id],
         "winning_asset_id": token_id(market, winner),
         "winning_outcome": winner.name.capitalize(),
-        "timestamp": str(time_ns // MS),
+        "timestamp": str(stamp_ms),
         "tags": ["crypto"],
     }
 

@@ -147,20 +147,22 @@ def _solve_corrected(view: SolverInput) -> SolverOutput:
     if len(joined) + view.taker_in_flight > MAX_ORDERS:
         raise ValueError(f"orders: expected at most {MAX_ORDERS} with the taker order, got {len(joined)}")
     actions, reasons, imbalance = _policy(view.config).decide(_record(view))
-    cancels = actions[actions["kind"] == ACTION_CANCEL]
+    cancels = []
     limits = []
     takers = []
-    for action in actions[len(cancels) :]:
-        token = int(action["token"])
-        price, size = int(action["price_e4"]) / PRICE_ONE_E4, int(action["size_micro"]) / MICRO
-        if action["kind"] == ACTION_QUOTE:
-            limits.append(LimitOrder(tokens[token], price, size, post_only=True, level=int(action["level"])))
+    # Plain tuples: reading numpy scalars one by one would cost most of the call.
+    for kind, token, _, level, _, price_e4, size_micro, key in actions.tolist():
+        price, size = price_e4 / PRICE_ONE_E4, size_micro / MICRO
+        if kind == ACTION_CANCEL:
+            cancels.append(joined[key].order_id)
+        elif kind == ACTION_QUOTE:
+            limits.append(LimitOrder(tokens[token], price, size, post_only=True, level=level))
         else:
             score = 100.0 * (1.0 - _cost_after(view, token, price, size))
             takers.append(TakerOrder(tokens[token], price, size, score))
     return SolverOutput(
         imbalance,
-        tuple(joined[int(key)].order_id for key in cancels["key"]),
+        tuple(cancels),
         tuple(limits),
         tuple(takers),
         Reason(reasons[0]),

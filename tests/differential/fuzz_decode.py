@@ -1,7 +1,7 @@
 """Mutated frames through the compiled decoder and through its plain-Python twin: same answers, same books.
 
-`python -m tests.differential.fuzz_decode --seconds 600 --seed 1` runs a long campaign; with INVMM_RECORDED set it mutates
-recorded frames as well as synthetic ones. Every frame is handed over in a buffer of exactly its size.
+`python -m tests.differential.fuzz_decode --seconds 600 --seed 1` runs a long campaign; with INVMM_RECORDED set
+it mutates recorded frames as well as synthetic ones. Every frame is handed over in a buffer of exactly its size.
 """
 
 from __future__ import annotations
@@ -23,12 +23,64 @@ UP = "58726851105893121441976415044785550794620582864839872973127370351200548678
 DOWN = "40113202025193181740822500498877260546965498642740503547096491847887927548587"
 STRANGER = "58726851105893121441976415044785550794620582864839872973127370351200548678812"
 MARKET = "0x2aaeb40ad2a1ad262d75d5c52bff1a9f801fb72e65774343729fe103ee9fa308"
-PRICES = ["0.5", "0.49", "0.01", "0.99", "0.001", "0.4825", "0.9999", ".48", "0.490", "5e-1", "0.50000000", "1."]
+PRICES = [
+    "0.5",
+    "0.49",
+    "0.01",
+    "0.99",
+    "0.001",
+    "0.4825",
+    "0.9999",
+    ".48",
+    "0.490",
+    "5e-1",
+    "0.50000000",
+    "1.",
+]
 BAD_PRICES = ["0", "1", "1.2", "-0.5", "0.12345", "NaN", "", "0.5 ", "0,5", "1e-9", "5e-5", "0.0"]
-SIZES = ["0", "1", "20", "918.34", "0.000001", "12345678.654321", "123456789", "1e3", "0.0", "007", "999999999999"]
+SIZES = [
+    "0",
+    "1",
+    "20",
+    "918.34",
+    "0.000001",
+    "12345678.654321",
+    "123456789",
+    "1e3",
+    "0.0",
+    "007",
+    "999999999999",
+]
 BAD_SIZES = ["-1", "1.0000001", "1e13", "inf", "", ".", "1_0", "+1", "12345678901234567890"]
-TOKENS = ["{", "}", "[", "]", ",", ":", '"', "\\", "\\u0030", " ", "\n", "\t", "0", "9", ".", "e", "-", "\x00", "\x7f",
-          "é", "null", "true", "BUY", "SELL", '"price":"0.3",', '"event_type":"book",', "price", "bids"]  # fmt: skip
+TOKENS = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    '"',
+    "\\",
+    "\\u0030",
+    " ",
+    "\n",
+    "\t",
+    "0",
+    "9",
+    ".",
+    "e",
+    "-",
+    "\x00",
+    "\x7f",
+    "é",
+    "null",
+    "true",
+    "BUY",
+    "SELL",
+    '"price":"0.3",',
+    '"event_type":"book",',
+    "bids",
+]
 
 
 def pick(rng: random.Random, good: list[str], bad: list[str]) -> Any:
@@ -54,7 +106,9 @@ def entry(rng: random.Random) -> dict[str, Any]:
 
 
 def event(rng: random.Random) -> dict[str, Any]:
-    kind = rng.choice(["price_change"] * 5 + ["book"] * 3 + ["last_trade_price", "tick_size_change", "best_bid_ask", "x"])
+    kind = rng.choice(
+        ["price_change"] * 5 + ["book"] * 3 + ["last_trade_price", "tick_size_change", "best_bid_ask", "x"]
+    )
     result: dict[str, Any] = {"market": MARKET}
     if kind == "price_change":
         result["price_changes"] = [entry(rng) for _ in range(rng.choice([0, 1, 2, 2, 2, 3, 10]))]
@@ -90,6 +144,24 @@ def synthetic(rng: random.Random) -> bytes:
     return json.dumps(document, separators=separators, indent=rng.choice([None] * 9 + [1])).encode()
 
 
+def exact(rng: random.Random) -> bytes:
+    """A price_change as the venue writes it: what the template reads, until it is mutated."""
+    rows = []
+    for _ in range(rng.choice([1, 2, 2, 2, 10])):
+        row = entry(rng)
+        row["asset_id"] = rng.choice([UP, DOWN])
+        row["price"] = f"{rng.randrange(1, 10_000) / 10_000:.4f}".rstrip("0")
+        row["size"] = f"{rng.randrange(10 ** rng.randrange(1, 15)) / 10**6:.6f}".rstrip("0").rstrip(".")
+        rows.append(row)
+    frame = {
+        "market": MARKET,
+        "price_changes": rows,
+        "timestamp": "1790766981670",
+        "event_type": "price_change",
+    }
+    return json.dumps(frame, separators=rng.choice([(", ", ":"), (",", ":")])).encode()
+
+
 def mutate(rng: random.Random, frame: bytes) -> bytes:
     text = bytearray(frame)
     for _ in range(rng.choice([0, 0, 1, 1, 1, 2, 5])):
@@ -100,7 +172,9 @@ def mutate(rng: random.Random, frame: bytes) -> bytes:
         elif choice < 0.5:
             text[at:at] = rng.choice(TOKENS).encode()
         elif choice < 0.7 and at < len(text):
-            text[at] = rng.choice([rng.randrange(256), text[at] ^ (1 << rng.randrange(8)), 0x30 + rng.randrange(10)])
+            text[at] = rng.choice(
+                [rng.randrange(256), text[at] ^ (1 << rng.randrange(8)), 0x30 + rng.randrange(10)]
+            )
         elif choice < 0.85:
             other = rng.randrange(len(text) + 1)
             text[at:at] = text[other : other + rng.randrange(60)]
@@ -122,7 +196,7 @@ class Pair:
         exact = bytearray(frame)  # its own heap block: reading beyond it is what a sanitizer sees
         found = self.fast.apply_frame(exact, 1)
         expected = self.slow.apply_frame(frame)
-        assert found == expected, f"{frame!r}: compiled {found} ({self.fast.last_error}), reference {expected}"
+        assert found == expected, f"{frame!r}: {found} ({self.fast.last_error}), twin {expected}"
         assert self.fast.last_trade == self.slow.trade, f"{frame!r}: trade"
         for book, twin in zip((self.fast.up, self.fast.down), self.slow.books, strict=True):
             for side in (0, 1):
@@ -157,7 +231,10 @@ def campaign(seed: int, seconds: float, count: int | None = None) -> dict[str, i
     while time.monotonic() < stop and (count is None or done["frames"] < count):
         pair = Pair()
         for _ in range(200):
-            frame = rng.choice(seeds) if seeds and rng.random() < 0.4 else synthetic(rng)
+            if seeds and rng.random() < 0.4:
+                frame = rng.choice(seeds)
+            else:
+                frame = exact(rng) if rng.random() < 0.4 else synthetic(rng)
             pair.feed(mutate(rng, frame))
         pair.fast.end_batch()
         pair.fast.up.check()

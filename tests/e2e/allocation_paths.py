@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import gc
-import itertools
 import json
 import sys
 from array import array
@@ -19,50 +18,45 @@ from collections.abc import Callable
 
 from bench import recorded
 
-Feed = Callable[[], None]
-"""Feeds one pass of the frames; warm after the first."""
+Take = Callable[[bytes], object]
+"""Takes one frame. Returns small integers or what exists already: the loop around it allocates nothing."""
 
 
-def market_books(source: recorded.Frames) -> Feed:
-    """Frames through the books as Python calls them. Small integers are cached, so the loop itself allocates
-    nothing.
-    """
+def market_books(source: recorded.Frames) -> Take:
+    """Frames through both books as Python calls them."""
     from invmm._ext.decode import MarketBooks
 
     books = MarketBooks(source.up_token_id, source.down_token_id)
     apply_frame = books.apply_frame
-    frames = source.stream
 
-    def feed() -> None:
-        for frame in frames:
-            if apply_frame(frame, 0) < 0:
-                raise ValueError(books.last_error)
+    def take(frame: bytes) -> None:
+        if apply_frame(frame, 0) < 0:
+            raise ValueError(books.last_error)
 
-    return feed
+    return take
 
 
-PATHS: dict[str, Callable[[recorded.Frames], Feed]] = {
+PATHS: dict[str, Callable[[recorded.Frames], Take]] = {
     "market_books": market_books,
-    # The engine's step goes here: a Feed that runs every frame from the callback's entry to the ring's
-    # publish.
+    # The engine's step goes here: a Take that runs a frame from the callback's entry to the ring's publish.
 }
 
 
-def counted(feed: Feed, passes: int, allocate: str | None) -> tuple[int, int]:
-    """Calls of the allocator and growth of the interpreter's live blocks over `passes` runs of `feed`."""
+def counted(take: Take, frames: list[bytes], allocate: str | None) -> tuple[int, int]:
+    """Calls of the allocator, and growth of the interpreter's live blocks, while `take` takes the frames."""
     library = ctypes.CDLL(None)
     armed = ctypes.c_int.in_dll(library, "malloc_counter_armed")
     calls = ctypes.c_uint64.in_dll(library, "malloc_counter_calls")
     blocks = array("q", [0, 0])  # not names: an integer kept in a variable would be a block more
-    kept: list[object] = [None, None]
-    repeat = itertools.repeat(None, passes)
+    kept: list[object] = [None]
+    arrivals = iter(frames)
     calls.value = 0
     gc.collect()
     gc.disable()
     blocks[0] = sys.getallocatedblocks()
     armed.value = 1
-    for _ in repeat:
-        feed()
+    for frame in arrivals:
+        take(frame)
     if allocate == "malloc":
         kept[0] = bytearray(4096)
     elif allocate == "object":
@@ -83,14 +77,12 @@ def main() -> int:
     options = parser.parse_args()
 
     source = recorded.generated(1_000)
-    feed = PATHS[options.path](source)
-    passes = -(-options.frames // len(source.stream))
-    for _ in range(3):
-        feed()
-    counted(feed, 1, None)  # a rehearsal: whatever the counting itself needs for the first time, it has now
-    calls, growth = counted(feed, passes, options.allocate)
-    frames = passes * len(source.stream)
-    print(json.dumps({"path": options.path, "frames": frames, "calls": calls, "block_growth": growth}))
+    take = PATHS[options.path](source)
+    warm = source.stream * 2
+    frames = source.stream * -(-options.frames // len(source.stream))
+    counted(take, warm, None)  # warms the path, and what the counting itself needs for the first time
+    calls, growth = counted(take, frames, options.allocate)
+    print(json.dumps({"path": options.path, "frames": len(frames), "calls": calls, "block_growth": growth}))
     return 0
 
 

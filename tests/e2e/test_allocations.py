@@ -7,7 +7,6 @@ PYTHONMALLOC=malloc, so that every Python object is a counted call as well, even
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -70,12 +69,7 @@ def is_sanitized() -> bool:
     return "sanitize" in os.environ.get("INVMM_CFLAGS", "") or "libasan" in os.environ.get("LD_PRELOAD", "")
 
 
-pytestmark = [
-    pytest.mark.skipif(is_sanitized(), reason="a sanitizer brings its own allocator"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("invmm._ext.decode") is None, reason="invmm._ext.decode is not built"
-    ),
-]
+pytestmark = pytest.mark.skipif(is_sanitized(), reason="a sanitizer brings its own allocator")
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["default allocator", "every object counted"])

@@ -1,16 +1,12 @@
-"""The feeds against a small WebSocket server of its own that misbehaves on demand."""
+"""The market feed against a small WebSocket server that misbehaves on demand."""
 
 import asyncio
 import contextlib
 import json
-import struct
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
-import aiohttp
 import pytest
-from aiohttp import web
 
 from invmm._ext.sink import CallbackSink
 from invmm.clock import LiveClock
@@ -19,181 +15,21 @@ from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings
 from invmm.feed.market import MarketFeed
 from invmm.feed.states import EndCause, FeedState, TokenState
-
-UP = "40113202025193181740822500498877260546965498642740503547096491847887927548587"
-DOWN = "58726851105893121441976415044785550794620582864839872973127370351200548678811"
-OTHER = "21742633143463906290569050155826241533067272736897614950488156847949938836455"
-DEADLINE_S = 10.0
-FAST = FeedSettings(
-    keep_alive_s=0.1,
-    first_event_s=0.15,
-    silence_s=0.4,
-    silence_cap_s=0.5,
-    backoff_base_s=0.01,
-    backoff_cap_s=0.05,
+from tests.e2e.feed_server import (
+    DEADLINE_S,
+    DOWN,
+    FAST,
+    OTHER,
+    UP,
+    Log,
+    Server,
+    change,
+    market_feed,
+    mute_server,
+    raw_frame,
+    run,
+    until,
 )
-
-
-def book(token_id: str) -> dict[str, object]:
-    return {
-        "market": "0x01",
-        "asset_id": token_id,
-        "timestamp": "1790766966313",
-        "bids": [{"price": "0.49", "size": "10"}],
-        "asks": [{"price": "0.51", "size": "10"}],
-        "event_type": "book",
-    }
-
-
-def change(*token_ids: str) -> str:
-    entries = [{"asset_id": t, "price": "0.46", "size": "918.34", "side": "BUY"} for t in token_ids]
-    return json.dumps({"market": "0x01", "price_changes": entries, "event_type": "price_change"})
-
-
-def raw_frame(opcode: int, payload: bytes, fin: bool = True, rsv: int = 0) -> bytes:
-    """One server frame, RFC 6455 §5.2."""
-    first = (0x80 if fin else 0) | rsv << 4 | opcode
-    if len(payload) < 126:
-        return bytes([first, len(payload)]) + payload
-    if len(payload) < 1 << 16:
-        return struct.pack("!BBH", first, 126, len(payload)) + payload
-    return struct.pack("!BBQ", first, 127, len(payload)) + payload
-
-
-class Peer:
-    """One connection as the server sees it."""
-
-    def __init__(self, ws: web.WebSocketResponse, request: web.Request) -> None:
-        self.ws = ws
-        self.request = request
-        self.texts: list[str] = []
-
-    def raw(self, *pieces: bytes) -> None:
-        assert self.request.transport is not None
-        self.request.transport.write(b"".join(pieces))
-
-    def kill(self) -> None:
-        assert self.request.transport is not None
-        self.request.transport.abort()
-
-
-class Server:
-    """Answers PING and subscriptions unless told otherwise; remembers what it was sent."""
-
-    def __init__(self) -> None:
-        self.peers: list[Peer] = []
-        self.ignored: set[str] = set()
-        self.answer_ping = True
-        self.refuse_with: int | None = None
-        self.attempts = 0
-        self.refusals: list[float] = []
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self.attempts += 1
-        if self.refuse_with is not None:
-            self.refusals.append(time.monotonic())
-            return web.Response(status=self.refuse_with, text="<html>no</html>")
-        ws = web.WebSocketResponse(autoping=False)
-        await ws.prepare(request)
-        peer = Peer(ws, request)
-        self.peers.append(peer)
-        async for message in ws:
-            if message.type is aiohttp.WSMsgType.TEXT:
-                peer.texts.append(message.data)
-                if message.data == "PING":
-                    if self.answer_ping:
-                        await ws.send_str("PONG")
-                else:
-                    await self.subscribe(peer, json.loads(message.data))
-            elif message.type is aiohttp.WSMsgType.PONG:
-                peer.texts.append("pong control frame " + message.data.decode())
-        return ws
-
-    async def subscribe(self, peer: Peer, frame: dict[str, object]) -> None:
-        if frame.get("operation") == "unsubscribe" or "assets_ids" not in frame:
-            return
-        wanted = [token_id for token_id in frame["assets_ids"] if token_id not in self.ignored]
-        if wanted:
-            await peer.ws.send_str(json.dumps([book(t) for t in wanted], separators=(",", ":")) + "\n")
-
-
-@asynccontextmanager
-async def serving() -> AsyncIterator[Server]:
-    server = Server()
-    app = web.Application()
-    app.router.add_get("/ws/market", server.handle)
-    app.router.add_get("/ws/user", server.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    server.url = f"ws://127.0.0.1:{port}/ws/"
-    try:
-        yield server
-    finally:
-        for peer in server.peers:
-            if peer.request.transport is not None:
-                peer.kill()
-        await runner.cleanup()
-
-
-class Log:
-    """What a sink was told, in order, and the states that the feed went through."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, bytes, bool]] = []
-        self.states: list[tuple[FeedState, EndCause]] = []
-        self.sink = CallbackSink(
-            lambda data, now_ns, last: self.told.append(("frame", data, last)),
-            lambda now_ns: self.told.append(("end", b"", True)),
-            lambda now_ns: self.told.append(("disconnect", b"", True)),
-        )
-
-    def on_state(self, feed: object, state: FeedState, cause: EndCause) -> None:
-        self.states.append((state, cause))
-
-    def frames(self) -> list[bytes]:
-        return [data for kind, data, _ in self.told if kind == "frame"]
-
-    def kinds(self) -> list[str]:
-        return [kind for kind, _, _ in self.told]
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: did not happen within {DEADLINE_S} s"
-        await asyncio.sleep(0.002)
-
-
-@asynccontextmanager
-async def market_feed(
-    server: Server, log: Log, tokens: tuple[str, ...] = (UP, DOWN), settings: FeedSettings = FAST
-) -> AsyncIterator[MarketFeed]:
-    feed = MarketFeed(
-        server.url + "market",
-        tokens,
-        log.sink,
-        LiveClock(),
-        settings,
-        budget=ReconnectBudget(1000, 100.0),
-        on_state=log.on_state,
-    )
-    feed.start()
-    try:
-        yield feed
-    finally:
-        await feed.close()
-
-
-def run(test: Callable[[Server, Log], Awaitable[None]]) -> None:
-    async def body() -> None:
-        async with serving() as server:
-            await test(server, Log())
-
-    asyncio.run(body())
 
 
 def test_first_frame_is_byte_exact_and_books_make_the_feed_live() -> None:
@@ -349,6 +185,39 @@ def test_silent_token_is_reported_and_the_socket_replaced_although_pong_is_answe
     run(body)
 
 
+def test_quiet_market_keeps_the_connection_until_the_witness_disagrees() -> None:
+    async def body(server: Server, log: Log) -> None:
+        asked: list[tuple[str, ...]] = []
+        disagrees = [False]
+
+        def witness(token_ids: Sequence[str]) -> bool:
+            asked.append(tuple(token_ids))
+            return disagrees[0]
+
+        settings = FeedSettings(silence_s=0.1, silence_cap_s=8, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with market_feed(server, log, settings=settings, witness=witness) as feed:
+            await until(lambda: feed.state is FeedState.SILENT and len(asked) > 2, "silence")
+            assert set(asked) == {(UP, DOWN)}
+            assert len(server.peers) == 1
+            await server.peers[0].ws.send_str(change(UP, DOWN))
+            await until(lambda: feed.is_live, "live again on the same connection")
+            assert len(server.peers) == 1
+            disagrees[0] = True
+            await until(lambda: len(server.peers) == 2, "new connection")
+            assert feed.stats().ends == {EndCause.SILENT: 1}
+
+    run(body)
+
+
+def test_silence_beyond_the_cap_replaces_the_connection_whatever_the_witness_says() -> None:
+    async def body(server: Server, log: Log) -> None:
+        settings = FeedSettings(silence_s=0.1, silence_cap_s=0.2, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with market_feed(server, log, settings=settings, witness=lambda token_ids: False) as feed:
+            await until(lambda: EndCause.SILENT in feed.stats().ends, "replacement")
+
+    run(body)
+
+
 def test_both_tokens_heard_keep_the_connection() -> None:
     async def body(server: Server, log: Log) -> None:
         async with market_feed(server, log) as feed:
@@ -495,29 +364,6 @@ def test_timers_follow_a_scaled_clock() -> None:
     run(body)
 
 
-@asynccontextmanager
-async def mute_server() -> AsyncIterator[tuple[str, list[asyncio.StreamWriter]]]:
-    """Accepts connections and never says a word; gives its address and the connections so far."""
-    accepted: list[asyncio.StreamWriter] = []
-
-    async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        accepted.append(writer)
-        with contextlib.suppress(ConnectionError):
-            while await reader.read(4096):
-                pass
-
-    server = await asyncio.start_server(mute, "127.0.0.1", 0)
-    try:
-        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", accepted
-    finally:
-        server.close()
-        for writer in accepted:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
-        await server.wait_closed()
-
-
 def test_feed_closes_while_it_waits_for_a_handshake_that_never_comes() -> None:
     async def body(server: Server, log: Log) -> None:
         async with mute_server() as (url, accepted):
@@ -540,7 +386,7 @@ def test_handshake_that_never_comes_is_given_up_and_tried_again() -> None:
             feed = MarketFeed(url, [UP], log.sink, LiveClock(), settings)
             feed.start()
             await until(lambda: len(accepted) == 2, "second attempt")
-            assert feed.stats().ends == {EndCause.CONNECT: 1}
+            assert set(feed.stats().ends) == {EndCause.CONNECT}
             await feed.close()
 
     run(body)

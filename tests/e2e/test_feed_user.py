@@ -16,7 +16,7 @@ from invmm.feed.states import EndCause, FeedState
 from invmm.feed.user import UserFeed
 from invmm.feed.user_messages import order_id_bytes
 from invmm.types import EventArray, OrderStatus, Outcome
-from tests.e2e.test_feed import FAST, Log, Server, run, until
+from tests.e2e.feed_server import FAST, Log, Server, run, until
 
 MINE = "0x" + "0a" * 32
 SECRET = "c2VjcmV0LW1hcmtlcg=="

@@ -16,12 +16,16 @@ import aiohttp
 import coincurve
 import pytest
 
-from invmm.errors import TransportError
+from invmm.errors import TransportError, VenueError
 from invmm.replay.tape import Tape, load
 from invmm.sim import rules, signatures, spool
 from invmm.sim.child import ChildCredentials, VenueChild
+from invmm.sim.clock import TapeClock
+from invmm.sim.orders import Order
 from invmm.sim.profile import VenueProfile
-from invmm.types import Outcome
+from invmm.sim.rules import OrderRequest
+from invmm.sim.server import Credentials, VenueServer
+from invmm.types import Outcome, Side
 from tests.reference.frames import (
     CONDITION,
     DOWN,
@@ -428,9 +432,48 @@ def test_faults_happen_as_asked(child: VenueChild) -> None:
         child.fault("http", status=503, body={"error": "Trading is currently disabled"}, count=1)
         assert (await client.call("GET", "/data/orders"))[0] == 503
         assert (await client.call("GET", "/data/orders"))[0] == 200
+        lost = client.order("BUY", UP, 4800, 10)
+        child.fault("lose")
+        with pytest.raises(aiohttp.ClientError):
+            await client.call("POST", "/order", lost)
+        name = "0x" + signatures.order_digest(lost["order"]).hex()
+        assert (await client.call("GET", f"/data/order/{name}"))[1]["status"] == "LIVE"
+        with pytest.raises(VenueError, match="unknown fault"):
+            child.fault("earthquake")
+        with pytest.raises(VenueError, match="speed"):
+            child.begin(speed=0)
         assert child.fault("kill")["done"] == 1
         await asyncio.wait_for(reader, 5)
         assert socket.closed
+
+    run(child, play)
+
+
+def test_stopped_heartbeat_cancels_what_is_open() -> None:
+    async def play() -> None:
+        server = VenueServer([a_tape()], VenueProfile(order_latency_ns=0, ack_latency_ns=0), Credentials())
+        server.start(TapeClock(time.monotonic_ns(), at(10), 1.0), 0)
+        assert server.session is not None
+        request = OrderRequest(b"1" * 32, Outcome.UP, Side.BUY, 4800, 10_000_000)
+        order = (await server.session.place([request]))[0]
+        assert isinstance(order, Order)
+        watch = asyncio.create_task(server.watch_heartbeat(check_s=0.02, limit_s=0.1))
+        await asyncio.sleep(0.15)
+        assert order.state == "LIVE"  # never armed
+        assert server.beat("") is not None
+        await until(lambda: order.state == "CANCELED")
+        watch.cancel()
+        server.session.finish()
+
+    asyncio.run(play())
+
+
+def test_user_channel_wants_the_credentials(child: VenueChild) -> None:
+    async def play(client: Client) -> None:
+        user = await client.session.ws_connect(child.user_url)
+        auth = {"apiKey": CREDENTIALS.api_key, "secret": "wrong", "passphrase": CREDENTIALS.passphrase}
+        await user.send_json({"auth": auth, "type": "user"})
+        assert (await user.receive(5)).type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
 
     run(child, play)
 
@@ -506,6 +549,14 @@ def test_spooled_tape_is_the_same_tape(tmp_path: Path) -> None:
     assert read.market == written.market
     assert read.data == written.data
     assert read.rows.tolist() == written.rows.tolist()
+
+
+def test_plain_hash_is_the_librarys_hash() -> None:
+    # The empty string's digest is Ethereum's best known constant; lengths around the 136-byte block matter
+    # most.
+    assert signatures.plain_keccak(b"").hex().startswith("c5d2460186f7233c927e7db2dcc703c0")
+    for length in (1, 135, 136, 137, 271, 272, 384):
+        assert signatures.plain_keccak(b"a" * length) == signatures.keccak(b"a" * length)
 
 
 def test_golden_orders_have_their_ids_and_signers() -> None:

@@ -27,8 +27,11 @@ SHARE = 1_000_000
 
 sizes = st.one_of(
     st.sampled_from([0, 1, 99, 10_000, SHARE, 50 * SHARE, 100 * SHARE, 300 * SHARE, 10**12]),
+    st.integers(5 * SHARE, 500 * SHARE),
+    st.integers(5 * SHARE, 500 * SHARE),
     st.integers(0, 2_000 * SHARE),
 )
+averages = st.one_of(st.integers(1_000, 5_000), st.integers(3_000, 6_000), st.integers(0, 11_000))
 
 
 @st.composite
@@ -56,7 +59,7 @@ def cases(draw):
     rule = Rule(
         num_levels=draw(st.sampled_from([0, 1, 2, 3, 3, 4, 6])),
         offset=Fraction(draw(st.sampled_from([0, 10, 50, 100, 200, 333, 2_500])), ONE),
-        margin=Fraction(draw(st.sampled_from([0, 1, 80, 100, 280])), ONE),
+        margin=Fraction(draw(st.sampled_from([0, 1, 80, 100, 280, 500])), ONE),
         max_imbalance=Fraction(draw(st.sampled_from([0, 10, 50, 80, 100])), 100),
         order_size=draw(
             st.sampled_from([10_000, 5 * SHARE, 20 * SHARE, 37_500_000, 100 * SHARE, 100_000 * SHARE])
@@ -66,10 +69,7 @@ def cases(draw):
     tick = draw(st.sampled_from([1, 10, 25, 50, 100, 1_000]))
     held = draw(sizes)
     position = (held, held if draw(st.integers(0, 3)) == 0 else draw(sizes))
-    cost = tuple(
-        min(held * draw(st.integers(0, 11_000)) // ONE + draw(st.integers(0, 3)), 2 * 10**12)
-        for held in position
-    )
+    cost = tuple(min(held * draw(averages) // ONE + draw(st.integers(0, 3)), 2 * 10**12) for held in position)
     view = View(position, cost, draw(tops(tick)), tick, draw(st.sampled_from([0, 5 * SHARE])))
     view.fee_ppm = draw(st.sampled_from([0, 70_000, SHARE]))
     wanted = Decision(rule, view)

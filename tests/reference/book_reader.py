@@ -1,4 +1,4 @@
-"""A slow, obvious reader of market-channel frames: dictionaries of decimals, and the venue's book hash from its recipe."""
+"""A slow, obvious reader of market-channel frames: dictionaries of decimals, and the venue's book hash."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def plain(value: Decimal) -> str:
 
 
 def batches(frames: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:
-    """Messages grouped as the engine made them: the dump, the changes of one batch, the two books of one trade, others alone."""
+    """Messages grouped as the engine made them: the dump, the changes of one batch, the two books of one
+    trade, others alone."""
     batch: list[dict[str, Any]] = []
     for frame in frames:
         decoded = json.loads(frame)
@@ -92,7 +93,8 @@ def _belongs(batch: list[dict[str, Any]], message: dict[str, Any]) -> bool:
 
 
 class MarketReader:
-    """Both books of a market, checked at the end of every batch; `AssertionError` on the first thing that is not so."""
+    """Both books of a market, checked at the end of every batch; `AssertionError` on the first thing that is
+    not so."""
 
     def __init__(self, condition_id: str, up_token_id: str, down_token_id: str) -> None:
         self.condition_id = condition_id
@@ -102,7 +104,7 @@ class MarketReader:
         self.hashes_verified = 0
 
     def read(self, frames: Iterable[bytes], verify_hashes: bool = True) -> None:
-        """Reads a market's frames. After-trade books are hashed with a price that is told later: it is searched for."""
+        """Reads a market's frames; the price hashed into an after-trade book is told later: it is sought."""
         for batch in batches(frames):
             for message in batch:
                 if message["event_type"] == "book":

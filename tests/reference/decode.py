@@ -1,4 +1,4 @@
-"""Frames of the market channel into two dict books, by orjson and `decimal`: what the compiled decoder must equal."""
+"""Frames of the market channel into two dict books, by orjson and `decimal`: what the decoder must equal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def number(value: Any, decimals: int, limit: int) -> int:
         raise Refused(f"no decimal: {value!r}")
     mantissa, _, exponent = text.lower().partition("e")
     sign, digits, given = Decimal(mantissa).as_tuple()
-    assert sign == 0 and isinstance(given, int)
+    assert sign == 0
+    assert isinstance(given, int)
     significant = "".join(map(str, digits)).lstrip("0")
     if not significant:
         return 0
@@ -34,7 +35,7 @@ def number(value: Any, decimals: int, limit: int) -> int:
     significant = significant.rstrip("0")
     if shift < 0 or shift + len(significant) > 30:
         raise Refused(f"too fine or too large: {value!r}")
-    result = int(significant) * 10**shift
+    result: int = int(significant) * 10**shift
     if result > limit:
         raise Refused(f"too large: {value!r}")
     return result

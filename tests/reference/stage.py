@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from invmm.replay.tape import MarketInfo
@@ -54,10 +55,8 @@ class Stage:
         while self._next < len(self.batches) and self.batches[self._next].time_ns <= at(ms):
             batch = self.batches[self._next]
             self.core.run_until(batch.time_ns - 1)
-            self.core.before(batch)
-            for row in range(batch.first, batch.last):
-                self.books.apply_frame(self.tape.frame(row), batch.time_ns)
-            self.core.overlay.apply(batch, restated_levels(self.tape, batch))
+            frames = map(self.tape.frame, range(batch.first, batch.last))
+            self.core.play(batch, frames, self.books.apply_frame, partial(restated_levels, self.tape, batch))
             self._next += 1
         self.core.run_until(at(ms))
 

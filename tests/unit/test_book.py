@@ -55,8 +55,8 @@ def test_depth_is_best_first_and_as_long_as_asked(book: Book) -> None:
 
 
 def test_vwap_walks_the_side_and_says_how_much_is_there(book: Book) -> None:
-    assert book.vwap(Side.SELL, 5 * SHARE) == (pytest.approx((4 * 0.51 + 1 * 0.52) / 5), 5 * SHARE)
-    assert book.vwap(Side.SELL, 100 * SHARE) == (pytest.approx((4 * 0.51 + 6 * 0.52) / 10), 10 * SHARE)
+    assert book.vwap(Side.SELL, 5 * SHARE) == pytest.approx(((4 * 0.51 + 1 * 0.52) / 5, 5 * SHARE))
+    assert book.vwap(Side.SELL, 100 * SHARE) == pytest.approx(((4 * 0.51 + 6 * 0.52) / 10, 10 * SHARE))
     assert book.vwap(Side.BUY, 0) == (0.0, 0)
 
 

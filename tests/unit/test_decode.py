@@ -16,11 +16,14 @@ DOWN = "401132020251931817408225004988772605469654986427405035470964918478879275
 MARKET = "0x2aaeb40ad2a1ad262d75d5c52bff1a9f801fb72e65774343729fe103ee9fa308"
 HASH = "63a3d3e950df9f8129d42069eb888e3ab6ce2419"
 SHARE = 1_000_000
+Entry = tuple[str, str, str, str, str, str]
 RECORDED = os.environ.get("INVMM_RECORDED")
 needs_recorded = pytest.mark.skipif(RECORDED is None, reason="INVMM_RECORDED is not set")
 
 
-def price_change(*entries: tuple[str, str, str, str, str, str], ms: int = 1790766981670, spaced: bool = True) -> bytes:
+def price_change(
+    *entries: tuple[str, str, str, str, str, str], ms: int = 1790766981670, spaced: bool = True
+) -> bytes:
     """The venue's exact text; entries are (asset, price, size, side, best_bid, best_ask)."""
     rows = [
         {"asset_id": a, "price": p, "size": s, "side": d, "hash": HASH, "best_bid": bid, "best_ask": ask}
@@ -52,7 +55,13 @@ def compact(document: Any) -> bytes:
 
 SNAPSHOT = compact(
     [
-        book(UP, {"0.48": "10", "0.49": "5.5"}, {"0.52": "7", "0.51": "4"}, tick_size="0.01", last_trade_price=""),
+        book(
+            UP,
+            {"0.48": "10", "0.49": "5.5"},
+            {"0.52": "7", "0.51": "4"},
+            tick_size="0.01",
+            last_trade_price="",
+        ),
         book(DOWN, {"0.48": "7", "0.49": "4"}, {"0.52": "10", "0.51": "5.5"}, tick_size="0.01"),
     ]
 )
@@ -76,7 +85,9 @@ def test_a_snapshot_of_both_tokens_fills_both_books(books: MarketBooks) -> None:
     assert books.stats["mirror_mismatches"] == 0
 
 
-def test_a_snapshot_drops_levels_it_does_not_name_and_repeating_it_changes_nothing(books: MarketBooks) -> None:
+def test_a_snapshot_drops_levels_it_does_not_name_and_repeated_changes_nothing(
+    books: MarketBooks,
+) -> None:
     assert books.apply_frame(SNAPSHOT, 2) == 0
     assert books.apply_frame(compact(book(UP, {"0.49": "1"}, {})), 3) == 4
     assert books.changes_of_last_frame() == [
@@ -121,7 +132,14 @@ def test_size_zero_removes_and_numbers_keep_every_decimal(books: MarketBooks) ->
 
 
 def test_any_key_order_and_blanks_are_read_without_the_parser(books: MarketBooks) -> None:
-    row = {"best_ask": "0.51", "side": "BUY", "extra": [1, {"a": None}], "size": "3", "price": ".5", "asset_id": UP}
+    row = {
+        "best_ask": "0.51",
+        "side": "BUY",
+        "extra": [1, {"a": None}],
+        "size": "3",
+        "price": ".5",
+        "asset_id": UP,
+    }
     frame = {"event_type": "price_change", "timestamp": "5", "price_changes": [row]}
     assert books.apply_frame(b" \n" + json.dumps(frame, indent=2).encode() + b"\r\n", 2) == 1
     assert books.up.best_bid() == (5000, 3 * SHARE)
@@ -145,7 +163,7 @@ def test_escapes_exponents_and_json_numbers_go_through_the_parser(books: MarketB
 
 def test_a_trade_is_told_and_changes_no_level(books: MarketBooks) -> None:
     frame = {
-        "market": MARKET, "asset_id": DOWN, "price": "0.51", "size": "20.5", "fee_rate_bps": "0", "side": "SELL",
+        "market": MARKET, "asset_id": DOWN, "price": "0.51", "size": "20.5", "side": "SELL",
         "timestamp": "1790767298674", "event_type": "last_trade_price", "transaction_hash": "0xe3",
     }  # fmt: skip
     assert books.apply_frame(compact(frame), 2) == 0
@@ -198,13 +216,16 @@ def test_other_messages_change_nothing_and_are_counted(books: MarketBooks, frame
 
 def test_an_unknown_asset_is_counted_and_the_known_one_applied(books: MarketBooks) -> None:
     stranger = UP[:-1] + "2"
-    frame = price_change((stranger, "0.5", "3", "BUY", "0.5", "0.51"), (DOWN, "0.5", "3", "SELL", "0.49", "0.5"))
+    frame = price_change(
+        (stranger, "0.5", "3", "BUY", "0.5", "0.51"), (DOWN, "0.5", "3", "SELL", "0.49", "0.5")
+    )
     assert books.apply_frame(frame, 2) == 1
     assert books.down.best_ask() == (5000, 3 * SHARE)
     assert books.apply_frame(compact([book(stranger, {"0.1": "1"}, {})]), 2) == 0
     assert books.stats["unknown_assets"] == 2
 
 
+GOOD = (DOWN, "0.5", "1", "BUY", "0.5", "0.51")
 REFUSED = [
     (b"", "json"),
     (b"PING", "json"),
@@ -218,16 +239,38 @@ REFUSED = [
     (b'{"event_type":"book","timestamp":"3","asset_id":1,"bids":[],"asks":[]}', "asset_id"),
     (b'{"event_type":"book","timestamp":"3","asset_id":"1","bids":[]}', "levels"),
     (b'{"event_type":"book","timestamp":"3","asset_id":"1","bids":[4],"asks":[]}', "levels"),
-    (b'{"event_type":"book","timestamp":"3","asset_id":"1","bids":[],"asks":[],"tick_size":"0.6"}', "tick_size"),
+    (
+        b'{"event_type":"book","timestamp":"3","asset_id":"1","bids":[],"asks":[],"tick_size":0.6}',
+        "tick_size",
+    ),
     (b'{"event_type":"price_change","timestamp":"3","changes":[]}', "levels"),
     (b'{"event_type":"tick_size_change","timestamp":"3","asset_id":"1","new_tick_size":"0"}', "tick_size"),
     (b'{"event_type":"last_trade_price","timestamp":"3","asset_id":"1","price":"0.5","size":"1"}', "side"),
     *(
-        (price_change((DOWN, "0.5", "1", "BUY", "0.5", "0.51"), (UP, price, "3", "BUY", "0.5", "0.51")), "price")
-        for price in ("0", "1", "1.5", "-0.5", "0.00001", "0.12345", "NaN", "", "0.5.5", "٠.٥", "0x1", " 0.5")
+        (
+            price_change((DOWN, "0.5", "1", "BUY", "0.5", "0.51"), (UP, price, "3", "BUY", "0.5", "0.51")),
+            "price",
+        )
+        for price in (
+            "0",
+            "1",
+            "1.5",
+            "-0.5",
+            "0.00001",
+            "0.12345",
+            "NaN",
+            "",
+            "0.5.5",
+            "\u0660.\u0665",
+            "0x1",
+            " 0.5",
+        )
     ),
     *(
-        (price_change((DOWN, "0.5", "1", "BUY", "0.5", "0.51"), (UP, "0.5", size, "BUY", "0.5", "0.51")), "size")
+        (
+            price_change((DOWN, "0.5", "1", "BUY", "0.5", "0.51"), (UP, "0.5", size, "BUY", "0.5", "0.51")),
+            "size",
+        )
         for size in ("-1", "1.0000001", "1e13", "inf", "1e", "", ".", "1_0", "+1")
     ),
     (price_change((UP, "0.5", "1", "buy", "0.5", "0.51")), "side"),
@@ -239,10 +282,22 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("frame", "kind"), REFUSED)
-def test_malformed_frames_change_nothing_are_counted_and_kept(books: MarketBooks, frame: bytes, kind: str) -> None:
-    before = [books.up.depth(0).tolist(), books.up.depth(1).tolist(), books.down.depth(0).tolist(), books.state]
+def test_malformed_frames_change_nothing_are_counted_and_kept(
+    books: MarketBooks, frame: bytes, kind: str
+) -> None:
+    before = [
+        books.up.depth(0).tolist(),
+        books.up.depth(1).tolist(),
+        books.down.depth(0).tolist(),
+        books.state,
+    ]
     assert books.apply_frame(frame, 2) == -1
-    after = [books.up.depth(0).tolist(), books.up.depth(1).tolist(), books.down.depth(0).tolist(), books.state]
+    after = [
+        books.up.depth(0).tolist(),
+        books.up.depth(1).tolist(),
+        books.down.depth(0).tolist(),
+        books.state,
+    ]
     assert after[:3] == before[:3]
     assert books.state["token_ns"] == before[3]["token_ns"]
     assert books.stats["decode_failures"] == {kind: 1}
@@ -289,9 +344,13 @@ def test_every_truncation_of_a_frame_is_refused(books: MarketBooks) -> None:
 
 
 def test_best_is_compared_at_the_end_of_a_batch_only(books: MarketBooks) -> None:
-    early = price_change((UP, "0.49", "0", "BUY", "0.47", "0.51"), (DOWN, "0.51", "0", "SELL", "0.49", "0.53"))
+    early = price_change(
+        (UP, "0.49", "0", "BUY", "0.47", "0.51"), (DOWN, "0.51", "0", "SELL", "0.49", "0.53")
+    )
     late = price_change((UP, "0.48", "0", "BUY", "0.47", "0.51"), (DOWN, "0.52", "0", "SELL", "0.49", "0.53"))
-    final = price_change((UP, "0.47", "2", "BUY", "0.47", "0.51"), (DOWN, "0.53", "2", "SELL", "0.49", "0.53"))
+    final = price_change(
+        (UP, "0.47", "2", "BUY", "0.47", "0.51"), (DOWN, "0.53", "2", "SELL", "0.49", "0.53")
+    )
     for frame in (early, late, final):
         books.apply_frame(frame, 2)
     assert books.stats["best_checks"] == 0
@@ -344,8 +403,12 @@ def test_a_broken_mirror_is_counted_until_whole_books_agree_again(books: MarketB
 def test_many_levels_in_one_batch_are_all_compared(books: MarketBooks) -> None:
     for n in range(1, 48):
         books.apply_frame(
-            price_change((UP, f"0.{n:02d}", "8", "BUY", "0.49", "0.51"),
-                         (DOWN, f"0.{100 - n:02d}", "8" if n != 1 else "9", "SELL", "0.49", "0.51")), n)  # fmt: skip
+            price_change(
+                (UP, f"0.{n:02d}", "8", "BUY", "0.49", "0.51"),
+                (DOWN, f"0.{100 - n:02d}", "9" if n == 1 else "8", "SELL", "0.49", "0.51"),
+            ),
+            n,
+        )
     books.end_batch()
     assert books.stats["mirror_mismatches"] == 1
 

@@ -4,6 +4,10 @@ Frames are made by picows's own test constructor. `memory` gives bytes that noth
 poisoning listener overwrites them.
 """
 
+import gc
+import itertools
+import sys
+
 import pytest
 from picows import WSMsgType
 from picows.picows import _make_test_ws_frame
@@ -244,3 +248,26 @@ def test_pong_split_over_frames_is_a_pong() -> None:
     feed(listener, "PO", fin=False)
     feed(listener, "NG", WSMsgType.CONTINUATION)
     assert (told, listener.pongs) == ([], 1)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_messages_to_a_compiled_sink_leave_no_memory_behind(silent: bool) -> None:
+    listener = connected(FrameSink(), poison=False)
+    listener.follow([UP, DOWN, "1"] if silent else [UP, DOWN])  # a silent token: every message is searched
+    listener.on_ws_frame(None, _make_test_ws_frame(WSMsgType.TEXT, memory(book(UP, DOWN)), True, False))  # type: ignore[arg-type]
+    frame = _make_test_ws_frame(WSMsgType.TEXT, memory(change(UP, DOWN)), True, False)
+    receive = listener.on_ws_frame
+    collector = gc.isenabled()
+    gc.disable()
+    try:
+        grown = []
+        for _ in range(2):  # the first pass warms up
+            before = sys.getallocatedblocks()
+            for _ in itertools.repeat(None, 100_000):
+                receive(None, frame)  # type: ignore[arg-type]
+            grown.append(sys.getallocatedblocks() - before)
+    finally:
+        if collector:
+            gc.enable()
+    assert listener.messages == 200_001
+    assert abs(grown[1]) <= 10  # counters in the loop itself; one block a message would be 100 000

@@ -37,17 +37,27 @@ def test_data_without_a_book_does_not_make_a_token_live() -> None:
     assert not clocks.all_live()
 
 
-def test_live_token_goes_silent_at_the_limit_and_is_reported_once() -> None:
+def test_live_token_goes_silent_at_the_limit_and_overdue_at_the_cap() -> None:
     clocks = liveness()
     clocks.subscribed(["1"], 0)
     clocks.observe("1", 1 * S, True)
     assert clocks.due_ns() == 4 * S
     assert clocks.check(4 * S - 1) == Verdict()
     assert clocks.check(4 * S) == Verdict(silent=("1",))
-    assert clocks.check(9 * S) == Verdict()
+    assert clocks.states() == {"1": TokenState.SILENT}
+    assert clocks.due_ns() == 11 * S
+    assert clocks.check(11 * S - 1) == Verdict(silent=("1",))
+    assert clocks.check(11 * S) == Verdict(silent=("1",), overdue=("1",))
+
+
+def test_silent_token_that_is_heard_again_is_live() -> None:
+    clocks = liveness()
+    clocks.subscribed(["1"], 0)
+    clocks.observe("1", 1 * S, True)
+    clocks.check(5 * S)
     clocks.observe("1", 9 * S, True)
-    clocks.check(9 * S)
-    assert clocks.states() == {"1": TokenState.LIVE}
+    assert clocks.check(9 * S) == Verdict()
+    assert clocks.all_live()
 
 
 def test_next_look_is_the_earliest_deadline() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from invmm.replay.tape import Tape, TapeFlag
 from invmm.sim.market import START_S, generate
+from invmm.sim.path import DAY_TYPES, price_path
 from invmm.types import Outcome
 from tests.reference.book_reader import MarketReader, TokenBook, plain
 
@@ -123,11 +124,11 @@ def test_same_seed_gives_the_same_bytes_and_another_seed_does_not() -> None:
 def test_the_winner_follows_from_the_time_averages_of_the_stored_path() -> None:
     winners = set()
     for seed in range(6):
-        tape = generate(seed, **SHORT)
+        tape = generate(seed, window_s=90, pre_s=0)
         price, step = tape.meta["path_price"], tape.meta["path_step_ms"]
         start = -tape.meta["path_start_ms"] // step
         minute = 60_000 // step
-        end = start + 120_000 // step
+        end = start + 90_000 // step
         strike = np.mean(price[start - minute : start])
         final = np.mean(price[end - minute : end])
         assert tape.market.winner == (Outcome.UP if final >= strike else Outcome.DOWN)
@@ -138,7 +139,8 @@ def test_the_winner_follows_from_the_time_averages_of_the_stored_path() -> None:
 
 def test_first_frame_is_a_compact_array_of_both_books_and_ends_the_line(tape: Tape) -> None:
     first = tape.frame(0)
-    assert first.startswith(b'[{"market":"0x') and first.endswith(b"}]\n")
+    assert first.startswith(b'[{"market":"0x')
+    assert first.endswith(b"}]\n")
     assert b'", "' not in first
     up, down = json.loads(first)
     keys = [
@@ -152,7 +154,8 @@ def test_first_frame_is_a_compact_array_of_both_books_and_ends_the_line(tape: Ta
         "event_type",
         "last_trade_price",
     ]
-    assert list(up) == keys and list(down) == keys
+    assert list(up) == keys
+    assert list(down) == keys
     assert (up["asset_id"], down["asset_id"]) == (tape.market.up_token_id, tape.market.down_token_id)
     assert [Decimal(level["price"]) for level in up["bids"]] == sorted(
         Decimal(level["price"]) for level in up["bids"]
@@ -197,8 +200,10 @@ def test_prices_and_sizes_are_plain_decimals_on_the_grid(extreme: Tape) -> None:
     for _, message in messages(extreme):
         levels = message.get("price_changes") or message.get("bids", []) + message.get("asks", [])
         for level in levels:
-            assert number.fullmatch(level["price"]) and len(level["price"]) <= 5
-            assert number.fullmatch(level["size"]) and len(level["size"].partition(".")[2]) <= 6
+            assert number.fullmatch(level["price"])
+            assert len(level["price"]) <= 5
+            assert number.fullmatch(level["size"])
+            assert len(level["size"].partition(".")[2]) <= 6
             assert 0 < Decimal(level["price"]) < 1
 
 
@@ -211,7 +216,8 @@ def test_a_change_and_its_mirror_stand_in_one_frame(tape: Tape) -> None:
         first_tokens.add(one["asset_id"])
         assert one["asset_id"] != two["asset_id"]
         assert Decimal(one["price"]) + Decimal(two["price"]) == 1
-        assert one["size"] == two["size"] and one["side"] != two["side"]
+        assert one["size"] == two["size"]
+        assert one["side"] != two["side"]
     assert first_tokens == {tape.market.up_token_id, tape.market.down_token_id}
 
 
@@ -228,12 +234,13 @@ def test_trade_summaries_follow_the_books_of_their_trade(tape: Tape) -> None:
 
 def test_identifiers_slug_and_times_look_like_the_venues(tape: Tape) -> None:
     market = tape.market
-    assert market.slug == f"btc-updown-5m-{START_S}" and START_S % 300 == 0
+    assert market.slug == f"btc-updown-5m-{START_S}"
+    assert START_S % 300 == 0
     assert re.fullmatch(r"0x[0-9a-f]{64}", market.condition_id)
-    assert re.fullmatch(r"[1-9]\d{76}", market.up_token_id) and re.fullmatch(
-        r"[1-9]\d{76}", market.down_token_id
-    )
-    assert market.origin == "GENERATED" and market.end_s - market.start_s == 120
+    assert re.fullmatch(r"[1-9]\d{76}", market.up_token_id)
+    assert re.fullmatch(r"[1-9]\d{76}", market.down_token_id)
+    assert market.origin == "GENERATED"
+    assert market.end_s - market.start_s == 120
     assert tape.rows["venue_ms"][0] < START_S * 1000
     assert np.all(np.diff(tape.rows["venue_ms"]) >= 0)
 
@@ -257,15 +264,15 @@ def test_a_batch_is_split_into_frames_of_one_time_and_one_final_hash(tape: Tape)
 
 def test_days_differ_in_how_far_the_underlying_moves() -> None:
     def roughness(day: str) -> tuple[float, float]:
-        moves = [
-            np.diff(np.log(generate(seed, day=day, window_s=90).meta["path_price"][::50]))
-            for seed in range(8)
+        paths = [
+            price_path(np.random.Generator(np.random.PCG64(n)), DAY_TYPES[day], 300, 3, 2) for n in range(30)
         ]
-        flat = np.concatenate(moves)
-        return float(np.std(flat)), float(np.mean(flat**4) / np.mean(flat**2) ** 2)
+        moves = np.concatenate([np.diff(np.log(path.price[::50])) for path in paths])
+        return float(np.std(moves)), float(np.mean(moves**4) / np.mean(moves**2) ** 2)
 
     quiet, trending, jumping = roughness("quiet"), roughness("trending"), roughness("jumping")
-    assert quiet[0] < trending[0] and quiet[0] < jumping[0]
+    assert quiet[0] < trending[0]
+    assert quiet[0] < jumping[0]
     assert jumping[1] > trending[1], "a jumping day has heavier tails than a trending one"
 
 
@@ -285,4 +292,5 @@ def test_identifiers_and_hashes_do_not_depend_on_the_reader() -> None:
         '"min_order_size":"5","tick_size":"0.01","neg_risk":false,"last_trade_price":""}'
     )
     assert book.hash("0xm", "1", "5", "") == hashlib.sha1(by_hand.encode()).hexdigest()
-    assert plain(Decimal("0.50")) == "0.5" and plain(Decimal(0)) == "0"
+    assert plain(Decimal("0.50")) == "0.5"
+    assert plain(Decimal(0)) == "0"

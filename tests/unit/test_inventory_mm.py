@@ -42,7 +42,7 @@ DEADLINE_S = 10.0
 
 
 class Client:
-    """A trading client in memory: orders rest until cancelled; `fail` names calls that raise; `hold` blocks them."""
+    """A trading client in memory: orders rest until cancelled; `fail` names raising calls, `hold` blocks."""
 
     def __init__(self, fail=()):
         self.calls = []

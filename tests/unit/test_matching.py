@@ -224,6 +224,70 @@ def test_print_after_its_book_frames_is_not_counted_twice() -> None:
     assert stage.ahead(order) == 70
 
 
+def test_decrease_that_a_late_print_explained_is_not_cancelled_later() -> None:
+    # 100 ahead and 40 behind: the trade of 30 leaves 70 ahead; nothing else happens.
+    frames = [
+        (50, [change("BUY", "0.5", "140", 50)]),
+        (100, book_frame([("0.5", "110"), *BIDS[1:]], ASKS, 100)),
+        (135, [trade(UP, "SELL", "0.5", "30", 135)]),
+        (900, [change("BUY", "0.49", "201", 900)]),
+    ]
+    stage = Stage(frames, derived=False, profile=replace(PROFILE, queue_model="proportional"))
+    order = stage.bid(5000, 10)
+    stage.to(900)
+    assert stage.ahead(order) == 70
+
+
+def test_decrease_without_its_print_becomes_a_cancellation() -> None:
+    # Without the print, 30 of 140 were cancelled: 100/140 of them ahead, rounded down.
+    frames = [
+        (50, [change("BUY", "0.5", "140", 50)]),
+        (100, book_frame([("0.5", "110"), *BIDS[1:]], ASKS, 100)),
+        (900, [change("BUY", "0.49", "201", 900)]),
+    ]
+    stage = Stage(frames, derived=False, profile=replace(PROFILE, queue_model="proportional"))
+    order = stage.bid(5000, 10)
+    stage.to(900)
+    assert stage.core.true_ahead_micro(order.key) == 100 * SHARE - 30 * SHARE * 100 // 140
+
+
+def test_shares_that_join_do_not_bring_back_the_ones_that_left() -> None:
+    frames = [
+        (100, book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100)),
+        (120, [change("BUY", "0.5", "95", 120)]),
+        (135, [trade(UP, "SELL", "0.5", "30", 135)]),
+    ]
+    stage = Stage(frames, derived=False)
+    order = stage.bid(5000, 10)
+    for ms in (100, 120, 135):
+        stage.to(ms)
+        assert stage.ahead(order) == 70
+
+
+def test_trade_and_newcomer_of_one_moment_do_not_cancel_out() -> None:
+    frames = [*book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100), change("BUY", "0.5", "100", 100)]
+    stage = Stage([(100, frames), (135, [trade(UP, "SELL", "0.5", "30", 135)])], derived=False)
+    order = stage.bid(5000, 10)
+    stage.to(100)
+    assert stage.ahead(order) == 70
+    stage.to(135)
+    assert stage.ahead(order) == 70
+
+
+def test_order_between_a_trade_and_its_print_keeps_its_place() -> None:
+    frames = [
+        (100, book_frame([("0.5", "70"), *BIDS[1:]], ASKS, 100)),
+        (135, [trade(UP, "SELL", "0.5", "30", 135)]),
+    ]
+    stage = Stage(frames, derived=False)
+    early = stage.bid(5000, 10)
+    stage.to(110)
+    late = stage.bid(5000, 10)
+    assert (stage.ahead(early), stage.ahead(late)) == (70, 70)
+    stage.to(135)
+    assert (stage.ahead(early), stage.ahead(late)) == (70, 70)
+
+
 def test_late_print_does_not_reach_an_order_that_came_after_its_trade() -> None:
     frames = [(100, book_frame(BIDS[1:], ASKS, 100)), (135, [trade(UP, "SELL", "0.49", "5", 135)])]
     stage = Stage(frames, derived=False)
@@ -491,6 +555,15 @@ def test_strict_balance_counts_open_orders_and_unsettled_trades() -> None:
     assert isinstance(stage.ask(Outcome.UP, Side.SELL, 6000, 10), Order)
 
 
+def test_partial_fill_moves_its_share_of_the_reserve_and_no_more() -> None:
+    frames = [(100, [trade(UP, "SELL", "0.5", "106", 100), change("BUY", "0.5", "50", 100)])]
+    stage = Stage(frames, profile=replace(PROFILE, collateral_micro=10 * SHARE))
+    stage.bid(5000, 10)  # holds $5; $3 of it are spent at 100 ms, $2 stay held
+    stage.to(100)
+    assert isinstance(stage.ask(Outcome.UP, Side.BUY, 5000, 10.02), Refusal)
+    assert isinstance(stage.ask(Outcome.UP, Side.BUY, 5000, 10), Order)
+
+
 def test_merge_takes_pairs_and_the_venue_cancels_what_is_uncovered() -> None:
     stage = Stage([], tokens=(20, 20))
     order = stage.order(Outcome.UP, Side.SELL, 6000, 15)
@@ -516,3 +589,6 @@ def test_truth_is_recorded_at_every_change() -> None:
     stage.to(300)
     assert order.truth == [(at(0), 100 * SHARE), (at(100), 70 * SHARE)]
     assert stage.core.true_ahead_micro(order.key, at(99)) == 100 * SHARE
+    stage.core.cancel(order.request.order_id)
+    assert stage.core.true_ahead_micro(order.key, at(299)) == 70 * SHARE
+    assert stage.core.true_ahead_micro(order.key, at(300)) is None

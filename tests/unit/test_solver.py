@@ -70,12 +70,20 @@ def test_levels_that_meet_at_the_cap_are_one_order():
 
 
 def test_both_sides_at_their_cap_are_lowered_instead_of_cancelled():
-    # Holding 30 + 30 at .52 + .46 with caps .53 and .47: both filled, the pair averages over .99. The original's gate
-    # would cancel everything, were it not for the tick that it loses.
+    # Holding 30 + 30 at .52 + .46, caps .53 and .47: both filled, the pair averages over .99. The gate of the
+    # original would cancel everything, were it not for the tick that it loses.
     view = market(up_ask=6_000, down_ask=5_000, held=(30, 30), orders=[(7, 0, 5_200, OPEN)])
     view["top"]["bid_e4"] = (5_000, 4_000)
     cancels, up, down, _, _ = answer(view)
     assert (cancels, up, down) == ([], [], [4_600])  # .52 is kept: (15.6+52)/130 + (13.8+46)/130 = .98
+
+
+def test_equal_holdings_give_way_alike_and_by_no_more_than_needed():
+    # Caps .51 and .47 at a margin of .03: (15+51)/130 + (13.8+47)/130 = .9754 > .97, one tick less is .96.
+    view = market(up_ask=6_000, down_ask=5_000, held=(30, 30), average=(0.50, 0.46))
+    view["top"]["bid_e4"] = (5_000, 4_000)
+    _, up, down, _, _ = answer(view, min_profit_margin=0.03)
+    assert (up[0], down[0]) == (5_000, 4_600)
 
 
 def test_heavy_side_gives_way_first():
@@ -110,7 +118,7 @@ def test_the_heavy_side_stops_at_its_limit_of_shares():
 
 
 def test_taker_buys_no_more_than_the_imbalance_and_pays_its_fee():
-    # 60 against 20 is 40 short. Down at .40 costs .40 + .07*.24 = .4168, then averages (9.2 + 40*.4168)/60 = .4312.
+    # 60 against 20 is 40 short. Down at .40 costs .40 + .07*.24 = .4168, then (9.2 + 40*.4168)/60 = .4312.
     view = market(up_ask=6_100, down_ask=4_000, held=(60, 20), average=(0.50, 0.46))
     assert answer(view)[3] == [(1, 4_000, 40.0)]
     # At an Up average of .56 the fee decides: .56 + .42 = .98 without it, .56 + .4312 = .9912 with it.

@@ -1,0 +1,152 @@
+"""A venue reached over sockets: where it is, what proves who we are, and the executor thread that talks to it.
+
+The engine hands commands to the executor's ring and reads its results; what is rare and slow (listing open orders, the last
+cancel-all of a shutdown) is asked here with an ordinary HTTP client, off the trading path.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from invmm._ext.prepare import SharedWords
+from invmm._ext.ring import CommandRing, ResultRing
+from invmm._ext.sign import OrderTemplate
+from invmm.clock import LiveClock
+from invmm.errors import ConfigError, TransportError, VenueError
+from invmm.execution.connections import Endpoint
+from invmm.execution.executor import Executor
+from invmm.replay.tape import MarketInfo
+from invmm.settings import Settings
+from invmm.types import CommandArray, EventArray, Outcome
+from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
+
+LAST_CURSOR = "LTE="  # polymarket.md 6.2: the cursor after the last page
+TIMEOUT_S = 3.0
+
+
+class RemoteVenue:
+    """Implements `Venue` over HTTP and names the sockets of the feeds.
+
+    Parameters
+    ----------
+    base_url, market_url, user_url : str
+        REST, market WebSocket, user WebSocket.
+    credentials : ApiCredentials
+    signer : OrderSigner
+    clock : LiveClock
+    settings : Settings, optional
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        market_url: str,
+        user_url: str,
+        credentials: ApiCredentials,
+        signer: OrderSigner,
+        clock: LiveClock,
+        settings: Settings | None = None,
+    ) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"venue: expected an http:// or https:// address, found {base_url!r}")
+        self.base_url = base_url.rstrip("/")
+        self.market_url = market_url
+        self.user_url = user_url
+        self.credentials = credentials
+        self.signer = signer
+        tls = None
+        if parts.scheme == "https":
+            import ssl
+
+            tls = ssl.create_default_context()
+        endpoint = Endpoint(parts.hostname, parts.port or (443 if tls else 80), tls)
+        self.executor = Executor(
+            endpoint, credentials.signer(signer.address), clock, (settings or Settings()).executor
+        )
+        self._templates: dict[int, list[OrderTemplate]] = {}
+
+    @property
+    def commands(self) -> CommandRing:
+        """Where the engine publishes commands."""
+        return self.executor.commands
+
+    @property
+    def results(self) -> ResultRing:
+        """Where answers come from."""
+        return self.executor.results
+
+    @property
+    def words(self) -> SharedWords:
+        """Mode, heart-beat and market versions, as the executor's gate reads them."""
+        return self.executor.words
+
+    def open_market(self, number: int, info: MarketInfo, exchange: str = "v2") -> None:
+        """Prepares signing for a market's two tokens; the exchange is the market's generation."""
+        templates = [
+            OrderTemplate(self.signer, token, exchange, self.credentials.api_key, tick_e4=info.tick_e4)
+            for token in (info.up_token_id, info.down_token_id)
+        ]
+        for outcome, template in zip(Outcome, templates, strict=True):
+            self.executor.set_template(number, outcome, template)
+        self._templates[number] = templates
+
+    def set_tick(self, number: int, tick_e4: int) -> None:
+        """The market's tick changed: amounts follow its grid from now on."""
+        for template in self._templates.get(number, ()):
+            if template.tick_e4 != tick_e4:
+                template.tick_e4 = tick_e4
+
+    # ---- Venue ---------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Starts the executor, which connects at once."""
+        self.executor.start()
+
+    def submit(self, commands: CommandArray, now_ns: int) -> int:
+        """Hands commands over; how many were taken."""
+        return self.executor.submit(commands, now_ns)
+
+    def poll(self, now_ns: int, out: EventArray) -> int:
+        """Results that have come; how many."""
+        return self.executor.poll(now_ns, out)
+
+    def close(self) -> None:
+        """Stops the executor within its deadlines."""
+        self.executor.close()
+
+    # ---- rare and slow --------------------------------------------------------------------------------------------------
+
+    async def open_order_count(self) -> int:
+        """How many orders the venue says are open, over all pages."""
+        count, cursor = 0, "MA=="
+        while cursor != LAST_CURSOR:
+            page = await self._ask("GET", "/data/orders", {"next_cursor": cursor})
+            try:
+                count += len(page["data"])
+                cursor = str(page["next_cursor"])
+            except (KeyError, TypeError) as error:
+                raise TransportError(f"/data/orders: expected a page of orders, found {str(page)[:120]}") from error
+        return count
+
+    async def cancel_all(self) -> Any:
+        """`DELETE /cancel-all`."""
+        return await self._ask("DELETE", "/cancel-all")
+
+    async def _ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any:
+        headers = l2_headers(self.credentials, self.signer.address, method, path, b"", int(time.time()))
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
+                session.request(method, self.base_url + path, params=query, headers=headers) as answer,
+            ):
+                text = await answer.text()
+                if answer.status != 200:
+                    raise VenueError(answer.status, text[:200])
+                return await answer.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise TransportError(f"{method} {path}: {error!r}") from error

@@ -1,0 +1,239 @@
+"""A session over real sockets: the embedded venue in a child process, the engine in this one, the live view, the report.
+
+The markets are served one after another on one scaled clock that both processes share; latency figures are real time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.live import Live
+
+from invmm.clock import LiveClock
+from invmm.engine import Engine, Market
+from invmm.errors import InvmmError
+from invmm.execution.remote import RemoteVenue
+from invmm.ops.results import finish
+from invmm.ops.view import Health, render
+from invmm.replay.player import venue_profile
+from invmm.replay.result import MID_DTYPE, MarketResult
+from invmm.replay.tape import Tape
+from invmm.settings import Settings
+from invmm.sim.child import ChildCredentials, VenueChild
+from invmm.types import Outcome
+from invmm.venue.auth import ApiCredentials, OrderSigner
+
+SECOND = 1_000_000_000
+LEAD_S = 0.6  # real seconds between asking for a market and its first frame: time to connect
+SAMPLE_NS = SECOND // 2
+DRAW_S = 0.2
+SWITCH_INTERVAL_S = 0.0005  # how long a busy Python thread may keep the executor from writing
+
+
+def run_session(options: argparse.Namespace, settings: Settings, speed: float, tapes: Sequence[Tape]) -> int:
+    """Trades the tapes over loopback sockets; the exit code."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    signer = OrderSigner(secrets.token_hex(32))  # of this session only: nobody's key
+    child_key = ChildCredentials.fresh(signer.address)
+    child = VenueChild(tapes, credentials=child_key, profile=venue_profile(settings.sim), seed=options.seed)
+    with child:
+        session = _Session(options, settings, speed, child, signer, child_key)
+        gc.collect()
+        gc.freeze()  # what exists now stays: collections on the trading path need not look at it
+        asyncio.run(session.run(tapes))
+    if not session.results:
+        print("invmm: interrupted before anything was traded; nothing to report", file=sys.stderr)
+        return 130
+    code = finish(
+        options,
+        settings,
+        session.results,
+        digest="",
+        commands=session.commands,
+        extra={"latency_ns": session.latency_ns, "speed": speed, "messages": session.messages, "clean": session.clean},
+        complete=options.duration is None and not session.interrupted,
+    )
+    if not session.clean:
+        return 4
+    return 130 if session.interrupted and code == 0 else code
+
+
+class _Session:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        settings: Settings,
+        speed: float,
+        child: VenueChild,
+        signer: OrderSigner,
+        key: ChildCredentials,
+    ) -> None:
+        self.options = options
+        self.settings = settings
+        self.speed = speed
+        self.child = child
+        self.signer = signer
+        self.credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
+        self.results: list[MarketResult] = []
+        self.latency_ns: dict[str, dict[str, float]] = {}
+        self.messages: list[str] = []
+        self.commands = 0
+        self.clean = True
+        self.interrupted = False
+        self._stop = asyncio.Event()
+        self._cash_micro = 0
+
+    async def run(self, tapes: Sequence[Tape]) -> None:
+        """Every tape in turn, until one is interrupted."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt)
+        truth = await asyncio.to_thread(self.child.truth)
+        self._cash_micro = truth["cash_micro"]
+        console = Console(stderr=True)
+        drawn = not self.options.headless and console.is_terminal
+        with Live(console=console, auto_refresh=False, screen=False) if drawn else _Undrawn() as live:
+            for number, tape in enumerate(tapes):
+                await self._trade(number, tape, live)
+                if self._stop.is_set():
+                    break
+
+    def _interrupt(self) -> None:
+        if self._stop.is_set():  # the second time: at once; the venue's own limits end what is left
+            os._exit(4)
+        self.interrupted = True
+        self._stop.set()
+
+    async def _trade(self, number: int, tape: Tape, live: Any) -> None:
+        mapping = await asyncio.to_thread(self.child.begin, number, speed=self.speed, in_s=LEAD_S)
+        clock = LiveClock(self.speed, int(mapping["tape_ns"]), int(mapping["monotonic_ns"]))
+        venue = RemoteVenue(
+            self.child.base_url,
+            self.child.market_url,
+            self.child.user_url,
+            self.credentials,
+            self.signer,
+            clock,
+            self.settings,
+        )
+        engine = Engine(self.settings, venue=venue, clock=clock, seed=self.options.seed)
+        market = engine.add_market(tape.market, number=number)
+        await engine.start()
+        mids: list[tuple[int, float]] = []
+        first_ns = int(tape.rows["recv_ns"][0])
+        until_ns = None if self.options.duration is None else first_ns + int(self.options.duration * SECOND)
+        next_sample, told, winner, polled = first_ns, 0, None, 0.0
+        loop = asyncio.get_running_loop()
+        last_ns = max(int(tape.rows["recv_ns"][-1]), tape.market.end_s * SECOND)
+        give_up_ns = last_ns + int((self.settings.sim.settlement_lag_s + 120) * SECOND)
+        while not self._stop.is_set():
+            now_ns = clock.now_ns()
+            if (until_ns is not None and now_ns >= until_ns) or now_ns >= give_up_ns:
+                break
+            while now_ns >= next_sample:
+                next_sample += SAMPLE_NS
+                mid = market.up_mid()
+                if mid is not None:
+                    mids.append((now_ns, mid))
+            if now_ns > last_ns and loop.time() - polled > 0.1:
+                polled = loop.time()
+                truth = await asyncio.to_thread(self.child.truth)
+                if truth["winner"] is not None and winner is None:
+                    winner = Outcome(truth["winner"])
+                    engine.settle(number, winner, now_ns)
+                if winner is not None and not truth["is_running"]:
+                    break
+            health = self._health(engine, venue, tape, now_ns)
+            messages = list(engine.messages)
+            for line in messages[told:]:
+                self.messages.append(line)
+            told = len(messages)
+            live.update(render(market, health), refresh=True)
+            await asyncio.sleep(DRAW_S if self.speed <= 50 else 0.02)
+        clean = await engine.stop()
+        self.messages += list(engine.messages)[told:]
+        if not clean:
+            self.clean = False
+            self.messages.append("not verified clean: the venue did not confirm that no order is open")
+        live.update(render(market, self._health(engine, venue, tape, clock.now_ns())), refresh=True)
+        self._merge_latency(venue)
+        await self._conclude(tape, market, mids)
+
+    async def _conclude(self, tape: Tape, market: Market, mids: list[tuple[int, float]]) -> None:
+        step = market.step
+        step.end_batch()
+        counts, stats = step.registry.counts(), step.stats()
+        cash_micro: int | None = None
+        try:
+            truth = await asyncio.to_thread(self.child.truth)
+            cash_micro = int(truth["cash_micro"])
+        except InvmmError as error:
+            self.messages.append(f"the venue's balance could not be read: {error}")
+        self.commands += stats["commands"]
+        self.results.append(
+            MarketResult(
+                tape=tape,
+                ledger=market.ledger,
+                step=stats,
+                books=step.books.stats,
+                orders=counts["orders"],
+                placed_micro=counts["placed_micro"],
+                winner=market.winner,
+                start_cash_micro=self._cash_micro,
+                venue_cash_micro=cash_micro,
+                mids=np.array(mids, dtype=MID_DTYPE),
+            )
+        )
+        if cash_micro is not None:
+            self._cash_micro = cash_micro
+
+    def _health(self, engine: Engine, venue: RemoteVenue, tape: Tape, now_ns: int) -> Health:
+        feed, user = engine.feeds[0], engine.user_feed
+        stats = feed.stats()
+        statistics = venue.executor.statistics()
+        return Health(
+            speed=self.speed,
+            seconds_left=tape.market.end_s - now_ns / SECOND,
+            feed=feed.state.name.lower(),
+            user_feed=user.state.name.lower() if user is not None else "off",
+            reconnects=stats.reconnects,
+            data_age_ms=None if stats.data_age_ns is None else stats.data_age_ns / 1e6,
+            pong_ms=stats.round_trip_ns / 1e6 if stats.round_trip_ns else None,
+            latency_ns={name: _figures(summary) for name, summary in statistics.latency_ns.items()},
+            messages=list(engine.messages)[-4:],
+        )
+
+    def _merge_latency(self, venue: RemoteVenue) -> None:
+        """Keeps the figures of the market with most samples of each stage."""
+        for name, summary in venue.executor.statistics().latency_ns.items():
+            figures = _figures(summary)
+            if figures["count"] >= self.latency_ns.get(name, {"count": -1.0})["count"]:
+                self.latency_ns[name] = figures
+
+
+def _figures(summary: dict[str, int | None]) -> dict[str, float]:
+    """A latency summary with plain numbers; 0 where there is no sample."""
+    return {name: float(value or 0) for name, value in summary.items()}
+
+
+class _Undrawn:
+    """Stands for the live view where there is none."""
+
+    def __enter__(self) -> _Undrawn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def update(self, picture: object, refresh: bool = False) -> None:
+        """Draws nothing."""
