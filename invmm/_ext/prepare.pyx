@@ -6,8 +6,6 @@
 `Intake` belongs to the executor thread: it is the only consumer of the command ring and the only producer of
 the result ring. Python is entered with a finished request; over a plain socket it is even written already.
 Every refusal is a typed result. An order is announced (SENT, with its id) before its first byte leaves.
-
-`SharedWords` are the atomics that the engine publishes: mode, its heart-beat and one version per market.
 """
 
 cimport cython
@@ -15,14 +13,15 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset, strlen
-from posix.unistd cimport usleep
+from posix.unistd cimport usleep, write
 
 cimport numpy as cnp
 
 import numpy as np
 
 from invmm import types
-from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
+from invmm._ext.atomics cimport atomic_store_release
+from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.records cimport (
     COMMAND_CANCEL,
@@ -45,12 +44,7 @@ from invmm._ext.ring cimport (
 )
 from invmm._ext.sign cimport OrderTemplate
 from invmm._ext.wire cimport put, put_hex, put_number
-
-cdef extern from "<sys/socket.h>" nogil:
-    enum:
-        MSG_DONTWAIT
-        MSG_NOSIGNAL
-    ssize_t socket_send "send"(int fd, const void* data, size_t size, int flags)
+from invmm._ext.words cimport SharedWords
 
 cnp.import_array()
 
@@ -70,139 +64,6 @@ cdef enum:
     RULE_MIN_SIZE = -9          # amounts.pxd
     RULE_MIN_NOTIONAL = -10
     MODE_RUNNING = 0
-    WORD_MODE = 0
-    WORD_BEAT = 1
-
-
-@cython.final
-cdef class SharedWords:
-    """What the engine publishes and the executor's gate reads: mode, heart-beat, version of each market.
-
-    Parameters
-    ----------
-    markets : int
-        Highest number of markets, 1 to 65536; a market's number is its index.
-    """
-
-    def __cinit__(self, markets=64):
-        if not isinstance(markets, int) or not 0 < markets <= 65_536:
-            raise ValueError(f"markets: expected 1 to 65536, got {markets!r}")
-        wide = np.zeros(WORDS_FIXED * 2 + markets, dtype=np.uint64)
-        skip = -wide.ctypes.data % 64 // 8
-        self.memory = wide[skip:skip + WORDS_FIXED + markets]
-        self.memory.flags.writeable = False     # for readers; writers go through the methods
-        self.words = <uint64_t*>cnp.PyArray_DATA(self.memory)
-        self.markets = markets
-
-    @property
-    def mode(self):
-        """`Mode`; assign to publish."""
-        return self.mode_c()
-
-    @mode.setter
-    def mode(self, value):
-        self.set_mode_c(types.Mode(value))
-
-    @property
-    def beat_ns(self):
-        """CLOCK_MONOTONIC of the engine's last sign of life; 0: it does not give any."""
-        return self.beat_c()
-
-    @beat_ns.setter
-    def beat_ns(self, int64_t value):
-        self.set_beat_c(value)
-
-    def market_version(self, uint32_t market):
-        """The published version of a market; commands of an older one are refused."""
-        self._known(market)
-        return self.market_version_c(market)
-
-    def set_market_version(self, uint32_t market, uint64_t version):
-        """Publishes a market's version."""
-        self._known(market)
-        self.set_market_version_c(market, version)
-
-    def _known(self, market):
-        if market >= self.markets:
-            raise IndexError(f"market: expected below {self.markets}, got {market}")
-
-    cdef uint64_t mode_c(self) noexcept nogil:
-        return atomic_load_acquire(self.words + WORD_MODE)
-
-    cdef void set_mode_c(self, uint64_t mode) noexcept nogil:
-        atomic_store_release(self.words + WORD_MODE, mode)
-
-    cdef int64_t beat_c(self) noexcept nogil:
-        return <int64_t>atomic_load_acquire(self.words + WORD_BEAT)
-
-    cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil:
-        atomic_store_release(self.words + WORD_BEAT, <uint64_t>monotonic_ns)
-
-    cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil:
-        return atomic_load_acquire(self.words + WORDS_FIXED + market) if market < self.markets else 0
-
-    cdef void set_market_version_c(self, uint32_t market, uint64_t version) noexcept nogil:
-        if market < self.markets:
-            atomic_store_release(self.words + WORDS_FIXED + market, version)
-
-
-@cython.final
-cdef class KeyTable:
-    """Own order key to order id, without allocation: two generations, of which the older is forgotten at once
-    when the newer is full. At least the last 32768 keys are known.
-    """
-
-    def __cinit__(self):
-        self.generations = <entry_t*>calloc(2 * TABLE_SIZE, sizeof(entry_t))
-        if self.generations == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.generations)
-
-    def insert(self, uint64_t key, bytes order_id not None):
-        """Remembers an id of 32 bytes."""
-        if len(order_id) != 32:
-            raise ValueError(f"order_id: expected 32 bytes, got {len(order_id)}")
-        self.insert_c(key, order_id)
-
-    def find(self, uint64_t key):
-        """The id, or None."""
-        cdef const uint8_t* found = self.find_c(key)
-
-        return None if found == NULL else <bytes>found[:32]
-
-    cdef entry_t* _slot(self, int generation, uint64_t key) noexcept nogil:
-        """The key's place, or the free one where it would go."""
-        cdef:
-            entry_t* table = self.generations + generation * TABLE_SIZE
-            uint64_t i = (key * 0x9E3779B97F4A7C15ULL) >> 48
-
-        while table[i].used and table[i].key != key:
-            i = (i + 1) & (TABLE_SIZE - 1)
-        return table + i
-
-    cdef const uint8_t* find_c(self, uint64_t key) noexcept nogil:
-        cdef:
-            entry_t* entry = self._slot(self.current, key)
-
-        if not entry.used:
-            entry = self._slot(1 - self.current, key)
-        return entry.order_id if entry.used else NULL
-
-    cdef void insert_c(self, uint64_t key, const uint8_t* order_id) noexcept nogil:
-        cdef entry_t* entry = self._slot(self.current, key)
-
-        if not entry.used:
-            if self.count == GENERATION_MAX:
-                self.current = 1 - self.current
-                memset(self.generations + self.current * TABLE_SIZE, 0, TABLE_SIZE * sizeof(entry_t))
-                self.count = 0
-                entry = self._slot(self.current, key)
-            self.count += 1
-        entry.used = True
-        entry.key = key
-        memcpy(entry.order_id, order_id, 32)
 
 
 @cython.final
@@ -446,7 +307,9 @@ cdef class Intake:
         cdef ssize_t written
 
         while True:
-            written = socket_send(fd, self.buffer + self.start, self.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            # The descriptor is non-blocking, and the interpreter has SIGPIPE ignored: a dead peer is an
+            # EPIPE.
+            written = write(fd, self.buffer + self.start, self.size)
             if written >= 0 or errno != EINTR:
                 break
         self.sent = written if written >= 0 else (0 if errno == EAGAIN else -errno)

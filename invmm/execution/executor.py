@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from invmm._ext.l2 import L2Signer
-from invmm._ext.prepare import Intake, SharedWords
+from invmm._ext.prepare import Intake
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sign import OrderTemplate
+from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution import answers
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Pool, Request

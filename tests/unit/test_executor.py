@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from invmm._ext.keytable import KeyTable
 from invmm._ext.l2 import L2Signer
-from invmm._ext.prepare import Intake, KeyTable, SharedWords
+from invmm._ext.prepare import Intake
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sign import OrderSigner, OrderTemplate
+from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution.connections import Endpoint, Lane, Pool
 from invmm.execution.latency import BUCKETS, Latency, bucket_of, upper_ns
