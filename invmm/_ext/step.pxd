@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from invmm._ext.decode cimport MarketBooks
-from invmm._ext.prepare cimport SharedWords
+from invmm._ext.words cimport SharedWords
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.registry cimport Registry, order_t
 from invmm._ext.ring cimport CommandRing

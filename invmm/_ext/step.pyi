@@ -2,7 +2,7 @@ from collections.abc import Buffer
 from typing import Any
 
 from invmm._ext.decode import MarketBooks
-from invmm._ext.prepare import SharedWords
+from invmm._ext.words import SharedWords
 from invmm._ext.registry import Registry
 from invmm._ext.ring import CommandRing
 from invmm._ext.sink import FrameSink

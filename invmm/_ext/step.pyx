@@ -25,7 +25,7 @@ from invmm.types import COMMAND_DTYPE, EVENT_DTYPE
 
 from invmm._ext.book cimport book_best_ask, book_best_bid, book_size, book_t
 from invmm._ext.decode cimport MarketBooks, change_t
-from invmm._ext.prepare cimport SharedWords
+from invmm._ext.words cimport SharedWords
 from invmm._ext.queue cimport queue_front_c, queue_join_c, queue_level_c, queue_trade_c
 from invmm._ext.records cimport (
     BUY,
