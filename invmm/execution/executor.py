@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from invmm._ext.l2 import L2Signer
-from invmm._ext.prepare import Intake
+from invmm.execution.intake import Intake
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sign import OrderTemplate
 from invmm._ext.words import SharedWords
@@ -89,6 +89,7 @@ class Executor:
         self.intake = Intake(self.commands, self.results, self.words, signer, endpoint.header, clock)
         self.error: BaseException | None = None
         self.pop_to_write = Latency()
+        self.frame_to_order = Latency()
         self.pop_to_ready = Latency()
         self.write_to_answer = Latency()
         self._pool = Pool(
@@ -169,6 +170,7 @@ class Executor:
             connects=sum(connection.connects for connection in self._pool.connections),
             lost=self.intake.lost,
             latency_ns={
+                "frame_to_order": self.frame_to_order.summary(),
                 "pop_to_ready": self.pop_to_ready.summary(),
                 "pop_to_write": self.pop_to_write.summary(),
                 "write_to_answer": self.write_to_answer.summary(),
@@ -260,6 +262,9 @@ class Executor:
         request.written_ns = intake.written_ns if not unsent else time.monotonic_ns()
         self.pop_to_ready.add(intake.ready_ns - intake.popped_ns)
         self.pop_to_write.add(request.written_ns - intake.popped_ns)
+        entered = int(legs["entered_ns_low"][0]) if kind == CommandKind.PLACE else 0
+        if entered:  # of the frame that caused it: low 32 bits of the same clock, so up to 4.3 s are told apart
+            self.frame_to_order.add((request.written_ns - entered) & 0xFFFFFFFF)
 
     def _refuse_unsent(self, request: Request) -> None:
         place = request.kind == CommandKind.PLACE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from invmm._ext.keytable import KeyTable
 from invmm._ext.l2 import L2Signer
-from invmm._ext.prepare import Intake
+from invmm.execution.intake import Intake
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sign import OrderSigner, OrderTemplate
 from invmm._ext.words import SharedWords
