@@ -21,7 +21,6 @@ START_CURSOR, END_CURSOR = "MA==", "LTE="
 PUBLIC_MAKER = (
     "0x000000000000000000000000000000000000f10e"  # whoever of the recorded flow was on the other side
 )
-ZERO_32 = "0x" + "00" * 32
 
 # Status texts of trades: the user channel's and those of `/data/trades` are the same words with a prefix.
 _TRADE_STATUS = {
