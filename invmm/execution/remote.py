@@ -24,7 +24,7 @@ from invmm.settings import Settings
 from invmm.types import CommandArray, EventArray, Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
 
-LAST_CURSOR = "LTE="  # polymarket.md 6.2: the cursor after the last page
+LAST_CURSOR = "LTE="  # the cursor after the last page
 TIMEOUT_S = 3.0
 
 

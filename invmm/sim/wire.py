@@ -1,4 +1,4 @@
-"""JSON of the embedded venue, in the shapes of polymarket.md 3.8, 5.2, 5.5, 6.1 and 6.2."""
+"""JSON of the embedded venue, in the shapes that its documentation and captures show."""
 
 from __future__ import annotations
 
