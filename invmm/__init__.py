@@ -9,6 +9,10 @@ The names below are what other programs import; they are typed, documented and s
 (4800, 100000000)
 """
 
+import logging
+
+logging.getLogger("invmm").addHandler(logging.NullHandler())  # what is logged is for the program that asks for it
+
 try:
     from invmm._ext.book import Book
     from invmm._ext.build import build_mode

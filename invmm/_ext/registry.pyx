@@ -13,6 +13,7 @@ from libc.string cimport memset
 from invmm._ext.records cimport (
     BUY,
     FLAG_TAKER,
+    FOK,
     STATUS_CANCELED,
     STATUS_DELAYED,
     STATUS_LIVE,
@@ -186,7 +187,9 @@ cdef class Registry:
             if order != NULL:
                 order.filled_micro += leg.size_micro
                 order.queue.ahead_micro = 0
-                if order.filled_micro >= order.original_micro:
+                # What takes never rests: its first fill ends it, later ones find it on the watch list. The venue's rounding
+                # may leave less than a cent of a share of a resting order, which can never trade.
+                if order.order_type >= FOK or order.filled_micro + DUST_MICRO > order.original_micro:
                     self.end_c(order, ORDER_FILLED, 0)
             else:
                 ended.filled_micro += leg.size_micro
