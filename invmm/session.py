@@ -60,7 +60,12 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
         session.results,
         digest="",
         commands=session.commands,
-        extra={"latency_ns": session.latency_ns, "speed": speed, "messages": session.messages, "clean": session.clean},
+        extra={
+            "latency_ns": session.latency_ns,
+            "speed": speed,
+            "messages": session.messages,
+            "clean": session.clean,
+        },
         complete=options.duration is None and not session.interrupted,
     )
     if not session.clean:

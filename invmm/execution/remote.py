@@ -130,7 +130,9 @@ class RemoteVenue:
                 count += len(page["data"])
                 cursor = str(page["next_cursor"])
             except (KeyError, TypeError) as error:
-                raise TransportError(f"/data/orders: expected a page of orders, found {str(page)[:120]}") from error
+                raise TransportError(
+                    f"/data/orders: expected a page of orders, found {str(page)[:120]}"
+                ) from error
         return count
 
     async def cancel_all(self) -> Any:

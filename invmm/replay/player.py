@@ -103,7 +103,9 @@ class Player:
         coalesce["kind"], coalesce["market"] = EventKind.BUFFER_END, number
         first_ns = int(times[0]) if count else tape.market.start_s * SECOND
         last_ns = int(times[-1]) if count else first_ns
-        close_ns = max(last_ns, tape.market.end_s * SECOND) + int((self.settings.sim.settlement_lag_s + 60) * SECOND)
+        close_ns = max(last_ns, tape.market.end_s * SECOND) + int(
+            (self.settings.sim.settlement_lag_s + 60) * SECOND
+        )
         if until_ns is not None:
             close_ns = min(close_ns, until_ns)
         timer_ns = self.settings.engine.timer_ms * MS
@@ -190,5 +192,3 @@ class Player:
         if self.progress is not None:
             self.progress(tape, 1.0)
         return result
-
-

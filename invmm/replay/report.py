@@ -48,7 +48,9 @@ def one_sided_share(result: MarketResult) -> float | None:
     return abs(up - down) / (up + down) if up + down else None
 
 
-def summarise(results: Sequence[MarketResult], *, digest: str, commands: int, merger: MergerConfig) -> dict[str, Any]:
+def summarise(
+    results: Sequence[MarketResult], *, digest: str, commands: int, merger: MergerConfig
+) -> dict[str, Any]:
     """All markets of a session as one dictionary; sizes in shares, money in dollars, times in ns."""
     books: Counter[str] = Counter()
     failures: Counter[str] = Counter()
@@ -64,7 +66,9 @@ def summarise(results: Sequence[MarketResult], *, digest: str, commands: int, me
             if isinstance(value, int):
                 books[key] += value
         failures.update(result.books.get("decode_failures", {}))
-        reasons.update({Reason(number).name.lower(): count for number, count in result.step["reasons"].items()})
+        reasons.update(
+            {Reason(number).name.lower(): count for number, count in result.step["reasons"].items()}
+        )
         step.update({key: value for key, value in result.step.items() if isinstance(value, int)})
         parts = ledger.settle(result.winner)
         for name in ("pair_edge", "orphans", "fees", "rebates", "total"):

@@ -35,7 +35,10 @@ class MarketResult:
     @property
     def ledger_cash_micro(self) -> float:
         """Cash by the ledger, micro-dollars, after resolution if there was one."""
-        return self.ledger.cash_e10(self.start_cash_micro * E10_PER_MICRO_DOLLAR, self.winner) / E10_PER_MICRO_DOLLAR
+        return (
+            self.ledger.cash_e10(self.start_cash_micro * E10_PER_MICRO_DOLLAR, self.winner)
+            / E10_PER_MICRO_DOLLAR
+        )
 
     @property
     def reconciled(self) -> bool:

@@ -85,7 +85,9 @@ class Ledger:
         """Books one stage of one leg; whether anything changed."""
         known = self.legs.get((trade, key))
         if known is None:
-            self.legs[trade, key] = Leg(trade, key, outcome, side, price_e4, size_micro, taker, status, time_ns)
+            self.legs[trade, key] = Leg(
+                trade, key, outcome, side, price_e4, size_micro, taker, status, time_ns
+            )
             return True
         if known.status in (OrderStatus.TRADE_CONFIRMED, OrderStatus.TRADE_FAILED) or known.status == status:
             return False
@@ -100,7 +102,9 @@ class Ledger:
     def held_micro(self, outcome: Outcome) -> int:
         """Shares held before resolution."""
         return sum(
-            leg.size_micro if leg.side == Side.BUY else -leg.size_micro for leg in self.standing if leg.outcome == outcome
+            leg.size_micro if leg.side == Side.BUY else -leg.size_micro
+            for leg in self.standing
+            if leg.outcome == outcome
         )
 
     def _bought(self, outcome: Outcome) -> tuple[int, int]:
@@ -131,7 +135,11 @@ class Ledger:
     @property
     def fees_micro(self) -> int:
         """Taker fees, micro-dollars."""
-        return sum(taker_fee_micro(leg.size_micro, leg.price_e4, self.fee_rate_ppm) for leg in self.standing if leg.taker)
+        return sum(
+            taker_fee_micro(leg.size_micro, leg.price_e4, self.fee_rate_ppm)
+            for leg in self.standing
+            if leg.taker
+        )
 
     @property
     def rebates_micro(self) -> int:
