@@ -1,7 +1,8 @@
 """The engine: wires books, policy, registry and venue together, and runs them live or step by step.
 
-One `MarketStep` (compiled) per market does the work; this module opens markets, keeps their ledgers and drives the steps from
-sockets and timers. `step(event, now_ns)` is what live trading, replay and tests have in common.
+One `MarketStep` (compiled) per market does the work; this module opens markets, keeps their ledgers and
+drives the steps from sockets and timers. `step(event, now_ns)` is what live trading, replay and tests have in
+common.
 """
 
 from __future__ import annotations
@@ -183,12 +184,13 @@ class Engine:
             market.take(record[0])
         return market.step.step(record, now_ns, frame)
 
-    # ---- live: sockets, timers, results ------------------------------------------------------------------------------
+    # ---- live: sockets, timers, results --------------------------------------------------------------------
 
     async def start(self) -> None:
         """Connects the venue and the feeds of every market and starts trading.
 
-        The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a player.
+        The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a
+        player.
         """
         from invmm.feed.market import MarketFeed
         from invmm.feed.user import UserFeed
@@ -237,7 +239,8 @@ class Engine:
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
-        """Pulls every quote, waits for proof, disconnects. True when the venue itself confirms that nothing is left open."""
+        """Pulls every quote, waits for proof, disconnects. True when the venue confirms that nothing is open.
+        """
         venue = self._remote()
         self._mode(Mode.STOPPED)
         loop = asyncio.get_running_loop()
@@ -275,7 +278,7 @@ class Engine:
         return clean
 
     def run(self) -> bool:
-        """Blocking: `start`, trade until every market is settled or SIGINT/SIGTERM, `stop`. What `stop` returned."""
+        """Blocking: `start`, trade until all is settled or SIGINT/SIGTERM, `stop`. What `stop` returned."""
         return asyncio.run(self._run())
 
     async def _run(self) -> bool:

@@ -1,7 +1,8 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
-A TOML file has one table per class below: `[engine]`, `[risk]`, `[strategy]`, `[executor]`, `[feed]`, `[sim]`. Unknown tables or keys,
-wrong types and values out of range are errors that name the file, the line and what was expected.
+A TOML file has one table per class below: `[engine]`, `[risk]`, `[strategy]`, `[executor]`, `[feed]`,
+`[sim]`. Unknown tables or keys, wrong types and values out of range are errors that name the file, the line
+and what was expected.
 
 >>> Settings().engine.book_max_age_ms
 3000

@@ -1,4 +1,4 @@
-"""The report as one self-contained page: figures, and a plot per market of the Up mid with our fills on it (inline SVG)."""
+"""The report as one self-contained page: figures, and per market the Up mid with our fills (inline SVG)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live view in the terminal: books, quotes, queue positions, inventory, pair cost, profit, latency, feed health.
+"""The live view in the terminal: books, quotes, places, inventory, pair cost, profit, latency, feed.
 
 Drawn by rich a few times a second from copies; it never touches what the step owns while the step runs.
 """

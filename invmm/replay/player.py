@@ -1,7 +1,8 @@
-"""Plays tapes through the engine at full speed on a virtual clock: the deterministic face of the whole system.
+"""Plays tapes through the engine at full speed on a virtual clock: the system's deterministic face.
 
-The engine, its step and its settings are those of live trading; what differs is the clock and that the embedded venue is asked in
-process. Same tapes, settings and seed → the same commands, byte for byte; their BLAKE2b digest says so.
+The engine, its step and its settings are those of live trading; what differs is the clock and that the
+embedded venue is asked in process. Same tapes, settings and seed → the same commands, byte for byte; their
+BLAKE2b digest says so.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SECOND = 1_000_000_000
 
 
 def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
-    """A tape as engine events: a FRAME for each frame, a BUFFER_END after the last frame of equal receive time."""
+    """A tape as events: a FRAME for each frame, a BUFFER_END after the last of equal receive time."""
     rows = tape.rows
     ends = (rows["flags"] & np.uint32(TapeFlag.BUFFER_END)) != 0
     repeats = 1 + ends.astype(np.int64)

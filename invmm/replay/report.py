@@ -1,7 +1,7 @@
-"""What a session came to: figures from the engine's own records, the venue's truth beside them where it was asked.
+"""What a session came to: figures from the engine's records, the venue's truth where it was asked.
 
-`summarise` makes one flat dictionary out of market results; `markouts`, `one_sided_share` and the like are the measures by which a
-generated market is held against recorded ones.
+`summarise` makes one flat dictionary out of market results; `markouts`, `one_sided_share` and the like are
+the measures by which a generated market is held against recorded ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ WARNING = "GENERATED market: the flow is a model, so profit on it says nothing a
 
 
 def markouts(result: MarketResult, horizons_s: Sequence[int] = HORIZONS_S) -> dict[int, tuple[float, float]]:
-    """Per horizon: (sum of shares × (mid after the horizon − price paid), shares), dollars and shares, over own fills."""
+    """Per horizon: (sum of shares × (mid after the horizon − price paid), shares), dollars and shares, over
+    own fills.
+    """
     sums = dict.fromkeys(horizons_s, (0.0, 0.0))
     if result.mids is None or not len(result.mids):
         return sums

@@ -17,7 +17,7 @@ MID_DTYPE = np.dtype([("time_ns", "<i8"), ("up_mid", "<f8")])
 
 @dataclass
 class MarketResult:
-    """One market as the engine knows it; `venue_cash_micro` is the venue's own figure, to be compared with the ledger's."""
+    """One market as the engine knows it; `venue_cash_micro` is the venue's figure, to hold against it."""
 
     tape: Tape
     ledger: Ledger
@@ -42,7 +42,9 @@ class MarketResult:
 
     @property
     def reconciled(self) -> bool:
-        """Whether ledger and venue agree; the venue rounds each fill's cash to a micro-dollar, so that much each may differ."""
+        """Whether ledger and venue agree; the venue rounds each fill's cash to a micro-dollar, so that much
+        each may differ.
+        """
         if self.venue_cash_micro is None:
             return False
         return abs(self.ledger_cash_micro - self.venue_cash_micro) <= len(self.ledger.legs)

@@ -1,11 +1,12 @@
-"""A tape: one market's frames in the order of their arrival, packed in one buffer, ready to be stepped through.
+"""A tape: one market's frames in order of arrival, packed in one buffer, ready to be stepped through.
 
 Recorded files and the generated market both become tapes, so everything behind them is the same code.
 
-File format (`*.jsonl`, `*.jsonl.gz`), one line per frame: `{"recv": seconds, "src": "rec"|"der", "frame": <JSON>}`.
-The frame's own text is kept byte for byte. `src` "rec" marks a frame as recorded, so a `book` in it is a checkpoint: the
-maintained book must equal it before it is adopted. `src` "der" marks a frame derived from two successive recorded books;
-`"gen"` one that was generated. A `markets.json` beside the file, or one folder up, names token ids and window.
+File format (`*.jsonl`, `*.jsonl.gz`), one line per frame: `{"recv": seconds, "src": "rec"|"der", "frame":
+<JSON>}`. The frame's own text is kept byte for byte. `src` "rec" marks a frame as recorded, so a `book` in it
+is a checkpoint: the maintained book must equal it before it is adopted. `src` "der" marks a frame derived
+from two successive recorded books; `"gen"` one that was generated. A `markets.json` beside the file, or one
+folder up, names token ids and window.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def load(path: str | Path) -> Tape:
 
 
 def find(paths: Iterable[str | Path]) -> list[Path]:
-    """Recorded files named by files and folders, each folder's in order of name; DataError if there are none."""
+    """Recorded files named by files and folders, each folder's in order of name; DataError if none."""
     found: list[Path] = []
     for given in map(Path, paths):
         if given.is_dir():

@@ -46,7 +46,7 @@ def snapshot(bids: Mapping[int, float], asks: Mapping[int, float], ms: int) -> b
 
 
 def change(side: str, price_e4: int, size: float, best_bid_e4: int, best_ask_e4: int, ms: int) -> bytes:
-    """A `price_change` of an Up level and its mirror; the bests are those of Up after it (0 and 10000: empty side)."""
+    """A `price_change` of an Up level and its mirror; the bests are Up's after it (0, 10000: empty side)."""
     other = "SELL" if side == "BUY" else "BUY"
     return (
         f'{{"market":"{MARKET}", "price_changes":[{{"asset_id":"{UP}", "price":"{price_text(price_e4)}", "size":"{size:g}", '
