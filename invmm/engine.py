@@ -1,7 +1,8 @@
 """The engine: wires books, policy, registry and venue together, and runs them live or step by step.
 
-One `MarketStep` (compiled) per market does the work; this module opens markets, keeps their ledgers and drives the steps from
-sockets and timers. `step(event, now_ns)` is what live trading, replay and tests have in common.
+One `MarketStep` (compiled) per market does the work; this module opens markets, keeps their ledgers and
+drives the steps from sockets and timers. `step(event, now_ns)` is what live trading, replay and tests have in
+common.
 """
 
 from __future__ import annotations
@@ -23,7 +24,18 @@ from invmm.feed.connection import FeedSettings as SocketSettings
 from invmm.settings import Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR, Ledger
 from invmm.strategy.policies import make_policy
-from invmm.types import EVENT_DTYPE, MICRO, CommandArray, EventFlag, EventKind, Mode, OrderStatus, Outcome, Side, Venue
+from invmm.types import (
+    EVENT_DTYPE,
+    MICRO,
+    CommandArray,
+    EventFlag,
+    EventKind,
+    Mode,
+    OrderStatus,
+    Outcome,
+    Side,
+    Venue,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -115,7 +127,9 @@ class Engine:
         self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
 
-    def add_market(self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None) -> Market:
+    def add_market(
+        self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
+    ) -> Market:
         """Opens a market; its events carry `number` (the next free one if omitted)."""
         if number is None:
             number = max(self.markets, default=-1) + 1
@@ -164,17 +178,20 @@ class Engine:
         record = record.reshape(1)
         market = self.markets.get(int(record["market"][0]))
         if market is None:
-            raise ConfigError(f"event names market {int(record['market'][0])}, open are {sorted(self.markets)}")
+            raise ConfigError(
+                f"event names market {int(record['market'][0])}, open are {sorted(self.markets)}"
+            )
         if int(record["kind"][0]) in (EventKind.USER_EVENT, EventKind.SETTLEMENT):
             market.take(record[0])
         return market.step.step(record, now_ns, frame)
 
-    # ---- live: sockets, timers, results ------------------------------------------------------------------------------
+    # ---- live: sockets, timers, results --------------------------------------------------------------------
 
     async def start(self) -> None:
         """Connects the venue and the feeds of every market and starts trading.
 
-        The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a player.
+        The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a
+        player.
         """
         from invmm.feed.market import MarketFeed
         from invmm.feed.user import UserFeed
@@ -197,7 +214,15 @@ class Engine:
         for market in self.markets.values():
             ids = (market.info.up_token_id, market.info.down_token_id)
             tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-            feed = MarketFeed(venue.market_url, ids, market.step, self.clock, feed_settings, budget=budget, on_state=self._told)
+            feed = MarketFeed(
+                venue.market_url,
+                ids,
+                market.step,
+                self.clock,
+                feed_settings,
+                budget=budget,
+                on_state=self._told,
+            )
             self.feeds.append(feed)
         self.user_feed = UserFeed(
             venue.user_url,
@@ -215,17 +240,22 @@ class Engine:
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
-        """Pulls every quote, waits for proof, disconnects. True when the venue itself confirms that nothing is left open."""
+        """Pulls every quote, waits for proof, disconnects. True when the venue confirms that nothing is open.
+        """
         venue = self._remote()
         self._mode(Mode.STOPPED)
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline_s
         proof_until = loop.time() + deadline_s / 2
-        while loop.time() < proof_until and any(m.step.registry.counts()["live"] for m in self.markets.values()):
+        while loop.time() < proof_until and any(
+            m.step.registry.counts()["live"] for m in self.markets.values()
+        ):
             await asyncio.sleep(0.02)
         for market in self.markets.values():
             for order in market.step.registry.orders_live():
-                self.messages.append(f"no proof of the end of order {order['key']} ({order['state']}): asking the venue")
+                self.messages.append(
+                    f"no proof of the end of order {order['key']} ({order['state']}): asking the venue"
+                )
         clean = False
         while True:
             try:
@@ -249,7 +279,7 @@ class Engine:
         return clean
 
     def run(self) -> bool:
-        """Blocking: `start`, trade until every market is settled or SIGINT/SIGTERM, `stop`. What `stop` returned."""
+        """Blocking: `start`, trade until all is settled or SIGINT/SIGTERM, `stop`. What `stop` returned."""
         return asyncio.run(self._run())
 
     async def _run(self) -> bool:

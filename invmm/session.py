@@ -1,6 +1,7 @@
-"""A session over real sockets: the embedded venue in a child process, the engine in this one, the live view, the report.
+"""A session over real sockets: the venue in a child process, the engine in this one, view, report.
 
-The markets are served one after another on one scaled clock that both processes share; latency figures are real time.
+The markets are served one after another on one scaled clock that both processes share; latency figures are
+real time.
 """
 
 from __future__ import annotations
@@ -63,7 +64,12 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
         session.results,
         digest="",
         commands=session.commands,
-        extra={"latency_ns": session.latency_ns, "speed": speed, "messages": session.messages, "clean": session.clean},
+        extra={
+            "latency_ns": session.latency_ns,
+            "speed": speed,
+            "messages": session.messages,
+            "clean": session.clean,
+        },
         complete=options.duration is None and not session.interrupted,
     )
     if not session.clean:

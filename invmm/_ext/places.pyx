@@ -1,6 +1,7 @@
-"""Queue places of all own orders of a market: what a frame, a trade or an acknowledgement means for each of them.
+"""Queue places of a market's own orders: what a frame, a trade or an acknowledgement means for each.
 
-The estimate itself is `_ext/queue`; this module knows which level is whose and what part of a trade was our own.
+The estimate itself is `_ext/queue`; this module knows which level is whose and what part of a trade was our
+own.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -57,7 +58,8 @@ cdef void places_traded_c(Registry registry, MarketBooks books, own_fills_t* fil
     taker_side[token] = books.trade.side
     taker_side[1 - token] = 1 - books.trade.side
     hit = 1 - taker_side[UP]
-    # Shares of this print that were ours took nothing from anybody ahead of us. Their fill may have been told already.
+    # Shares of this print that were ours took nothing from anybody ahead of us. Their fill may have been told
+    # already.
     if now_ns - fills.told_ns[hit] < OWN_FILL_NS:
         left_micro -= fills.micro[hit]
     fills.micro[hit] = 0

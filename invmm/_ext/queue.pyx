@@ -1,12 +1,14 @@
 """Queue position: an estimate of the shares ahead of an own order, from level sizes and trades alone.
 
-The venue tells nobody's place. What is public: the size of our level, and trades. A trade takes shares from the front; a
-decrease that no trade explains is a cancellation, and a model says how much of it stood ahead of us (the idea is the one of
-hftbacktest's queue models). Trade and decrease of one event arrive in either order and up to tens of milliseconds apart, so
-both are remembered until they meet: a decrease is first booked as a cancellation and corrected when its trade arrives.
+The venue tells nobody's place. What is public: the size of our level, and trades. A trade takes shares from
+the front; a decrease that no trade explains is a cancellation, and a model says how much of it stood ahead of
+us (the idea is the one of hftbacktest's queue models). Trade and decrease of one event arrive in either order
+and up to tens of milliseconds apart, so both are remembered until they meet: a decrease is first booked as a
+cancellation and corrected when its trade arrives.
 
-The conservative model never claims a better place than is certain: cancels are taken from behind us as long as the level has
-shares behind us, and increases reported for a venue time before our acknowledgement count as ahead.
+The conservative model never claims a better place than is certain: cancels are taken from behind us as long
+as the level has shares behind us, and increases reported for a venue time before our acknowledgement count as
+ahead.
 """
 
 cimport cython

@@ -1,4 +1,4 @@
-"""What the engine knows of its own orders and position in one market. Fixed tables, no allocation after start."""
+"""The engine's own orders and position in one market. Fixed tables, no allocation after start."""
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -1,9 +1,10 @@
 """Own orders and position of one market, moved by evidence only.
 
-An order leaves the table of possibly-live orders on proof alone: a cancellation naming it, a documented refusal, a fill of
-its whole size, or that it was never sent. No answer is not proof: such an order is UNKNOWN and counts as alive. Ended orders
-stay on a watch list, because a fill may still name them. A fill leg is keyed by (trade, own order): repeats change nothing,
-FAILED voids it once. Token, side and price of a leg come from our own record of the order, the size from the venue.
+An order leaves the table of possibly-live orders on proof alone: a cancellation naming it, a documented
+refusal, a fill of its whole size, or that it was never sent. No answer is not proof: such an order is UNKNOWN
+and counts as alive. Ended orders stay on a watch list, because a fill may still name them. A fill leg is
+keyed by (trade, own order): repeats change nothing, FAILED voids it once. Token, side and price of a leg come
+from our own record of the order, the size from the venue.
 """
 
 cimport cython
@@ -82,7 +83,7 @@ cdef class Registry:
         return order.original_micro - matched if order.original_micro > matched else 0
 
     cdef void end_c(self, order_t* order, uint8_t state, uint8_t reason) noexcept nogil:
-        """Moves an order to the watch list; `order` must point into the live table and is invalid afterwards."""
+        """Moves an order to the watch list; `order` points into the live table and is invalid afterwards."""
         cdef int last = self.n_live - 1
 
         order.state = state

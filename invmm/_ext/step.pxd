@@ -1,4 +1,4 @@
-"""The engine's step for one market: an event in, command records out. Compiled, pure, no allocation after start."""
+"""The engine's step for one market: an event in, command records out. Pure, no allocation after start."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 

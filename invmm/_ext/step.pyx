@@ -1,7 +1,7 @@
 """One step of the engine for one market: `step(event, now_ns) → commands`.
 
-The same step runs live, on paper, in replay and in tests. It reads no clock and draws no random number: times come with the
-events, salts from a generator that was seeded at construction. Flow of a step:
+The same step runs live, on paper, in replay and in tests. It reads no clock and draws no random number: times
+come with the events, salts from a generator that was seeded at construction. Flow of a step:
 
     FRAME       decode → books → queue positions of own orders
     BUFFER_END  trigger: did a best level, a queue position or something of ours move?  → solve
@@ -10,10 +10,12 @@ events, salts from a generator that was seeded at construction. Flow of a step:
     MODE        running, paused, stopped
     SETTLEMENT  the market is resolved
 
-    solve       guards → policy → cancels and placements, each placement checked against the limits → command records
+    solve       guards → policy → cancels and placements, each placement checked against the limits → command
+    records
 
-A guard that fails pulls every quote, with its reason. Placements that a limit forbids are counted by reason and tried again by
-a later solve. Commands go to the ring where one is attached, and are also visible as the returned view until the next step.
+A guard that fails pulls every quote, with its reason. Placements that a limit forbids are counted by reason
+and tried again by a later solve. Commands go to the ring where one is attached, and are also visible as the
+returned view until the next step.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -166,7 +168,8 @@ cdef class MarketStep(OrderDesk):
     def run(self, const uint8_t[::1] events not None, Py_ssize_t first, Py_ssize_t last, const uint8_t[::1] frames not None):
         """Steps through `events[first:last]` (EVENT_DTYPE records as bytes), each at its own `time_ns`.
 
-        Stops after the first event that led to commands. Returns the index of the next event and the commands.
+        Stops after the first event that led to commands. Returns the index of the next event and the
+        commands.
         """
         cdef:
             const event_t* records = <const event_t*> &events[0]
@@ -184,7 +187,7 @@ cdef class MarketStep(OrderDesk):
                     break
         return i, self._records[: self.n_commands]
 
-    # ---- the border to the feed -------------------------------------------------------------------------------------
+    # ---- the border to the feed ----------------------------------------------------------------------------
 
     cdef void on_frame_c(self, const char* data, Py_ssize_t size, int64_t now_ns, bint last) noexcept:
         self.n_commands = 0
@@ -202,7 +205,7 @@ cdef class MarketStep(OrderDesk):
         self.n_commands = 0
         self.disconnect_c(now_ns)
 
-    # ---- the step -----------------------------------------------------------------------------------------------------
+    # ---- the step ------------------------------------------------------------------------------------------
 
     cdef int step_c(self, const event_t* event, int64_t now_ns, const char* payload, size_t size) noexcept nogil:
         """Applies one event; the number of commands that it led to."""
@@ -495,10 +498,11 @@ cdef class MarketStep(OrderDesk):
                 if 10000 - order.price_e4 == self.view.top[1 - token].ask_e4:
                     self.view.top[1 - token].ask_is_ours = True
 
-    # ---- for people and tests -----------------------------------------------------------------------------------------
+    # ---- for people and tests ------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, object]:
-        """Counters of the step; `reasons` maps Reason numbers to how often they ended or prevented a quote."""
+        """Counters of the step; `reasons` maps Reason numbers to how often they ended or prevented a quote.
+        """
         result = dict(<dict> self.counters)
         result["fills"] = self.registry.fills
         result["reasons"] = {i: self.reasons[i] for i in range(MAX_REASONS) if self.reasons[i]}

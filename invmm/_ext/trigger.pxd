@@ -1,4 +1,4 @@
-"""Does what changed deserve a solve? Compares with the state at the last solve. Plain functions on a struct, no GIL."""
+"""Does what changed since the last solve deserve another? Plain functions on a struct, no GIL."""
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t

@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from invmm._ext.l2 import L2Signer
-from invmm.execution.intake import Intake
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sign import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution import answers
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Pool, Request
+from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, CommandArray, CommandKind, EventArray, Mode, OrderStatus, Reason
@@ -263,7 +263,9 @@ class Executor:
         self.pop_to_ready.add(intake.ready_ns - intake.popped_ns)
         self.pop_to_write.add(request.written_ns - intake.popped_ns)
         entered = int(legs["entered_ns_low"][0]) if kind == CommandKind.PLACE else 0
-        if entered:  # of the frame that caused it: low 32 bits of the same clock, so up to 4.3 s are told apart
+        if (
+            entered
+        ):  # of the frame that caused it: low 32 bits of the same clock, so up to 4.3 s are told apart
             self.frame_to_order.add((request.written_ns - entered) & 0xFFFFFFFF)
 
     def _refuse_unsent(self, request: Request) -> None:

@@ -1,7 +1,7 @@
-"""A venue reached over sockets: where it is, what proves who we are, and the executor thread that talks to it.
+"""A venue reached over sockets: where it is, our proof of identity, the executor thread that talks to it.
 
-The engine hands commands to the executor's ring and reads its results; what is rare and slow (listing open orders, the last
-cancel-all of a shutdown) is asked here with an ordinary HTTP client, off the trading path.
+The engine hands commands to the executor's ring and reads its results; what is rare and slow (listing open
+orders, the last cancel-all of a shutdown) is asked here with an ordinary HTTP client, off the trading path.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class RemoteVenue:
             if template.tick_e4 != tick_e4:
                 template.tick_e4 = tick_e4
 
-    # ---- Venue ---------------------------------------------------------------------------------------------------------
+    # ---- Venue ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Starts the executor, which connects at once."""
@@ -119,7 +119,7 @@ class RemoteVenue:
         """Stops the executor within its deadlines."""
         self.executor.close()
 
-    # ---- rare and slow --------------------------------------------------------------------------------------------------
+    # ---- rare and slow -------------------------------------------------------------------------------------
 
     async def open_order_count(self) -> int:
         """How many orders the venue says are open, over all pages."""
@@ -130,7 +130,9 @@ class RemoteVenue:
                 count += len(page["data"])
                 cursor = str(page["next_cursor"])
             except (KeyError, TypeError) as error:
-                raise TransportError(f"/data/orders: expected a page of orders, found {str(page)[:120]}") from error
+                raise TransportError(
+                    f"/data/orders: expected a page of orders, found {str(page)[:120]}"
+                ) from error
         return count
 
     async def cancel_all(self) -> Any:

@@ -1,4 +1,4 @@
-"""The report as one self-contained page: figures, and a plot per market of the Up mid with our fills on it (inline SVG)."""
+"""The report as one self-contained page: figures, and per market the Up mid with our fills (inline SVG)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def page(summary: dict[str, Any], results: Sequence[MarketResult]) -> str:
     if summary["origin"] == "GENERATED":
         parts.append(f"<p class='warn'>{escape(WARNING)}</p>")
     if summary.get("failed_checks"):
-        parts.append("<p class='bad'>Failed checks: " + "; ".join(map(escape, summary["failed_checks"])) + "</p>")
+        parts.append(
+            "<p class='bad'>Failed checks: " + "; ".join(map(escape, summary["failed_checks"])) + "</p>"
+        )
     parts.append(_figures(summary))
     parts.append(_latencies(summary["latency_ns"]))
     for result in results:
@@ -66,7 +68,9 @@ def _figures(s: dict[str, Any]) -> str:
         _row("decode failures", str(s["decode_failures"] or "none")),
         _row("solves, suppressed", f"{s['solves']:,}, {s['suppressed']:,}"),
     ]
-    reasons = ", ".join(f"{name} {count:,}" for name, count in sorted(s["reasons"].items(), key=lambda item: -item[1]))
+    reasons = ", ".join(
+        f"{name} {count:,}" for name, count in sorted(s["reasons"].items(), key=lambda item: -item[1])
+    )
     rows.append(_row("no quote because", reasons or "–"))
     rows.append(f"<tr><td>digest of all commands</td><td><code>{escape(s['digest'])}</code></td></tr>")
     return "<table>" + "".join(rows) + "</table>"
@@ -74,7 +78,8 @@ def _figures(s: dict[str, Any]) -> str:
 
 def _latencies(stages: dict[str, dict[str, float]]) -> str:
     rows = [
-        f"<tr><td>{escape(name)}</td>" + "".join(f"<td class='n'>{f[q] / 1e3:,.1f}</td>" for q in ("p50", "p99", "p999"))
+        f"<tr><td>{escape(name)}</td>"
+        + "".join(f"<td class='n'>{f[q] / 1e3:,.1f}</td>" for q in ("p50", "p99", "p999"))
         + f"<td class='n'>{int(f['count']):,}</td></tr>"
         for name, f in stages.items()
         if f.get("count")
@@ -117,7 +122,9 @@ def _plot(result: MarketResult) -> str:
         price = leg.price_e4 / 1e4 if leg.outcome == Outcome.UP else 1 - leg.price_e4 / 1e4
         colour = UP_COLOUR if leg.outcome == Outcome.UP else DOWN_COLOUR
         title = f"{leg.size_micro / 1e6:g} {leg.outcome.name.title()} at {leg.price_e4 / 1e4:g}"
-        marks.append(f"<circle cx='{x(leg.time_ns):.1f}' cy='{y(price):.1f}' r='3' fill='{colour}'><title>{title}</title></circle>")
+        marks.append(
+            f"<circle cx='{x(leg.time_ns):.1f}' cy='{y(price):.1f}' r='3' fill='{colour}'><title>{title}</title></circle>"
+        )
     grid = "".join(
         f"<line x1='{MARGIN}' x2='{WIDTH - MARGIN}' y1='{y(p):.1f}' y2='{y(p):.1f}' stroke='#8884' />"
         f"<text x='4' y='{y(p) + 4:.1f}' font-size='11' fill='#888'>{p:.2f}</text>"

@@ -46,7 +46,9 @@ def finish(
     console.print(f"report: {written}" if written else f"report: could not be written to {path}")
     console.print(f"next:   {_next(options)}")
     if options.json:
-        sys.stdout.write(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode() + "\n")
+        sys.stdout.write(
+            orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode() + "\n"
+        )
         sys.stdout.flush()
     return 1 if problems else 0
 
@@ -79,15 +81,22 @@ def show(console: Console, summary: dict[str, Any]) -> None:
     profit = summary["profit"]
     cost = summary["pair_cost"]
     table.add_row("markets", f"{summary['markets']}, {summary['frames']:,} frames")
-    table.add_row("orders", f"{summary['orders']:,} placed, {summary['fills']:,} fills, {summary['bought_shares']:,.2f} shares bought")
+    table.add_row(
+        "orders",
+        f"{summary['orders']:,} placed, {summary['fills']:,} fills, {summary['bought_shares']:,.2f} shares bought",
+    )
     table.add_row("pairs", f"{summary['pairs']:,.2f} matched" + (f" at {cost:.4f} dollars" if cost else ""))
-    table.add_row("merges", f"{summary['merges']['count']} would be made, {summary['merges']['pairs']:,.2f} pairs")
+    table.add_row(
+        "merges", f"{summary['merges']['count']} would be made, {summary['merges']['pairs']:,.2f} pairs"
+    )
     table.add_row(
         "profit",
         f"{profit['total']:+,.2f} dollars = pair edge {profit['pair_edge']:+,.2f}, unmatched at resolution {profit['orphans']:+,.2f}, "
         f"fees {profit['fees']:+,.2f}; rebates expected {profit['rebates']:+,.2f}",
     )
-    table.add_row("reconciled", "ledger and venue agree to the micro-dollar" if summary["reconciled"] else "NO")
+    table.add_row(
+        "reconciled", "ledger and venue agree to the micro-dollar" if summary["reconciled"] else "NO"
+    )
     table.add_row(
         "books",
         f"{summary['checkpoints']:,} checkpoints ({summary['checkpoint_mismatches']} unequal), "
@@ -97,7 +106,10 @@ def show(console: Console, summary: dict[str, Any]) -> None:
     table.add_row("solves", f"{summary['solves']:,}, {summary['suppressed']:,} suppressed")
     queue = summary["queue_error_shares"]
     if queue["samples"]:
-        table.add_row("queue estimate", f"error p50 {queue['p50']:,.1f}, p90 {queue['p90']:,.1f} shares ({queue['samples']:,} samples)")
+        table.add_row(
+            "queue estimate",
+            f"error p50 {queue['p50']:,.1f}, p90 {queue['p90']:,.1f} shares ({queue['samples']:,} samples)",
+        )
     marks = ", ".join(f"{h} {100 * v:+.2f}¢" for h, v in summary["markout"].items() if v is not None)
     if marks:
         table.add_row("markouts", marks)

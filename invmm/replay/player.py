@@ -1,7 +1,8 @@
-"""Plays tapes through the engine at full speed on a virtual clock: the deterministic face of the whole system.
+"""Plays tapes through the engine at full speed on a virtual clock: the system's deterministic face.
 
-The engine, its step and its settings are those of live trading; what differs is the clock and that the embedded venue is asked in
-process. Same tapes, settings and seed → the same commands, byte for byte; their BLAKE2b digest says so.
+The engine, its step and its settings are those of live trading; what differs is the clock and that the
+embedded venue is asked in process. Same tapes, settings and seed → the same commands, byte for byte; their
+BLAKE2b digest says so.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SECOND = 1_000_000_000
 
 
 def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
-    """A tape as engine events: a FRAME for each frame, a BUFFER_END after the last frame of equal receive time."""
+    """A tape as events: a FRAME for each frame, a BUFFER_END after the last of equal receive time."""
     rows = tape.rows
     ends = (rows["flags"] & np.uint32(TapeFlag.BUFFER_END)) != 0
     repeats = 1 + ends.astype(np.int64)
@@ -103,7 +104,9 @@ class Player:
         coalesce["kind"], coalesce["market"] = EventKind.BUFFER_END, number
         first_ns = int(times[0]) if count else tape.market.start_s * SECOND
         last_ns = int(times[-1]) if count else first_ns
-        close_ns = max(last_ns, tape.market.end_s * SECOND) + int((self.settings.sim.settlement_lag_s + 60) * SECOND)
+        close_ns = max(last_ns, tape.market.end_s * SECOND) + int(
+            (self.settings.sim.settlement_lag_s + 60) * SECOND
+        )
         if until_ns is not None:
             close_ns = min(close_ns, until_ns)
         timer_ns = self.settings.engine.timer_ms * MS
@@ -190,5 +193,3 @@ class Player:
         if self.progress is not None:
             self.progress(tape, 1.0)
         return result
-
-
