@@ -65,7 +65,7 @@ def extension(path: Path) -> Extension:
     )
 
 
-sources = [path for folder in ("invmm/_ext", "invmm/feed") for path in sorted(Path(folder).glob("*.pyx"))]
+sources = [path for folder in ("invmm/_ext", "invmm/feed", "invmm/execution") for path in sorted(Path(folder).glob("*.pyx"))]
 if CHECKED:
     sources += sorted(Path("tests/concurrency").glob("*.pyx"))
 

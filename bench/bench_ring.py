@@ -6,8 +6,8 @@
 Latencies are taken at a fixed arrival rate from the moment a record was due, so that a stall counts for
 everyone it delayed ("since pushed" rows and rows with a resting Python producer, whose sleep is late by
 itself, count from the push). Both threads are pinned, on two cores where there are two. On a machine that
-others use as well, p10 in the note tells the ring from the neighbours. The consumer of the ring is native code
-of tests/concurrency/ring_harness.c, as the executor's wait is: it never touches the interpreter lock.
+others use as well, p10 in the note tells the ring from the neighbours. The consumer of the ring is native
+code of tests/concurrency/ring_harness.c, as the executor's wait is: it never touches the interpreter lock.
 Consumers of the standard queues are Python threads, as they must be.
 """
 

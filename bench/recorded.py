@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 RECORDED_SLUG = "btc-updown-5m-1776325200"
-GROUPS = (1, 2, 10)
+FIRST_MS = 1_776_325_200_000
+STEP_MS = 7
+"""Venue time of the first generated frame, and between two."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +79,14 @@ class _Writer:
                 f'"size":"{change.size}", "side":"{change.side}", '
                 f'"hash":"{self._hash()}", "best_bid":"{bid}", "best_ask":"{ask}"}}'
             )
-        self.clock_ms += 7 if advance else 0
+        self.clock_ms += STEP_MS if advance else 0
         return (
             f'{{"market":"{self.condition}", "price_changes":[{", ".join(entries)}], '
             f'"timestamp":"{self.clock_ms}", "event_type":"price_change"}}'
         ).encode()
 
     def book(self, token: int, opening: bool = False) -> str:
-        self.clock_ms += 7
+        self.clock_ms += STEP_MS
         bids = sorted(self.books[token]["BUY"].items(), key=lambda level: float(level[0]))
         asks = sorted(self.books[token]["SELL"].items(), key=lambda level: -float(level[0]))
         sides = ",".join(
@@ -177,7 +179,7 @@ def _start(seed: int) -> tuple[random.Random, _Writer, bytes]:
     """A market at 0.50 with every one-cent level filled, and its snapshot as sent on subscription."""
     rng = random.Random(seed)
     tokens = (str(rng.randrange(10**76, 10**77)), str(rng.randrange(10**76, 10**77)))
-    writer = _Writer(tokens, f"0x{rng.getrandbits(256):064x}", 1_776_325_200_000)
+    writer = _Writer(tokens, f"0x{rng.getrandbits(256):064x}", FIRST_MS)
     for cents in range(1, 100):
         for change in _mirrored("BUY" if cents < 50 else "SELL", cents, _size(rng)):
             writer.take(change)

@@ -55,7 +55,7 @@ class StampingExecutor(Executor):
 class Assembly:
     """Books, decision and commands of one market, on the event loop's thread."""
 
-    def __init__(self, executor: Executor, clock: LiveClock, orders: int) -> None:
+    def __init__(self, executor: Executor, clock: LiveClock, orders: int, busy_ms: float) -> None:
         self.books = MarketBooks(UP, DOWN)
         self.executor = executor
         self.clock = clock
@@ -63,6 +63,8 @@ class Assembly:
         self.entered: list[tuple[int, int]] = []
         self.pushed_ns: list[int] = []
         self.refused = 0
+        self.busy_us = round(busy_ms * 1000)
+        self.hold = ctypes.PyDLL(None).usleep  # PyDLL keeps the GIL over the call: held for exactly so long
         self.last: tuple[int, int] | None = None
         self.sequence = 0
         self.batch = np.zeros(orders, dtype=COMMAND_DTYPE)
@@ -100,6 +102,8 @@ class Assembly:
         pushed_ns, entered_ns = time.monotonic_ns(), self.sink.entered_ns
         self.entered.append((best[1] // 10_000, entered_ns))
         self.pushed_ns.append(pushed_ns - entered_ns)
+        if self.busy_us:  # as a careless task in the engine's loop would, right after the frame
+            asyncio.get_running_loop().call_soon(self.hold, self.busy_us)
 
 
 class OurStack:
@@ -118,7 +122,7 @@ class OurStack:
         )
         for token, token_id in enumerate((UP, DOWN)):
             self.executor.set_template(0, token, OrderTemplate(signer, token_id, owner=API_KEY))
-        self.assembly = Assembly(self.executor, self.clock, settings.orders)
+        self.assembly = Assembly(self.executor, self.clock, settings.orders, settings.busy_ms)
 
     def run(self) -> StackResult:
         self.executor.start()
@@ -153,22 +157,7 @@ class OurStack:
         feed = MarketFeed(url, [UP, DOWN], self.assembly.sink, self.clock, on_state=on_state)
         feed.start()
         results = np.zeros(RESULTS, dtype=EVENT_DTYPE)
-        busy = asyncio.create_task(self._compute()) if self.settings.busy_ms else None
         while not closed.is_set():
             self.executor.poll(self.clock.now_ns(), results)
             await asyncio.sleep(0.002)
-        if busy is not None:
-            busy.cancel()
         await feed.close()
-
-    async def _compute(self) -> None:
-        """Holds the GIL for `busy_ms` at a time after each tick, as a careless task in the engine's loop
-        would.
-        """
-        hold = ctypes.PyDLL(None).usleep  # PyDLL keeps the GIL over the call: held for exactly so long
-        seen = 0
-        while True:
-            if len(self.assembly.pushed_ns) != seen:
-                seen = len(self.assembly.pushed_ns)
-                hold(round(self.settings.busy_ms * 1e3))
-            await asyncio.sleep(0)

@@ -26,7 +26,7 @@ from invmm.strategy.policies import make_policy
 from invmm.types import EVENT_DTYPE, MICRO, CommandArray, EventFlag, EventKind, Mode, OrderStatus, Outcome, Side, Venue
 
 if TYPE_CHECKING:
-    from collections.abc import Buffer
+    from typing_extensions import Buffer
 
     from invmm._ext.ring import CommandRing
     from invmm.clock import LiveClock

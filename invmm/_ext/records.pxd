@@ -46,6 +46,31 @@ cdef enum:
     STATUS_TRADE_RETRYING = 19
     STATUS_TRADE_FAILED = 20
 
+    MODE_RUNNING = 0            # Mode
+
+    R_NOT_WANTED = 3            # Reason
+    R_NO_SNAPSHOT = 10
+    R_STALE = 11
+    R_CROSSED = 12
+    R_BEST_MISMATCH = 13
+    R_MIRROR_MISMATCH = 14
+    R_EPOCH_CHANGED = 15
+    R_MARKET_ENDING = 16
+    R_MODE = 17
+    R_DISCONNECTED = 18
+    R_CASH = 24
+    R_ORDER_LIMIT = 25
+    R_SELF_CROSS = 26
+    R_POST_ONLY = 27
+    R_BELOW_MIN_SIZE = 28
+    R_RING_FULL = 29
+    R_IN_FLIGHT = 30
+    R_RATE_LIMIT = 33
+    R_COOL_DOWN = 34
+    R_EXPIRING = 35
+    R_SETTLED = 36
+    R_POLICY_ERROR = 37
+
     FLAG_POST_ONLY = 1          # command flags
     FLAG_LAST = 2               # last leg of its batch: the executor may send
     FLAG_CHECKPOINT = 1         # event flags: this recorded book must equal the maintained one

@@ -72,7 +72,7 @@ cdef class CommandRing(Ring):
     cdef bint try_push_batch_c(self, const command_t* commands, size_t count) noexcept nogil
     cdef size_t push_many_c(self, const command_t* commands, size_t count) noexcept nogil
     cdef bint pop_c(self, command_t* command) noexcept nogil
-    cdef const command_t* front_c(self) noexcept nogil  # the oldest one in place, or NULL; good until the next pop
+    cdef const command_t* front_c(self) noexcept nogil  # the oldest in place, or NULL; until the next pop
 
 
 cdef class ResultRing(Ring):

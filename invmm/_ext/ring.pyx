@@ -321,7 +321,8 @@ cdef class CommandRing(Ring):
 
         while taken < count:
             end = taken + 1
-            while (end < count and commands[taken].kind == COMMAND_PLACE and commands[end].kind == COMMAND_PLACE
+            while (end < count and commands[taken].kind == COMMAND_PLACE
+                   and commands[end].kind == COMMAND_PLACE
                    and commands[end].batch == commands[taken].batch):
                 end += 1
             if not ring_push(self.ring, commands + taken, end - taken, commands[taken].kind != COMMAND_PLACE):

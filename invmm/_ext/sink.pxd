@@ -3,9 +3,30 @@
 from libc.stdint cimport int32_t, int64_t
 
 
+cdef enum:
+    LATENCY_STEPS = 8               # buckets per doubling, as in execution/latency.py
+    LATENCY_BUCKETS = 320
+
+
+cdef extern from *:
+    int __builtin_clzll(unsigned long long word) noexcept nogil
+
+
+cdef inline int latency_bucket(int64_t ns) noexcept nogil:
+    """Index of the bucket that counts a duration."""
+    cdef int shift
+    if ns < LATENCY_STEPS:
+        return <int> ns if ns > 0 else 0
+    shift = 60 - __builtin_clzll(<unsigned long long> ns)
+    shift = (shift + 1) * LATENCY_STEPS + <int> ((ns >> shift) - LATENCY_STEPS)
+    return shift if shift < LATENCY_BUCKETS else LATENCY_BUCKETS - 1
+
+
 cdef class FrameSink:
     cdef:
         readonly int64_t entered_ns  # CLOCK_MONOTONIC when the callback of the current frame was entered
+        int64_t[LATENCY_BUCKETS] acted      # messages that led to commands, by the time from entry to their publication
+        readonly int32_t published   # commands that the present message led to; set by the step, read and cleared by the feed
         readonly int32_t fault       # not 0: the sink failed on the message it was given; cleared by the feed
 
     # One whole message, in the receive buffer: `data` is invalid after the return.

@@ -26,6 +26,16 @@ cdef class FrameSink:
         Not 0 when the last message could not be handled; cleared by the feed.
     """
 
+    def acted_counts(self) -> list[int]:
+        """Counts of messages that led to commands, by the time from entry of the callback to the publication of the commands.
+
+        Returns
+        -------
+        list of int
+            One count per bucket of `invmm.execution.latency`.
+        """
+        return [self.acted[i] for i in range(LATENCY_BUCKETS)]
+
     cdef void on_frame_c(self, const char* data, Py_ssize_t size, int64_t now_ns, bint last) noexcept:
         pass
 

@@ -1,15 +1,16 @@
-from collections.abc import Buffer
 from typing import Any
 
+from typing_extensions import Buffer, disjoint_base
+
 from invmm._ext.decode import MarketBooks
-from invmm._ext.prepare import SharedWords
-from invmm._ext.registry import Registry
+from invmm._ext.desk import OrderDesk
+from invmm._ext.words import SharedWords
 from invmm._ext.ring import CommandRing
-from invmm._ext.sink import FrameSink
 from invmm._ext.solver import Policy
 from invmm.types import CommandArray
 
-class MarketStep(FrameSink):
+@disjoint_base
+class MarketStep(OrderDesk):
     def __init__(
         self,
         books: MarketBooks,
@@ -22,19 +23,7 @@ class MarketStep(FrameSink):
         words: SharedWords | None = None,
     ) -> None: ...
     @property
-    def books(self) -> MarketBooks: ...
-    @property
-    def registry(self) -> Registry: ...
-    @property
     def policy(self) -> Policy: ...
-    @property
-    def ring(self) -> CommandRing | None: ...
-    @property
-    def words(self) -> SharedWords | None: ...
-    @property
-    def market(self) -> int: ...
-    @property
-    def version(self) -> int: ...
     @property
     def end_ms(self) -> int: ...
     def step(self, event: Any, now_ns: int, frame: Buffer = b"") -> CommandArray: ...

@@ -16,21 +16,16 @@ A guard that fails pulls every quote, with its reason. Placements that a limit f
 a later solve. Commands go to the ring where one is attached, and are also visible as the returned view until the next step.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
-from libc.string cimport memset
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 import numpy as np
 
-from invmm.types import COMMAND_DTYPE, EVENT_DTYPE
-
 from invmm._ext.book cimport book_best_ask, book_best_bid, book_size, book_t
-from invmm._ext.decode cimport MarketBooks, change_t
-from invmm._ext.prepare cimport SharedWords
-from invmm._ext.queue cimport queue_front_c, queue_join_c, queue_level_c, queue_trade_c
+from invmm._ext.decode cimport MarketBooks
+from invmm._ext.desk cimport LEGS_PER_BATCH, MAX_REASONS, OrderDesk
+from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     BUY,
-    COMMAND_CANCEL,
-    COMMAND_PLACE,
     DOWN,
     EVENT_BUFFER_END,
     EVENT_FRAME,
@@ -41,78 +36,46 @@ from invmm._ext.records cimport (
     EVENT_USER_EVENT,
     FLAG_CHECKPOINT,
     FLAG_DISCONNECTED,
-    FLAG_LAST,
-    FLAG_POST_ONLY,
     FOK,
-    GTC,
-    GTD,
+    MODE_RUNNING,
+    R_BEST_MISMATCH,
+    R_CROSSED,
+    R_DISCONNECTED,
+    R_EPOCH_CHANGED,
+    R_EXPIRING,
+    R_MARKET_ENDING,
+    R_MIRROR_MISMATCH,
+    R_MODE,
+    R_NOT_WANTED,
+    R_NO_SNAPSHOT,
+    R_POLICY_ERROR,
+    R_SETTLED,
+    R_STALE,
     SELL,
     STATUS_LIVE,
     STATUS_REJECTED,
     STATUS_TRADE_MATCHED,
     UP,
-    command_t,
     event_t,
 )
-from invmm._ext.registry cimport (
-    APPLIED,
-    ORDER_LIVE,
-    ORDER_PREPARED,
-    ORDER_SENT,
-    ORDER_UNKNOWN,
-    Registry,
-    order_t,
-)
+from invmm._ext.registry cimport APPLIED, ORDER_LIVE, ORDER_UNKNOWN, Registry, order_t
 from invmm._ext.ring cimport CommandRing
-from invmm._ext.sink cimport FrameSink
-from invmm._ext.solver cimport (
-    ACTION_CANCEL,
-    ACTION_QUOTE,
-    ACTION_TAKE,
-    Policy,
-    action_t,
-)
+from invmm._ext.solver cimport ACTION_CANCEL, Policy
 from invmm._ext.solver cimport ORDER_OPEN as VIEW_OPEN
 from invmm._ext.solver cimport ORDER_PENDING_CANCEL as VIEW_PENDING_CANCEL
 from invmm._ext.solver cimport ORDER_PENDING_NEW as VIEW_PENDING_NEW
 from invmm._ext.solver cimport ORDER_UNKNOWN as VIEW_UNKNOWN
-from invmm._ext.trigger cimport best_moved_c, moved_c, remember_best_c
+from invmm._ext.trigger cimport best_moved_c, remember_best_c
+from invmm._ext.words cimport SharedWords
 
-
-cdef enum:
-    # Reason, as in invmm.types
-    R_NOT_WANTED = 3
-    R_NO_SNAPSHOT = 10
-    R_STALE = 11
-    R_CROSSED = 12
-    R_BEST_MISMATCH = 13
-    R_MIRROR_MISMATCH = 14
-    R_EPOCH_CHANGED = 15
-    R_MARKET_ENDING = 16
-    R_MODE = 17
-    R_DISCONNECTED = 18
-    R_CASH = 24
-    R_ORDER_LIMIT = 25
-    R_SELF_CROSS = 26
-    R_POST_ONLY = 27
-    R_BELOW_MIN_SIZE = 28
-    R_RING_FULL = 29
-    R_IN_FLIGHT = 30
-    R_RATE_LIMIT = 33
-    R_COOL_DOWN = 34
-    R_EXPIRING = 35
-    R_SETTLED = 36
-    R_POLICY_ERROR = 37
-
-    MODE_RUNNING = 0
-
-    SETTLE_MS = 100             # clocks differ and prints come late (33-39 ms were captured): what is stamped up to this
-                                # long after an acknowledgement may have happened before it
-    EXPIRES_EARLY_S = 60        # the venue ends a GTD order this long before its stated expiration
-    REFRESH_BEFORE_S = 20       # quotes this close to their real end are replaced
+from invmm.types import EVENT_DTYPE
 
 cdef int64_t SECOND_NS = 1000000000
 cdef int64_t MILLISECOND_NS = 1000000
+
+cdef enum:
+    EXPIRES_EARLY_S = 60        # the venue ends a GTD order this long before its stated expiration
+    REFRESH_BEFORE_S = 20       # quotes this close to their real end are replaced
 
 
 cdef const uint8_t[::1] _event_bytes(object event):
@@ -124,7 +87,7 @@ cdef const uint8_t[::1] _event_bytes(object event):
     return np.frombuffer(array.tobytes(), dtype=np.uint8)
 
 
-cdef class MarketStep(FrameSink):
+cdef class MarketStep(OrderDesk):
     """The compiled step of one market.
 
     Parameters
@@ -176,7 +139,6 @@ cdef class MarketStep(FrameSink):
         self.connected = True
         self.trigger.size_change_ppm = self.limits.size_change_ppm
         self.trigger.queue_change_ppm = self.limits.queue_change_ppm
-        self._records = np.frombuffer(<uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=COMMAND_DTYPE)
 
     def step(self, event, int64_t now_ns, frame=b""):
         """Applies one `EVENT_DTYPE` record; the commands it led to.
@@ -226,9 +188,11 @@ cdef class MarketStep(FrameSink):
 
     cdef void on_frame_c(self, const char* data, Py_ssize_t size, int64_t now_ns, bint last) noexcept:
         self.n_commands = 0
+        self.cause_ns = self.entered_ns
         self.frame_c(data, size, now_ns)
         if last:
             self.buffer_end_c(now_ns)
+        self.cause_ns = 0  # what a timer or an answer leads to was not caused by this frame
 
     cdef void on_buffer_end_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0
@@ -242,10 +206,7 @@ cdef class MarketStep(FrameSink):
 
     cdef int step_c(self, const event_t* event, int64_t now_ns, const char* payload, size_t size) noexcept nogil:
         """Applies one event; the number of commands that it led to."""
-        cdef:
-            uint8_t kind = event.kind
-            order_t* order
-            int side
+        cdef uint8_t kind = event.kind
 
         self.n_commands = 0
         if kind == EVENT_FRAME:
@@ -263,33 +224,7 @@ cdef class MarketStep(FrameSink):
             else:
                 self.buffer_end_c(now_ns)
         elif kind == EVENT_ORDER_RESULT or kind == EVENT_USER_EVENT:
-            if event.status == STATUS_REJECTED:
-                self.reasons[event.reason & (MAX_REASONS - 1)] += 1
-                if event.token <= DOWN:
-                    # Growing pause per token, so that a venue that refuses is not stormed.
-                    self.cool_ns[event.token] = (
-                        50 * MILLISECOND_NS
-                        if self.cool_ns[event.token] == 0
-                        else min(2 * self.cool_ns[event.token], 5 * SECOND_NS)
-                    )
-                    self.cool_until_ns[event.token] = now_ns + self.cool_ns[event.token]
-            elif event.status == STATUS_LIVE and event.token <= DOWN:
-                self.cool_ns[event.token] = 0
-            if self.registry.apply_event_c(event) == APPLIED:
-                self.own_dirty = True
-                if event.status == STATUS_TRADE_MATCHED and event.token <= DOWN and event.side <= SELL:
-                    side = event.side if event.token == UP else 1 - event.side
-                    if now_ns - self.own_fill_ns[side] >= SECOND_NS:
-                        self.own_fill_micro[side] = 0
-                    self.own_fill_micro[side] += event.size_micro
-                    self.own_fill_ns[side] = now_ns
-                order = self.registry.find_c(event.key)
-                if order != NULL and order.state == ORDER_LIVE:
-                    if not order.queue.known:
-                        self.join_queue_c(order, now_ns)
-                    if order.cancel_wanted and not order.cancel_sent:
-                        self.cancel_c(order, order.cancel_wanted, now_ns)
-                        self.publish_c()
+            self.news_c(event, now_ns)
         elif kind == EVENT_TIMER:
             self.timer_c(now_ns)
         elif kind == EVENT_MODE:
@@ -303,6 +238,41 @@ cdef class MarketStep(FrameSink):
             self.own_dirty = True
             self.buffer_end_c(now_ns)
         return self.n_commands
+
+    cdef void news_c(self, const event_t* event, int64_t now_ns) noexcept nogil:
+        """Evidence about an own order or fill."""
+        cdef order_t* order
+
+        if event.status == STATUS_REJECTED:
+            self.reasons[event.reason & (MAX_REASONS - 1)] += 1
+            if event.token <= DOWN:
+                # Growing pause per token, so that a venue that refuses is not stormed.
+                self.cool_ns[event.token] = (
+                    50 * MILLISECOND_NS
+                    if self.cool_ns[event.token] == 0
+                    else min(2 * self.cool_ns[event.token], 5 * SECOND_NS)
+                )
+                self.cool_until_ns[event.token] = now_ns + self.cool_ns[event.token]
+        elif event.status == STATUS_LIVE and event.token <= DOWN:
+            self.cool_ns[event.token] = 0
+        if self.registry.apply_event_c(event) == APPLIED:
+            self.own_dirty = True
+            if event.status == STATUS_TRADE_MATCHED and event.token <= DOWN and event.side <= SELL:
+                places_own_fill_c(&self.own_fills, event, now_ns)
+            order = self.registry.find_c(event.key)
+            if order != NULL and order.state == ORDER_LIVE:
+                if not order.queue.known:
+                    places_join_c(
+                        self.registry,
+                        self.books,
+                        order,
+                        now_ns,
+                        self.limits.queue_exponent,
+                        self.limits.book_shows_own,
+                    )
+                if order.cancel_wanted and not order.cancel_sent:
+                    self.cancel_c(order, order.cancel_wanted, now_ns)
+                    self.publish_c()
 
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil:
         """The feed is gone: forget the levels and pull the quotes."""
@@ -322,77 +292,7 @@ cdef class MarketStep(FrameSink):
             self.version += 1
             self.own_dirty = True
         if self.registry.n_live and (self.books.n_changes or self.books.has_trade):
-            self.queues_c(now_ns)
-
-    cdef void queues_c(self, int64_t now_ns) noexcept nogil:
-        """Queue positions of own orders, from the changes and the trade of the last frame."""
-        cdef:
-            order_t* order
-            const change_t* change
-            int i
-            int j
-
-        for i in range(self.registry.n_live):
-            order = &self.registry.live[i]
-            if not order.queue.known:
-                continue
-            for j in range(self.books.n_changes):
-                change = &self.books.changes[j]
-                if change.price_e4 == order.price_e4 and change.token == order.token and change.side == order.side:
-                    queue_level_c(&order.queue, change.old_micro, change.new_micro, self.books.venue_ms)
-        if self.books.has_trade:
-            self.traded_c(now_ns)
-
-    cdef void traded_c(self, int64_t now_ns) noexcept nogil:
-        """A trade printed: it took from the front of our level what our own better orders left of it."""
-        cdef:
-            order_t* order
-            int i
-            int32_t trade_e4[2]     # the trade in the terms of each token
-            int taker_side[2]
-            int token = self.books.trade.token
-            int64_t left_micro = self.books.trade.size_micro
-            int hit                 # side that was taken from, in Up terms
-
-        trade_e4[token] = self.books.trade.price_e4
-        trade_e4[1 - token] = 10000 - self.books.trade.price_e4
-        taker_side[token] = self.books.trade.side
-        taker_side[1 - token] = 1 - self.books.trade.side
-        hit = 1 - taker_side[UP]
-        # Shares of this print that were ours took nothing from anybody ahead of us. Their fill may have been told already.
-        if now_ns - self.own_fill_ns[hit] < SECOND_NS:
-            left_micro -= self.own_fill_micro[hit]
-        self.own_fill_micro[hit] = 0
-        for i in range(self.registry.n_live):
-            order = &self.registry.live[i]
-            if order.queue.known and order.side != taker_side[order.token] and (
-                trade_e4[order.token] < order.price_e4 if order.side == BUY else trade_e4[order.token] > order.price_e4
-            ):
-                queue_front_c(&order.queue)  # it traded through our price
-                left_micro -= self.registry.remaining_c(order)
-        if left_micro <= 0:
-            return
-        for i in range(self.registry.n_live):
-            order = &self.registry.live[i]
-            if (
-                order.queue.known
-                and order.side != taker_side[order.token]
-                and trade_e4[order.token] == order.price_e4
-                and self.books.venue_ms > order.queue.settle_ms  # else its decrease was displayed before we joined
-            ):
-                queue_trade_c(&order.queue, left_micro)
-
-    cdef void join_queue_c(self, order_t* order, int64_t now_ns) noexcept nogil:
-        """The order has been acknowledged: what is displayed at its price stands before it."""
-        cdef int64_t level_micro = book_size(self.books.book[order.token], order.side, order.price_e4)
-
-        if self.limits.book_shows_own:
-            level_micro -= self.registry.remaining_c(order)
-            if level_micro < 0:
-                level_micro = 0
-        queue_join_c(
-            &order.queue, level_micro, now_ns // MILLISECOND_NS + SETTLE_MS, self.limits.queue_exponent
-        )
+            places_frame_c(self.registry, self.books, &self.own_fills, now_ns)
 
     cdef void buffer_end_c(self, int64_t now_ns) noexcept nogil:
         """Everything received so far is applied: decide whether to solve."""
@@ -402,7 +302,7 @@ cdef class MarketStep(FrameSink):
             return
         if not self.own_dirty and not self.blocked:
             self.fill_tops_c()
-            if not self.queue_moved_c():
+            if not places_moved_c(self.registry, self.trigger.queue_change_ppm):
                 for token in range(2):
                     if best_moved_c(
                         &self.trigger,
@@ -418,19 +318,6 @@ cdef class MarketStep(FrameSink):
                     self.dirty = False
                     return
         self.solve_c(now_ns)
-
-    cdef bint queue_moved_c(self) noexcept nogil:
-        cdef:
-            int i
-            const order_t* order
-
-        for i in range(self.registry.n_live):
-            order = &self.registry.live[i]
-            if order.queue.known and moved_c(
-                order.solved_ahead_micro, order.queue.ahead_micro, order.queue.joined_micro, self.trigger.queue_change_ppm
-            ):
-                return True
-        return False
 
     cdef void timer_c(self, int64_t now_ns) noexcept nogil:
         """Time passed: what needs no message to become true."""
@@ -607,185 +494,6 @@ cdef class MarketStep(FrameSink):
                     self.view.top[token].bid_is_ours = True
                 if 10000 - order.price_e4 == self.view.top[1 - token].ask_e4:
                     self.view.top[1 - token].ask_is_ours = True
-
-    cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil:
-        cdef int i
-
-        for i in range(self.registry.n_live):
-            if not self.registry.live[i].cancel_sent:
-                self.cancel_c(&self.registry.live[i], reason, now_ns)
-
-    cdef void cancel_c(self, order_t* order, uint8_t reason, int64_t now_ns) noexcept nogil:
-        """Asks for an order's end. One that is still on its way is cancelled when its answer comes, because a cancel that
-        overtakes its order cancels nothing."""
-        cdef command_t* command
-
-        if order.order_type >= FOK:
-            return  # ends by itself, and is not cancellable while the venue holds it
-        if order.state == ORDER_PREPARED or order.state == ORDER_SENT:
-            order.cancel_wanted = reason
-            return
-        command = self.command_c(COMMAND_CANCEL, reason, now_ns)
-        if command == NULL:
-            self.own_dirty = True
-            return
-        command.key = order.key
-        command.token = order.token
-        command.side = order.side
-        command.level = order.level
-        command.price_e4 = order.price_e4
-        command.size_micro = self.registry.remaining_c(order)
-        order.cancel_sent = reason if reason else R_NOT_WANTED
-        order.cancel_wanted = 0
-        order.cancel_ns = now_ns
-
-    cdef uint8_t allowed_c(self, const action_t* action, int64_t now_ns) noexcept nogil:
-        """The Reason why a placement is not allowed, 0 if it is. Every order that may be alive counts."""
-        cdef:
-            int i
-            const order_t* order
-            int64_t committed_e10 = self.registry.spent_e10
-            int64_t new_e10 = <int64_t> action.price_e4 * action.size_micro
-            int other = 1 - action.token
-            int64_t interval_ns = SECOND_NS // self.limits.orders_per_second
-
-        if action.side != BUY and action.size_micro > self.registry.position_micro[action.token]:
-            return R_CASH
-        if action.size_micro < self.books.min_size_micro:
-            return R_BELOW_MIN_SIZE
-        if action.size_micro > self.limits.max_order_micro or self.registry.n_live >= self.limits.max_open_orders:
-            return R_ORDER_LIMIT
-        if now_ns < self.cool_until_ns[action.token]:
-            return R_COOL_DOWN
-        if self.order_tokens_ns < now_ns - self.limits.orders_burst * interval_ns:
-            self.order_tokens_ns = now_ns - self.limits.orders_burst * interval_ns
-        if self.order_tokens_ns + interval_ns > now_ns:
-            return R_RATE_LIMIT
-        for i in range(self.registry.n_live):
-            order = &self.registry.live[i]
-            if order.side == BUY:
-                committed_e10 += self.registry.remaining_c(order) * order.price_e4
-            if action.side == BUY:
-                # Our bids for both tokens that sum to a dollar or more would be minted against each other.
-                if order.side == BUY and order.token == other and order.price_e4 + action.price_e4 >= 10000:
-                    return R_SELF_CROSS
-                if order.side == SELL and order.token == action.token and order.price_e4 <= action.price_e4:
-                    return R_SELF_CROSS
-            else:
-                if order.side == SELL and order.token == other and order.price_e4 + action.price_e4 <= 10000:
-                    return R_SELF_CROSS
-                if order.side == BUY and order.token == action.token and order.price_e4 >= action.price_e4:
-                    return R_SELF_CROSS
-            if action.kind == ACTION_TAKE and order.order_type >= FOK:
-                return R_IN_FLIGHT
-        if action.side == BUY and committed_e10 + new_e10 > self.limits.max_cash_e10:
-            return R_CASH
-        if action.kind == ACTION_QUOTE:
-            if action.side == BUY:
-                if self.view.top[action.token].ask_e4 >= 0 and action.price_e4 >= self.view.top[action.token].ask_e4:
-                    return R_POST_ONLY
-            elif action.price_e4 <= self.view.top[action.token].bid_e4:
-                return R_POST_ONLY
-        self.order_tokens_ns += interval_ns
-        return 0
-
-    cdef uint8_t place_c(self, const action_t* action, int64_t now_ns) noexcept nogil:
-        """Turns a wanted quote or take into a placement; the Reason if it is not made."""
-        cdef:
-            uint8_t refused = self.allowed_c(action, now_ns)
-            command_t* command
-
-        if refused:
-            return refused
-        command = self.command_c(COMMAND_PLACE, action.reason, now_ns)
-        if command == NULL:
-            self.own_dirty = True
-            return R_RING_FULL
-        command.token = action.token
-        command.side = action.side
-        command.level = action.level
-        command.price_e4 = action.price_e4
-        command.size_micro = action.size_micro
-        if action.kind == ACTION_TAKE:
-            command.order_type = FOK
-        else:
-            command.flags = FLAG_POST_ONLY
-            if self.limits.quote_lifetime_s:
-                command.order_type = GTD
-                # Rounded up, so that the whole lifetime is left when the venue looks.
-                command.expiration_s = (now_ns + SECOND_NS - 1) // SECOND_NS + self.limits.quote_lifetime_s
-            else:
-                command.order_type = GTC
-        command.key = self.next_key
-        command.salt = self.salt_c()
-        if self.registry.add_c(command) == NULL:
-            self.n_commands -= 1
-            self.sequence -= 1
-            return R_ORDER_LIMIT
-        self.next_key += 1
-        return 0
-
-    cdef uint64_t salt_c(self) noexcept nogil:
-        """Next value of splitmix64 (Steele, Lea, Flood 2014), cut to the 53 bits that a JSON number carries exactly."""
-        cdef uint64_t z
-
-        self.salt_state += <uint64_t> 0x9E3779B97F4A7C15
-        z = self.salt_state
-        z = (z ^ (z >> 30)) * <uint64_t> 0xBF58476D1CE4E5B9
-        z = (z ^ (z >> 27)) * <uint64_t> 0x94D049BB133111EB
-        return (z ^ (z >> 31)) >> 11
-
-    cdef command_t* command_c(self, uint8_t kind, uint8_t reason, int64_t now_ns) noexcept nogil:
-        """The next command record with the fields that all have; NULL when this step has no more room for it."""
-        cdef:
-            command_t* command
-            uint64_t pending = self.n_commands
-
-        if self.n_commands == MAX_COMMANDS:
-            self.counters.ring_full += 1
-            return NULL
-        if self.ring is not None and self.ring.room_c(kind != COMMAND_PLACE) <= pending:
-            self.counters.ring_full += 1
-            return NULL
-        command = &self.commands[self.n_commands]
-        memset(command, 0, sizeof(command_t))
-        self.n_commands += 1
-        self.sequence += 1
-        command.kind = kind
-        command.reason = reason
-        command.market = self.market
-        command.batch = self.batch
-        command.sequence = self.sequence
-        command.market_version = self.version
-        command.book_ms = self.books.venue_ms
-        command.decided_ns = now_ns
-        command.deadline_ns = now_ns + self.limits.command_deadline_ns
-        command.entered_ns_low = <uint32_t> self.entered_ns
-        return command
-
-    cdef void publish_c(self) noexcept nogil:
-        """Marks the last leg of each batch and hands the step's commands to the ring."""
-        cdef:
-            int i
-            int last = -1
-
-        for i in range(self.n_commands):
-            if self.commands[i].kind == COMMAND_PLACE:
-                if last >= 0 and self.commands[last].batch != self.commands[i].batch:
-                    self.commands[last].flags |= FLAG_LAST
-                last = i
-            else:
-                self.commands[i].flags |= FLAG_LAST
-        if last >= 0:
-            self.commands[last].flags |= FLAG_LAST
-        self.counters.commands += self.n_commands
-        if self.words is not None:
-            self.words.set_market_version_c(self.market, self.version)
-        if self.ring is None or self.n_commands == 0:
-            return
-        for i in range(self.n_commands):
-            self.ring.try_push_c(&self.commands[i])
-        self.ring.wake_c()
 
     # ---- for people and tests -----------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What the venue's answers prove about each order: total functions from HTTP status and body to verdicts.
 
-Nothing here raises and nothing is guessed: whatever is not a documented, well-formed answer about this very order
-is UNKNOWN, which counts as fully alive until somebody asks the venue.
+Nothing here raises and nothing is guessed: whatever is not a documented, well-formed answer about this very
+order is UNKNOWN, which counts as fully alive until somebody asks the venue.
 
     leg of a placement    LIVE, MATCHED, DELAYED, REJECTED(reason) or UNKNOWN
     id of a cancel        CANCELED (proof of death) or NOT_CANCELED (proof of nothing)
@@ -21,7 +21,7 @@ from invmm.types import MICRO, OrderStatus, OrderType, Reason, Side
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """About one leg. `filled_micro` is what the answer says was filled on entry, in micro-shares (trades confirm it)."""
+    """About one leg. `filled_micro`: micro-shares that the answer says were filled on entry."""
 
     status: OrderStatus
     reason: Reason = Reason.NONE
@@ -189,8 +189,11 @@ def _refusal(text: str) -> Verdict:
 
 
 def _filled(answer: dict[str, Any], asked: Asked) -> int:
-    """Micro-shares filled on entry. The venue writes decimal shares; documents also show micro-shares, so a number
-    that cannot be shares of this order is taken as those, and one that can be neither as nothing."""
+    """Micro-shares filled on entry.
+
+    The venue writes decimal shares; documents also show micro-shares. A number that cannot be shares of this
+    order is taken as micro-shares, and one that can be neither as nothing.
+    """
     text = answer.get("takingAmount" if asked.side == Side.BUY else "makingAmount", "")
     if not isinstance(text, str) or not text or len(text) > 40:
         return 0

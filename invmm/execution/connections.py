@@ -1,11 +1,11 @@
-"""Warm HTTP/1.1 connections on one thread: non-blocking sockets, prebuilt requests, one request in flight on each.
+"""Warm HTTP/1.1 connections on one thread: non-blocking sockets, prebuilt requests, one in flight on each.
 
     DOWN ─ connect ─▶ CONNECTING ─▶ (TLS) HANDSHAKE ─▶ IDLE ◀─▶ BUSY
       ▲───────────────── any failure, end of stream, deadline ◀──┘
 
-A lane is what a connection may be used for: some carry cancels only, so that a cancel never waits behind placements.
-Nothing is ever sent twice: a connection that breaks ends its request without an answer, and only the caller knows
-what that means. Deadlines are CLOCK_MONOTONIC.
+A lane is what a connection may be used for: some carry cancels only, so that a cancel never waits behind
+placements. Nothing is ever sent twice: a connection that breaks ends its request without an answer, and only
+the caller knows what that means. Deadlines are CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Connection:
     def is_plain(self) -> bool:
         return self.endpoint.tls is None
 
-    # ── opening ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── opening ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def connect(self, now_ns: int) -> None:
         """Begins to connect; the rest comes through `on_ready`."""
@@ -132,7 +132,8 @@ class Connection:
         self.deadline_ns = now_ns + self._connect_ns
         try:
             if self._address is None or self.failures >= FAILURES_BEFORE_LOOKUP:
-                # A look-up blocks the thread: once, while nothing is in flight, and again only when this address fails.
+                # A look-up blocks the thread: once, while nothing is in flight, and again only when this
+                # address fails.
                 self._address = socket.getaddrinfo(
                     self.endpoint.host, self.endpoint.port, type=socket.SOCK_STREAM
                 )[0]
@@ -193,7 +194,7 @@ class Connection:
         self._parser = httptools.HttpResponseParser(self)
         self._watch(select.EPOLLIN)
 
-    # ── one exchange ─────────────────────────────────────────────────────────────────────────────────────────
+    # ── one exchange ────────────────────────────────────────────────────────────────────────────────────────
 
     def begin(self, request: Request, unsent: bytes, deadline_ns: int, now_ns: int) -> None:
         """Takes over a request of which `unsent` is left to write (nothing, if all of it is out)."""
@@ -258,10 +259,13 @@ class Connection:
             if self._body_size > BODY_MAX:
                 self.fail(now_ns, f"an answer longer than {BODY_MAX} bytes")
                 return
+            # One call where one will do: each lets the interpreter lock go, and a busy engine keeps it for
+            # long. What is left in the kernel is reported again; only TLS may hold bytes that nobody reports.
             if self._answered:
                 self._complete(now_ns)
-                if self.state is not State.IDLE:
-                    return
+                return
+            if self.is_plain and len(data) < RECEIVE_BYTES:
+                return
 
     # Called by the parser.
     def on_body(self, body: bytes) -> None:
@@ -289,7 +293,7 @@ class Connection:
         assert request is not None
         self._finished(self, request, code, body)
 
-    # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── ending ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def fail(self, now_ns: int, why: str) -> None:
         """Closes at once; the request in flight ends without an answer.
@@ -339,7 +343,13 @@ class Pool:
     """All connections of one executor: `connections` in total, `cancel_lanes` of them for cancels alone."""
 
     def __init__(
-        self, endpoint: Endpoint, connections: int, finished: Finished, *, cancel_lanes: int = 1, connect_ns: int
+        self,
+        endpoint: Endpoint,
+        connections: int,
+        finished: Finished,
+        *,
+        cancel_lanes: int = 1,
+        connect_ns: int,
     ) -> None:
         if not 0 < cancel_lanes < connections:
             raise ValueError(f"cancel_lanes: expected 1 to {connections - 1}, got {cancel_lanes}")
@@ -349,7 +359,7 @@ class Pool:
         self._is_open = True
 
     def idle(self, lane: Lane) -> Connection | None:
-        """A connection for such a request. Cancels prefer their own lane and take any other; placements never theirs."""
+        """An idle one: cancels prefer their own lane and take any other, placements never take theirs."""
         for connection in self.connections:
             if connection.state is State.IDLE and (lane is Lane.CANCEL or connection.lane is Lane.PLACE):
                 return connection

@@ -3,9 +3,9 @@
     command ring ─▶ Intake (no GIL): group ─ gate ─ sign ─ SENT ─ write ─▶ connections ─▶ venue
     result ring  ◀───────────────── verdict about each leg ◀───────────────┘
 
-It owns its connections and the right to sign; it shares with the engine the two rings and `SharedWords`, nothing
-else. An order is never sent again. A request without a usable answer leaves its orders UNKNOWN; should the answer
-come later but within the hard deadline, it is reported then.
+It owns its connections and the right to sign; it shares with the engine the two rings and `SharedWords`,
+nothing else. An order is never sent again. A request without a usable answer leaves its orders UNKNOWN;
+should the answer come later but within the hard deadline, it is reported then.
 
 Command deadlines are engine time; transport deadlines are real time, since they are about real sockets.
 """
@@ -21,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from invmm._ext.l2 import L2Signer
-from invmm._ext.prepare import Intake, SharedWords
+from invmm.execution.intake import Intake
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sign import OrderTemplate
+from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution import answers
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Pool, Request
@@ -32,7 +33,9 @@ from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, CommandArray, CommandKind, EventArray, Mode, OrderStatus, Reason
 
 NOBODY, BY_CALLER = -1, -2  # where Intake may write, besides a descriptor
-BEAT_LIMIT_NS = 3_000 * MS  # silence of an engine that gives signs of life, after which everything is cancelled
+BEAT_LIMIT_NS = 3_000 * MS  # silence of an engine that had given signs of life; then everything is cancelled
+RING_WAIT_FD = 2  # ring_wait.h: the sockets have something
+LONGEST_BLIND_NS = MS // 2
 LONGEST_WAIT_NS = 200 * MS
 STASH_MAX = 256  # groups that wait for a connection
 
@@ -86,6 +89,7 @@ class Executor:
         self.intake = Intake(self.commands, self.results, self.words, signer, endpoint.header, clock)
         self.error: BaseException | None = None
         self.pop_to_write = Latency()
+        self.frame_to_order = Latency()
         self.pop_to_ready = Latency()
         self.write_to_answer = Latency()
         self._pool = Pool(
@@ -105,10 +109,10 @@ class Executor:
         self._thread = threading.Thread(target=self._run, name="invmm executor", daemon=True)
         self._close_lock = threading.Lock()
 
-    # ── engine thread ────────────────────────────────────────────────────────────────────────────────────────
+    # ── engine thread ───────────────────────────────────────────────────────────────────────────────────────
 
     def set_template(self, market: int, token: int, template: OrderTemplate | None) -> None:
-        """How orders for a market's token (0 Up, 1 Down) are written and signed; placements without are refused."""
+        """How orders for a market's token (0 Up, 1 Down) are written; placements without are refused."""
         self.intake.set_template(market, token, template)
 
     def start(self) -> None:
@@ -133,7 +137,7 @@ class Executor:
         return self.results.pop_into(out)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stops taking placements, waits for requests in flight at most that long, ends the thread. Idempotent."""
+        """Stops taking placements, waits for answers at most that long, ends the thread. Idempotent."""
         with self._close_lock:
             if not self._thread.is_alive():
                 if self._thread.ident is None:
@@ -151,6 +155,10 @@ class Executor:
                 self._stop_ns = 0  # over: do not wait for answers any longer
                 self._thread.join(1.0)
 
+    def last_errors(self) -> list[str]:
+        """What went wrong last on each connection; "" where nothing did."""
+        return [connection.last_error for connection in self._pool.connections]
+
     def statistics(self) -> ExecutorStatistics:
         """What happened so far. From any thread; counts may be a moment apart."""
         return ExecutorStatistics(
@@ -162,20 +170,21 @@ class Executor:
             connects=sum(connection.connects for connection in self._pool.connections),
             lost=self.intake.lost,
             latency_ns={
+                "frame_to_order": self.frame_to_order.summary(),
                 "pop_to_ready": self.pop_to_ready.summary(),
                 "pop_to_write": self.pop_to_write.summary(),
                 "write_to_answer": self.write_to_answer.summary(),
             },
         )
 
-    # ── executor thread ──────────────────────────────────────────────────────────────────────────────────────
+    # ── executor thread ─────────────────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
         try:
             self._loop()
         except BaseException as error:
-            # Nothing may be quoted by a thread that does not know what went wrong: the engine sees the mode, the
-            # orders in flight become UNKNOWN, and all orders are asked to go by a last request.
+            # Nothing may be quoted by a thread that does not know what went wrong: the engine sees the mode,
+            # the orders in flight become UNKNOWN, and all orders are asked to go by a last request.
             self.error = error
             self.words.mode = Mode.STOPPED
             self._last_resort()
@@ -186,7 +195,7 @@ class Executor:
 
     def _loop(self) -> None:
         intake, pool = self.intake, self._pool
-        now_ns = time.monotonic_ns()
+        now_ns = looked_ns = time.monotonic_ns()
         while True:
             pool.keep(now_ns)
             self._expire(now_ns)
@@ -202,11 +211,16 @@ class Executor:
             )
             if kind == CommandKind.SHUTDOWN:
                 intake.stopping = True
-                self._stop_ns = self._stop_ns if self._stop_ns is not None else time.monotonic_ns() + self._hard_ns
+                if self._stop_ns is None:
+                    self._stop_ns = time.monotonic_ns() + self._hard_ns
             elif kind:
                 self._sent(kind, place if kind == CommandKind.PLACE else cancel)
             now_ns = time.monotonic_ns()
-            pool.poll(now_ns)
+            # A look lets the interpreter lock go. A ring that is never empty hides the sockets: look by the
+            # clock.
+            if intake.seen & RING_WAIT_FD or now_ns - looked_ns > LONGEST_BLIND_NS:
+                looked_ns = now_ns
+                pool.poll(now_ns)
 
     def _is_working(self) -> bool:
         return bool(self._pool.busy() or any(self._stash.values()) or len(self.commands))
@@ -238,7 +252,8 @@ class Executor:
         request = Request(kind, legs, intake.popped_ns)
         now_ns = time.monotonic_ns()
         if intake.sent < 0:
-            # The kernel took nothing, so the venue knows nothing; but SENT is out, so only REFUSED can take it back.
+            # The kernel took nothing, so the venue knows nothing; but SENT is out, so only REFUSED can take
+            # it back.
             self._refuse_unsent(request)
             connection.fail(now_ns, f"write: errno {-intake.sent}")
             return
@@ -247,6 +262,9 @@ class Executor:
         request.written_ns = intake.written_ns if not unsent else time.monotonic_ns()
         self.pop_to_ready.add(intake.ready_ns - intake.popped_ns)
         self.pop_to_write.add(request.written_ns - intake.popped_ns)
+        entered = int(legs["entered_ns_low"][0]) if kind == CommandKind.PLACE else 0
+        if entered:  # of the frame that caused it: low 32 bits of the same clock, so up to 4.3 s are told apart
+            self.frame_to_order.add((request.written_ns - entered) & 0xFFFFFFFF)
 
     def _refuse_unsent(self, request: Request) -> None:
         place = request.kind == CommandKind.PLACE
@@ -267,7 +285,7 @@ class Executor:
             self.intake.answer(legs, i, status, Reason.RING_FULL)
 
     def _unstash(self) -> None:
-        """Sends what waited, as far as connections are free. The gate sees it again: it may have become stale."""
+        """Sends what waited, as far as connections are free. It is gated again: it may have become stale."""
         for lane in (Lane.CANCEL, Lane.PLACE):
             waiting = self._stash[lane]
             while waiting and (connection := self._pool.idle(lane)) is not None:
@@ -313,7 +331,7 @@ class Executor:
             self.intake.answer(request.legs, i, verdict.status, verdict.reason, code, verdict.filled_micro)
 
     def _all_canceled(self, request: Request, code: int, body: bytes) -> None:
-        """One result for each id that the venue names (key 0: the engine knows its ids), then one for the command."""
+        """One result per id that the venue names (key 0: the engine knows ids), then the command's own."""
         gone, understood = answers.canceled_ids(code, body)
         for order_id in gone:
             try:
@@ -343,7 +361,7 @@ class Executor:
     # Last lines of defence.
 
     def _watch_engine(self, now_ns: int) -> None:
-        """An engine that gave signs of life and stopped doing so does not look after its orders: take them back."""
+        """An engine that no longer gives signs of life does not look after its orders: take them back."""
         beat_ns = self.words.beat_ns
         if not beat_ns or self._stop_ns is not None:
             return

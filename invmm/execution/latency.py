@@ -45,7 +45,7 @@ class Latency:
         return int(self.counts.sum())
 
     def percentile(self, percent: float) -> int | None:
-        """Upper end of the bucket in which `percent` (0 to 100) of the durations are reached, ns; None when empty."""
+        """Duration in ns that `percent` (0 to 100) of all do not exceed, to a bucket; None when empty."""
         total = self.count
         if not total:
             return None

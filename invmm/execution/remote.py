@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from invmm._ext.prepare import SharedWords
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sign import OrderTemplate
+from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.errors import ConfigError, TransportError, VenueError
 from invmm.execution.connections import Endpoint
@@ -24,7 +24,7 @@ from invmm.settings import Settings
 from invmm.types import CommandArray, EventArray, Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
 
-LAST_CURSOR = "LTE="  # polymarket.md 6.2: the cursor after the last page
+LAST_CURSOR = "LTE="  # the cursor after the last page
 TIMEOUT_S = 3.0
 
 

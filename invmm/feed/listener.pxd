@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from picows.picows cimport WSFrame, WSListener, WSTransport
 
-from invmm._ext.sink cimport FrameSink
+from invmm._ext.sink cimport FrameSink, latency_bucket
 
 
 cdef enum:

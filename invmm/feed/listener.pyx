@@ -311,6 +311,9 @@ cdef class FeedListener(WSListener):
         self._owed = not last
         self._sink.entered_ns = mono_ns
         self._sink.on_frame_c(data, size, now_ns, last)
+        if self._sink.published:
+            self._sink.published = 0
+            self._sink.acted[latency_bucket(_monotonic_ns() - mono_ns)] += 1
         if self._sink.fault:
             self._sink.fault = 0
             return self._end(CAUSE_FAULT)

@@ -3,7 +3,7 @@ up to.
 
 A match moves nothing on the chain yet. It becomes part of the settled balances when it is MINED, and never
 does when it ends FAILED, so that a failure voids a trade exactly by dropping it. The strict balance rule of
-polymarket.md 11.3 counts matched, unsettled trades as spent and does not count what they will bring.
+the venue counts matched, unsettled trades as spent and does not count what they will bring.
 """
 
 from __future__ import annotations

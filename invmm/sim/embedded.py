@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import itertools
+from collections import Counter
 from random import Random
 from typing import Any
 
@@ -24,7 +25,7 @@ from invmm.sim.exchange import Exchange
 from invmm.sim.matching import PublicBooks
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import VenueProfile
-from invmm.sim.rules import OrderRequest, Refusal
+from invmm.sim.rules import MAX_BATCH, OrderRequest, Refusal, too_many
 from invmm.types import (
     CommandArray,
     CommandFlag,
@@ -112,8 +113,16 @@ class EmbeddedVenue:
         self.now_ns = max(self.now_ns, now_ns)
         names = commands.dtype.names or ()
         arrivals: dict[tuple[int, int], int] = {}
-        for values in commands.tolist():
-            command = dict(zip(names, values, strict=True))
+        named = [dict(zip(names, values, strict=True)) for values in commands.tolist()]
+        legs = Counter(command["batch"] for command in named if command["kind"] == CommandKind.PLACE)
+        for command in named:
+            if command["kind"] == CommandKind.PLACE and legs[command["batch"]] > MAX_BATCH:
+                self._refused(
+                    now_ns + self.profile.order_latency_ns + self.profile.ack_latency_ns,
+                    command,
+                    too_many(legs[command["batch"]]),
+                )
+                continue
             request = (command["kind"], command["batch"])
             if request not in arrivals:
                 jitter = self._jitter.randrange(self.profile.order_jitter_ns + 1)

@@ -155,7 +155,7 @@ class Exchange:
         return merged
 
     def check_balances(self) -> None:
-        """Cancels the newest resting orders until the balances cover the rest (polymarket.md 11.3)."""
+        """Cancels the newest resting orders until the balances cover the rest."""
         for order in reversed(self.open_orders()):
             if order.state == "LIVE" and self._uncovered(order.request):
                 self._close(order, "CANCELED_NOT_ENOUGH_BALANCE", Reason.VENUE_BALANCE)

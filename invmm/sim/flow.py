@@ -56,7 +56,7 @@ CHANGE_RATE = (
 # Median size by distance from the best, shares: recorded books with the mid between 0.10 and 0.90; targets,
 # of which the first two lie above and the others below what is recorded (228, 267, 340, 368, 414 …), since
 # young levels are small and refilled ones overshoot.
-DEPTH = (420.0, 290.0, 310.0, 330.0, 350.0, 370.0, 380.0, 390.0, 390.0, 400.0, 400.0, 400.0)
+DEPTH = (450.0, 290.0, 310.0, 330.0, 350.0, 370.0, 380.0, 390.0, 390.0, 400.0, 400.0, 400.0)
 # Sizes at the outer cents, shares: first recorded books of 30 markets; orders that wait for a lottery win.
 WALL = {
     1: 11800.0,
@@ -108,11 +108,11 @@ class FlowSettings:
     liquidity: float = 1.05  # of all level sizes, times a lognormal of each market
 
     # Informed takers.
-    informed_rate: float = 45.0  # orders per second and cent of edge
+    informed_rate: float = 35.0  # orders per second and cent of edge
     informed_edge_c: float = 0.2
 
     # Uninformed takers: how often, and in log odds what leans their side towards Up.
-    noise_rate_per_s: float = 2.8
+    noise_rate_per_s: float = 2.4
     late_interest: float = 2.0  # more of them, up to this much, in the last minute of an undecided market
     excitement: float = 0.5  # new orders per order, within `excitement_s`
     excitement_s: float = 0.4

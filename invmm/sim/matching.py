@@ -1,6 +1,6 @@
 """Matching of own orders against a tape's flow: an overlay beside the recorded book, never in it.
 
-Everything is said in terms of the Up book, because there is one logical book per market (polymarket.md 11.2):
+Everything is said in terms of the Up book, because there is one logical book per market:
 BUY Up at p and SELL Down at 1−p wait in one queue, a bid at p; SELL Up at p and BUY Down at 1−p wait in one
 queue, an ask at p.
 

@@ -25,7 +25,7 @@ class VenueProfile:
     order_jitter_ns: int = 1 * MS  # uniform from 0, per request, seeded
     ack_latency_ns: int = 10 * MS  # the engine's answer back to us
     user_latency_ns: int = 10 * MS  # the engine's event to our receipt on the user channel
-    taker_delay_ns: int = 150 * MS  # polymarket.md 11.1, since 2026-09-04
+    taker_delay_ns: int = 150 * MS  # on crypto markets since 2026-09-04 (the changelog)
     answer_delayed: bool = False  # True: a held order is answered `delayed` at once, not after the hold
     late_print_ns: int = (
         250 * MS
@@ -39,7 +39,7 @@ class VenueProfile:
     )
     settlement_lag_ns: int = 5 * SECOND  # market end to resolution
     collateral_micro: int = 10_000 * 1_000_000
-    gtd_min_ahead_s: int = 180  # polymarket.md 3.5: expiration at least now + 180 s
+    gtd_min_ahead_s: int = 180  # the rule of 2026: expiration at least now + 180 s
     gtd_early_s: int = 60  # and the engine expires it 60 s earlier than stated
     queue_model: str = "conservative"
     record_truth: bool = False  # keep (time, shares ahead) of every own order

@@ -1,6 +1,4 @@
-"""REST of the embedded venue: orders, cancels, own data, books, market parameters (polymarket.md 3.6-3.9, 4,
-6).
-"""
+"""REST of the embedded venue: orders, cancels, own data, books, market parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the venue refuses at the door, in its order and with its words (polymarket.md 3.2-3.9, 11.3).
+"""What the venue refuses at the door, in its order and with its words.
 
 Texts are the venue's where one is documented or was observed; those marked (ours) are not known word for
 word.
@@ -12,7 +12,7 @@ from invmm.types import PRICE_ONE_E4, OrderType, Outcome, Reason, Side
 
 MAX_BATCH = 15
 MAX_CANCELS = 1000
-CENT_SHARE_MICRO = 10_000  # sizes have two decimals at every tick (polymarket.md 3.2)
+CENT_SHARE_MICRO = 10_000  # sizes have two decimals at every tick
 MARKETABLE_MIN_MICRO = 1_000_000  # a marketable BUY must be worth at least one dollar (3.4)
 
 POST_ONLY_CROSSES = "invalid post-only order: order crosses book"
@@ -119,7 +119,7 @@ def check_shape(
     return None
 
 
-# Decimals of the collateral amount by tick (polymarket.md 3.2).
+# Decimals of the collateral amount by tick.
 _AMOUNT_DECIMALS = {1000: 3, 100: 4, 50: 5, 25: 6, 10: 5, 1: 6}
 
 

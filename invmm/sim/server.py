@@ -147,7 +147,7 @@ class VenueServer:
         connection.is_subscribed = True
         return True
 
-    # ---- heartbeat (polymarket.md 4.2) ----
+    # ---- heartbeat ----
 
     def beat(self, given: str) -> str | None:
         """The next id, or None when `given` is not the last one."""

@@ -221,7 +221,7 @@ def signer_of(order: Mapping[str, Any], version: str = "2", digest: bytes | None
 
 
 def l2_signature(secret: str, timestamp: str, method: str, path: str, body: bytes) -> str:
-    """HMAC of a private REST call (polymarket.md 2.2)."""
+    """HMAC of a private REST call."""
     key = base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
     message = f"{timestamp}{method}{path}".encode() + body
     return base64.urlsafe_b64encode(hmac.new(key, message, hashlib.sha256).digest()).decode()

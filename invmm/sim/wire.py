@@ -1,4 +1,4 @@
-"""JSON of the embedded venue, in the shapes of polymarket.md 3.8, 5.2, 5.5, 6.1 and 6.2."""
+"""JSON of the embedded venue, in the shapes that its documentation and captures show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ START_CURSOR, END_CURSOR = "MA==", "LTE="
 PUBLIC_MAKER = (
     "0x000000000000000000000000000000000000f10e"  # whoever of the recorded flow was on the other side
 )
-ZERO_32 = "0x" + "00" * 32
 
 # Status texts of trades: the user channel's and those of `/data/trades` are the same words with a prefix.
 _TRADE_STATUS = {

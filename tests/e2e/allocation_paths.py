@@ -15,56 +15,107 @@ import json
 import sys
 from array import array
 from collections.abc import Callable
+from typing import ClassVar, Protocol
+
+import numpy as np
 
 from bench import recorded
+from invmm._ext.decode import MarketBooks
+from invmm._ext.ring import CommandRing
+from invmm.engine import Engine
+from invmm.replay.tape import MarketInfo
+from invmm.settings import Settings
+from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandKind, EventKind, OrderStatus
 
-Take = Callable[[bytes], object]
-"""Takes one frame. Returns small integers or what exists already: the loop around it allocates nothing."""
+Arrival = tuple[bytes, int]
+"""A frame and its time of arrival in engine ns, made beforehand: a new integer would be an allocation."""
 
 
-def market_books(source: recorded.Frames) -> Take:
+class Path(Protocol):
+    """A warm path. Only `take` is counted; `answer` runs between frames, uncounted."""
+
+    def take(self, frame: bytes, now_ns: int) -> None: ...
+
+    def answer(self, now_ns: int) -> None: ...
+
+
+class BooksPath:
     """Frames through both books as Python calls them."""
-    from invmm._ext.decode import MarketBooks
 
-    books = MarketBooks(source.up_token_id, source.down_token_id)
-    apply_frame = books.apply_frame
+    def __init__(self, market: MarketInfo) -> None:
+        self.books = MarketBooks(market.up_token_id, market.down_token_id)
 
-    def take(frame: bytes) -> None:
-        if apply_frame(frame, 0) < 0:
-            raise ValueError(books.last_error)
+    def take(self, frame: bytes, now_ns: int) -> None:
+        if self.books.apply_frame(frame, now_ns) < 0:
+            raise ValueError(self.books.last_error)
 
-    return take
-
-
-PATHS: dict[str, Callable[[recorded.Frames], Take]] = {
-    "market_books": market_books,
-    # The engine's step goes here: a Take that runs a frame from the callback's entry to the ring's publish.
-}
+    def answer(self, now_ns: int) -> None:
+        return
 
 
-def counted(take: Take, frames: list[bytes], allocate: str | None) -> tuple[int, int]:
-    """Calls of the allocator, and growth of the interpreter's live blocks, while `take` takes the frames."""
+class StepPath:
+    """From the frame callback's entry through book, trigger, policy and transaction to the command ring.
+
+    Every order is accepted and every cancel granted between frames, so that the step keeps replacing quotes.
+    """
+
+    ANSWERS: ClassVar = {
+        CommandKind.PLACE: OrderStatus.LIVE,
+        CommandKind.CANCEL: OrderStatus.CANCELED,
+    }
+
+    def __init__(self, market: MarketInfo) -> None:
+        self.ring = CommandRing(1024)
+        self.step = Engine(Settings()).add_market(market, ring=self.ring).step
+        self.on_frame = self.step.on_frame
+        self.popped = np.zeros(64, dtype=COMMAND_DTYPE)
+        self.event = np.zeros(1, dtype=EVENT_DTYPE)
+        self.commands = 0
+
+    def take(self, frame: bytes, now_ns: int) -> None:
+        self.on_frame(frame, now_ns, True)
+
+    def answer(self, now_ns: int) -> None:
+        while count := self.ring.pop_into(self.popped):
+            self.commands += count
+            for command in self.popped[:count]:
+                event = self.event
+                event["kind"] = EventKind.ORDER_RESULT
+                event["sequence"] += 1
+                event["status"] = self.ANSWERS[CommandKind(command["kind"])]
+                event["time_ns"] = now_ns
+                for name in ("key", "market", "token", "side", "price_e4", "size_micro", "batch"):
+                    event[name] = command[name]
+                self.step.step(event, now_ns)
+
+
+PATHS: dict[str, Callable[[MarketInfo], Path]] = {"market_books": BooksPath, "step": StepPath}
+
+
+def counted(path: Path, arrivals: list[Arrival], allocate: str | None) -> tuple[int, int]:
+    """Calls of the allocator and growth of the interpreter's live blocks, over all of `path.take`."""
     library = ctypes.CDLL(None)
     armed = ctypes.c_int.in_dll(library, "malloc_counter_armed")
     calls = ctypes.c_uint64.in_dll(library, "malloc_counter_calls")
-    blocks = array("q", [0, 0])  # not names: an integer kept in a variable would be a block more
+    blocks = array("q", [0, 0, 0])  # not names: an integer kept in a variable would be a block more
     kept: list[object] = [None]
-    arrivals = iter(frames)
+    take, answer, live_blocks = path.take, path.answer, sys.getallocatedblocks
+    last = len(arrivals) - 1
     calls.value = 0
     gc.collect()
     gc.disable()
-    blocks[0] = sys.getallocatedblocks()
-    armed.value = 1
-    for frame in arrivals:
-        take(frame)
-    if allocate == "malloc":
-        kept[0] = bytearray(4096)
-    elif allocate == "object":
-        kept[0] = object()
-    armed.value = 0
-    blocks[1] = sys.getallocatedblocks()
+    for number, (frame, now_ns) in enumerate(arrivals):
+        blocks[0] = live_blocks()
+        armed.value = 1
+        take(frame, now_ns)
+        if number == last and allocate is not None:
+            kept[0] = bytearray(4096) if allocate == "malloc" else object()
+        armed.value = 0
+        blocks[1] = live_blocks()
+        blocks[2] += blocks[1] - blocks[0]
+        answer(now_ns)
     gc.enable()
-    return calls.value, blocks[1] - blocks[0]
+    return calls.value, blocks[2]
 
 
 def main() -> int:
@@ -76,13 +127,21 @@ def main() -> int:
     )
     options = parser.parse_args()
 
-    source = recorded.generated(1_000)
-    take = PATHS[options.path](source)
-    warm = source.stream * 2
-    frames = source.stream * -(-options.frames // len(source.stream))
-    counted(take, warm, None)  # warms the path, and what the counting itself needs for the first time
-    calls, growth = counted(take, frames, options.allocate)
-    print(json.dumps({"path": options.path, "frames": len(frames), "calls": calls, "block_growth": growth}))
+    warm_up = 2_000
+    [(up, down, opening, frames)] = recorded.many_markets(1, warm_up + options.frames)
+    start_s = recorded.FIRST_MS // 1000
+    market = MarketInfo("m", "0x" + "0" * 64, up, down, start_s, start_s + 1_000_000)
+    arrivals = [
+        (frame, recorded.FIRST_MS * 1_000_000 + number * recorded.STEP_MS * 1_000_000)
+        for number, frame in enumerate([opening, *frames])
+    ]
+    path = PATHS[options.path](market)
+    counted(path, arrivals[:warm_up], None)  # warms the path, and what the counting itself needs at first
+    calls, growth = counted(path, arrivals[warm_up:], options.allocate)
+    answer = {"path": options.path, "frames": len(arrivals) - warm_up, "calls": calls, "block_growth": growth}
+    if isinstance(path, StepPath):
+        answer["commands"] = path.commands
+    print(json.dumps(answer))
     return 0
 
 

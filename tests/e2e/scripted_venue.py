@@ -1,8 +1,9 @@
-"""A small HTTP server on loopback that does to each request what a test says. Real sockets, one thread each."""
+"""A small HTTP server on loopback that does to each request what a test says: real sockets and threads."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import socket
@@ -57,7 +58,9 @@ def http(code: int, body: bytes, content_type: str = "application/json", extra: 
 class ScriptedVenue:
     """Serves until closed. `script(seen)` decides about every request; `seen` lists them."""
 
-    def __init__(self, script: Callable[[Seen], Reply], tls: ssl.SSLContext | None = None, port: int = 0) -> None:
+    def __init__(
+        self, script: Callable[[Seen], Reply], tls: ssl.SSLContext | None = None, port: int = 0
+    ) -> None:
         self.script = script
         self.seen: list[Seen] = []
         self.accepted = 0
@@ -78,10 +81,8 @@ class ScriptedVenue:
     def drop(self) -> None:
         """Closes every connection."""
         for each in self._sockets:
-            try:
+            with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
             each.close()
         self._sockets.clear()
 

@@ -13,6 +13,8 @@ import pytest
 from tests.project.sources import name_of, source_files, text_files
 
 MAX_LINES = 500
+LONGER: dict[str, str] = {}
+"""Files that may be longer, each with its reason."""
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "misc", "manager"})
 
 # Places and papers of a development machine: a reader of the project has none of them.
@@ -26,6 +28,9 @@ ELSEWHERE = re.compile(
 @pytest.mark.parametrize("path", source_files(), ids=name_of)
 def test_a_file_is_short_enough_to_be_read(path: Path) -> None:
     count = len(path.read_text().splitlines())
+    if name_of(path) in LONGER:
+        assert count > MAX_LINES, f"{name_of(path)} no longer needs its exception"
+        return
     assert count <= MAX_LINES, f"{name_of(path)} has {count} lines: look for its second noun"
 
 

@@ -13,7 +13,7 @@ from invmm.sim.embedded import EmbeddedVenue
 from invmm.sim.orders import Order
 from invmm.sim.profile import VenueProfile
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandKind, EventKind, OrderStatus, Outcome, Side
-from tests.reference.frames import DOWN, UP, at, change, snapshot, tape, trade
+from tests.reference.frames import DOWN, UP, at, change, mirror, snapshot, tape, trade
 from tests.reference.matching import PlainBooks, PlainQueue
 from tests.reference.stage import PROFILE, SHARE, Stage, fills
 
@@ -28,7 +28,8 @@ def test_every_queue_model_keeps_to_its_bounds(model: str, ahead: int, behind: i
     left = queue.after_cancel(ahead, behind, cancelled)
     assert 0 <= left <= ahead
     assert left <= ahead + behind - cancelled
-    # Nobody is kinder to us than cancellations from the front, and conservative is never ahead of another model.
+    # Nobody is kinder to us than cancellations from the front, and conservative is never ahead of another
+    # model.
     assert left >= ahead - cancelled
     assert left <= named("conservative").after_cancel(ahead, behind, cancelled)
 
@@ -120,7 +121,9 @@ actions = st.lists(
 
 
 def market(flow_: list[list[tuple[str, str, int, int]]], *, derived: bool) -> list[tuple[int, list[bytes]]]:
-    """Batches a second apart whose books are never crossed: a level at or through the other side removes that side."""
+    """Batches a second apart whose books are never crossed: a level at or through the other side removes that
+    side.
+    """
     bids, asks = {49: 30, 48: 40}, {51: 30, 52: 40}
     batches = []
     for index, wanted in enumerate(flow_, 1):
@@ -170,7 +173,10 @@ def test_money_and_tokens_are_conserved_and_no_fill_is_beyond_reach(
         stage.account.check()
     stage.to(40_000)
     stage.account.check()
+    for order in stage.core.open_orders():  # takers that were held when their cancel came
+        assert stage.core.cancel(order.request.order_id) == ""
     assert stage.core.open_orders() == []
+    assert stage.core.overlay.levels == {}
     for order in orders:
         assert 0 <= order.filled_micro <= order.request.size_micro
         assert order.filled_micro == sum(
@@ -187,6 +193,50 @@ def test_money_and_tokens_are_conserved_and_no_fill_is_beyond_reach(
             if made.taker_order_id != order.request.order_id and len(made.legs) == 1:
                 assert made.time_ns == at(0) or any(batch.time_ns == made.time_ns for batch in stage.batches)
                 assert reached(order, made.time_ns, stage)
+
+
+@QUIET
+@given(flow, actions, st.sampled_from(MODELS), st.booleans())
+def test_naming_the_tokens_the_other_way_round_changes_nothing(
+    flow_: list[list[tuple[str, str, int, int]]],
+    actions_: list[tuple[int, Outcome, Side, int, int, bool, int]],
+    model: str,
+    derived: bool,
+) -> None:
+    """Bids and asks, Up and Down: every rule has its mirror image."""
+
+    def swapped(frame: bytes) -> bytes:
+        return (
+            frame.replace(UP.encode(), b"?").replace(DOWN.encode(), UP.encode()).replace(b"?", DOWN.encode())
+        )
+
+    batches = market(flow_, derived=derived)
+    mirrored = [(ms, [swapped(frame) for frame in frames]) for ms, frames in batches]
+    profile = VenueProfile(queue_model=model, record_truth=True)
+    told = []
+    for turned, frames, bids, asks in (
+        (False, batches, BIDS, ASKS),
+        (True, mirrored, mirror(ASKS), mirror(BIDS)),
+    ):
+        stage = Stage(frames, derived=derived, profile=profile, tokens=(60, 60), bids=bids, asks=asks)
+        orders = []
+        for ms, token, side, price, shares, post_only, later in sorted(
+            actions_, key=lambda action: action[0]
+        ):
+            stage.to(ms)
+            answer = stage.ask(
+                Outcome(1 - token) if turned else token, side, price * 100, shares, post_only=post_only
+            )
+            orders.append(answer)
+            if isinstance(answer, Order):
+                stage.core.schedule(
+                    at(ms + later), lambda o=answer, s=stage: s.core.cancel(o.request.order_id)
+                )  # type: ignore[misc]
+        stage.to(40_000)
+        told.append(
+            [(o.state, fills(o), o.truth, o.filled_micro) if isinstance(o, Order) else o.text for o in orders]
+        )
+    assert told[0] == told[1]
 
 
 def reached(order: Order, time_ns: int, stage: Stage) -> bool:

@@ -15,7 +15,14 @@ A, B, C = ("0x" + digit * 64 for digit in "abc")
 
 
 def leg(order_id: str = A, **changes: object) -> dict[str, object]:
-    answer = {"success": True, "errorMsg": "", "orderID": order_id, "status": "live", "makingAmount": "", "takingAmount": ""}
+    answer = {
+        "success": True,
+        "errorMsg": "",
+        "orderID": order_id,
+        "status": "live",
+        "makingAmount": "",
+        "takingAmount": "",
+    }
     return answer | changes
 
 
@@ -59,12 +66,18 @@ def test_anything_short_of_that_is_unknown(changes: dict[str, object]):
     ("text", "reason"),
     [
         ("invalid post-only order: order crosses book", Reason.VENUE_POST_ONLY),
-        ("not enough balance / allowance: the balance is not enough -> balance: 1, order amount: 2", Reason.VENUE_BALANCE),
+        (
+            "not enough balance / allowance: the balance is not enough -> balance: 1, order amount: 2",
+            Reason.VENUE_BALANCE,
+        ),
         ("the market is not yet ready to process new orders", Reason.VENUE_NOT_READY),
         (f"order {A} is invalid. Size (1) lower than the minimum: 5", Reason.BELOW_MIN_SIZE),
         (f"order {A} is invalid. Price (0.505) breaks minimum tick size rule: 0.01", Reason.VENUE_REJECTED),
         ("order couldn't be fully filled. FOK orders are fully filled or killed.", Reason.VENUE_REJECTED),
-        ("no orders found to match with FAK order. FAK orders are partially filled or killed", Reason.VENUE_REJECTED),
+        (
+            "no orders found to match with FAK order. FAK orders are partially filled or killed",
+            Reason.VENUE_REJECTED,
+        ),
         ("invalid expiration", Reason.VENUE_REJECTED),
     ],
 )
@@ -93,7 +106,11 @@ def test_a_leg_without_id_is_matched_by_its_place():
 
 def test_places_mean_nothing_when_answers_are_missing():
     refused = leg("", errorMsg="order crosses book")
-    assert statuses(200, [refused, leg(C)], A, B, C) == [OrderStatus.UNKNOWN, OrderStatus.UNKNOWN, OrderStatus.LIVE]
+    assert statuses(200, [refused, leg(C)], A, B, C) == [
+        OrderStatus.UNKNOWN,
+        OrderStatus.UNKNOWN,
+        OrderStatus.LIVE,
+    ]
 
 
 def test_two_answers_about_one_leg_prove_nothing():
@@ -118,7 +135,10 @@ def test_a_refusal_of_several_concerns_the_order_it_names():
 
 
 def test_a_refusal_of_the_request_concerns_all_legs():
-    assert statuses(400, {"error": "Too many orders in payload: 16, max allowed: 15"}, A, B) == [OrderStatus.REJECTED] * 2
+    assert (
+        statuses(400, {"error": "Too many orders in payload: 16, max allowed: 15"}, A, B)
+        == [OrderStatus.REJECTED] * 2
+    )
 
 
 def test_an_unmatched_order_that_may_not_rest_is_over():
@@ -151,9 +171,15 @@ def test_what_was_filled_on_entry(side: Side, making: object, taking: object, fi
 
 
 def test_only_a_listed_id_is_dead():
-    body = orjson.dumps({"canceled": [A.upper().replace("0X", "0x"), C], "not_canceled": {B: "Order already matched", C: "?"}})
+    body = orjson.dumps(
+        {"canceled": [A.upper().replace("0X", "0x"), C], "not_canceled": {B: "Order already matched", C: "?"}}
+    )
     verdicts = answers.canceled(200, body, [A, B, C])
-    assert [v.status for v in verdicts] == [OrderStatus.CANCELED, OrderStatus.NOT_CANCELED, OrderStatus.NOT_CANCELED]
+    assert [v.status for v in verdicts] == [
+        OrderStatus.CANCELED,
+        OrderStatus.NOT_CANCELED,
+        OrderStatus.NOT_CANCELED,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -172,12 +198,31 @@ def test_an_unreadable_answer_to_a_cancel_proves_nothing(code: int, body: bytes)
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text() | st.sampled_from([A, B]),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(
-        st.sampled_from(["success", "errorMsg", "orderID", "status", "error", "canceled", "not_canceled", "takingAmount"]) | st.text(),
-        inner,
-        max_size=6,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.sampled_from([A, B]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "success",
+                    "errorMsg",
+                    "orderID",
+                    "status",
+                    "error",
+                    "canceled",
+                    "not_canceled",
+                    "takingAmount",
+                ]
+            )
+            | st.text(),
+            inner,
+            max_size=6,
+        )
     ),
     max_leaves=20,
 )
@@ -192,7 +237,10 @@ def test_every_answer_gives_one_verdict_per_leg_and_accepts_nothing_by_chance(co
         if verdict.status in (OrderStatus.LIVE, OrderStatus.MATCHED):
             assert isinstance(document, list)
             assert any(
-                isinstance(x, dict) and x.get("orderID") == order_id and x.get("success") is True and not x.get("errorMsg")
+                isinstance(x, dict)
+                and x.get("orderID") == order_id
+                and x.get("success") is True
+                and not x.get("errorMsg")
                 for x in document
             )
     assert len(answers.canceled(code, body, [A, B])) == 2

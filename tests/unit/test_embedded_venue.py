@@ -221,6 +221,16 @@ def test_command_past_its_deadline_is_not_sent() -> None:
     assert events(it, 1000) == [(OrderStatus.REFUSED, Reason.DEADLINE, 1, 100.0)]
 
 
+def test_sixteen_orders_in_one_request_are_refused_together() -> None:
+    it = venue()
+    it.submit(np.concatenate([bid(key, 4000, 5, batch=7) for key in range(1, 17)]), at(100))
+    told = events(it, 1000)
+    assert [row[:2] for row in told] == [(OrderStatus.REJECTED, Reason.VENUE_REJECTED)] * 16
+    assert it.texts[1] == "Too many orders in payload: 16, max allowed: 15"
+    it.submit(np.concatenate([bid(key, 4000, 5, batch=8) for key in range(21, 36)]), at(1000))
+    assert [row[0] for row in events(it, 2000)].count(OrderStatus.LIVE) == 15
+
+
 def test_cancel_all_answers_for_each_order_and_for_itself() -> None:
     it = venue()
     it.submit(np.concatenate([bid(1, 5000, 10), bid(2, 4900, 10)]), at(100))

@@ -1,4 +1,4 @@
-"""What the embedded venue refuses, with the texts of polymarket.md 3.2-3.9."""
+"""What the embedded venue refuses, with the venue's texts."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_taker_must_afford_its_fee_too() -> None:
 @pytest.mark.parametrize(
     ("shares", "price_e4", "micro"),
     [
-        (100, 5000, 1_750_000),  # the table of polymarket.md 8.1
+        (100, 5000, 1_750_000),  # the published fee table
         (100, 4000, 1_680_000),
         (100, 500, 332_500),
         (5, 100, 3_470),  # 5 × 0.000693 = 0.003465, half up at 5 decimals

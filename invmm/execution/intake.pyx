@@ -1,13 +1,11 @@
 """From popped commands to request bytes, without the GIL: group, gate, sign, announce, write.
 
-    command ring ─ take ─ group (one batch, or all waiting cancels) ─ gate ─ build + sign ─ SENT ─ request bytes ─ socket
-                                              └ REFUSED(reason) ─▶ result ring ◀┘
+    command ring ─▶ group (a batch, or all waiting cancels) ─ gate ─ build + sign ─ announce ─ write ─▶ socket
+                                                               └ REFUSED(reason) ───┴ SENT ─▶ result ring
 
-`Intake` belongs to the executor thread: it is the only consumer of the command ring and the only producer of the
-result ring. Python is entered with a finished request; over a plain socket it is even written already. Every
-refusal is a typed result. An order is announced (SENT, with its id) before its first byte leaves.
-
-`SharedWords` are the atomics that the engine publishes: mode, its heart-beat and one version per market.
+`Intake` belongs to the executor thread: it is the only consumer of the command ring and the only producer of
+the result ring. Python is entered with a finished request; over a plain socket it is even written already.
+Every refusal is a typed result. An order is announced (SENT, with its id) before its first byte leaves.
 """
 
 cimport cython
@@ -15,14 +13,15 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset, strlen
-from posix.unistd cimport usleep
+from posix.unistd cimport usleep, write
 
 cimport numpy as cnp
 
 import numpy as np
 
 from invmm import types
-from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
+from invmm._ext.atomics cimport atomic_store_release
+from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.records cimport (
     COMMAND_CANCEL,
@@ -45,12 +44,7 @@ from invmm._ext.ring cimport (
 )
 from invmm._ext.sign cimport OrderTemplate
 from invmm._ext.wire cimport put, put_hex, put_number
-
-cdef extern from "<sys/socket.h>" nogil:
-    enum:
-        MSG_DONTWAIT
-        MSG_NOSIGNAL
-    ssize_t socket_send "send"(int fd, const void* data, size_t size, int flags)
+from invmm._ext.words cimport SharedWords
 
 cnp.import_array()
 
@@ -70,139 +64,6 @@ cdef enum:
     RULE_MIN_SIZE = -9          # amounts.pxd
     RULE_MIN_NOTIONAL = -10
     MODE_RUNNING = 0
-    WORD_MODE = 0
-    WORD_BEAT = 1
-
-
-@cython.final
-cdef class SharedWords:
-    """What the engine thread publishes and the executor's gate reads: mode, heart-beat, version of each market.
-
-    Parameters
-    ----------
-    markets : int
-        Highest number of markets, 1 to 65536; a market's number is its index.
-    """
-
-    def __cinit__(self, markets=64):
-        if not isinstance(markets, int) or not 0 < markets <= 65_536:
-            raise ValueError(f"markets: expected 1 to 65536, got {markets!r}")
-        wide = np.zeros(WORDS_FIXED * 2 + markets, dtype=np.uint64)
-        skip = -wide.ctypes.data % 64 // 8
-        self.memory = wide[skip:skip + WORDS_FIXED + markets]
-        self.memory.flags.writeable = False     # for readers; writers go through the methods
-        self.words = <uint64_t*>cnp.PyArray_DATA(self.memory)
-        self.markets = markets
-
-    @property
-    def mode(self):
-        """`Mode`; assign to publish."""
-        return self.mode_c()
-
-    @mode.setter
-    def mode(self, value):
-        self.set_mode_c(types.Mode(value))
-
-    @property
-    def beat_ns(self):
-        """CLOCK_MONOTONIC of the engine's last sign of life; 0: it does not give any."""
-        return self.beat_c()
-
-    @beat_ns.setter
-    def beat_ns(self, int64_t value):
-        self.set_beat_c(value)
-
-    def market_version(self, uint32_t market):
-        """The published version of a market; commands of an older one are refused."""
-        self._known(market)
-        return self.market_version_c(market)
-
-    def set_market_version(self, uint32_t market, uint64_t version):
-        """Publishes a market's version."""
-        self._known(market)
-        self.set_market_version_c(market, version)
-
-    def _known(self, market):
-        if market >= self.markets:
-            raise IndexError(f"market: expected below {self.markets}, got {market}")
-
-    cdef uint64_t mode_c(self) noexcept nogil:
-        return atomic_load_acquire(self.words + WORD_MODE)
-
-    cdef void set_mode_c(self, uint64_t mode) noexcept nogil:
-        atomic_store_release(self.words + WORD_MODE, mode)
-
-    cdef int64_t beat_c(self) noexcept nogil:
-        return <int64_t>atomic_load_acquire(self.words + WORD_BEAT)
-
-    cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil:
-        atomic_store_release(self.words + WORD_BEAT, <uint64_t>monotonic_ns)
-
-    cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil:
-        return atomic_load_acquire(self.words + WORDS_FIXED + market) if market < self.markets else 0
-
-    cdef void set_market_version_c(self, uint32_t market, uint64_t version) noexcept nogil:
-        if market < self.markets:
-            atomic_store_release(self.words + WORDS_FIXED + market, version)
-
-
-@cython.final
-cdef class KeyTable:
-    """Own order key to order id, without allocation: two generations, of which the older is forgotten at once when
-    the newer is full. At least the last 32768 keys are known.
-    """
-
-    def __cinit__(self):
-        self.generations = <entry_t*>calloc(2 * TABLE_SIZE, sizeof(entry_t))
-        if self.generations == NULL:
-            raise MemoryError
-
-    def __dealloc__(self):
-        free(self.generations)
-
-    def insert(self, uint64_t key, bytes order_id not None):
-        """Remembers an id of 32 bytes."""
-        if len(order_id) != 32:
-            raise ValueError(f"order_id: expected 32 bytes, got {len(order_id)}")
-        self.insert_c(key, order_id)
-
-    def find(self, uint64_t key):
-        """The id, or None."""
-        cdef const uint8_t* found = self.find_c(key)
-
-        return None if found == NULL else <bytes>found[:32]
-
-    cdef entry_t* _slot(self, int generation, uint64_t key) noexcept nogil:
-        """The key's place, or the free one where it would go."""
-        cdef:
-            entry_t* table = self.generations + generation * TABLE_SIZE
-            uint64_t i = (key * 0x9E3779B97F4A7C15ULL) >> 48
-
-        while table[i].used and table[i].key != key:
-            i = (i + 1) & (TABLE_SIZE - 1)
-        return table + i
-
-    cdef const uint8_t* find_c(self, uint64_t key) noexcept nogil:
-        cdef:
-            entry_t* entry = self._slot(self.current, key)
-
-        if not entry.used:
-            entry = self._slot(1 - self.current, key)
-        return entry.order_id if entry.used else NULL
-
-    cdef void insert_c(self, uint64_t key, const uint8_t* order_id) noexcept nogil:
-        cdef entry_t* entry = self._slot(self.current, key)
-
-        if not entry.used:
-            if self.count == GENERATION_MAX:
-                self.current = 1 - self.current
-                memset(self.generations + self.current * TABLE_SIZE, 0, TABLE_SIZE * sizeof(entry_t))
-                self.count = 0
-                entry = self._slot(self.current, key)
-            self.count += 1
-        entry.used = True
-        entry.key = key
-        memcpy(entry.order_id, order_id, 32)
 
 
 @cython.final
@@ -224,7 +85,8 @@ cdef class Intake:
 
     def __cinit__(self, CommandRing ring not None, ResultRing results not None, SharedWords words not None,
                   L2Signer signer not None, host, clock):
-        if not isinstance(host, str) or not host.isascii() or not host.isprintable() or not 0 < len(host) < 256:
+        if (not isinstance(host, str) or not host.isascii() or not host.isprintable()
+                or not 0 < len(host) < 256):
             raise ValueError(f"host: expected printable ASCII of 1 to 255 characters, got {host!r}")
         if HEAD_ROOM < signer.capacity + 512 + len(host):
             raise ValueError("credentials: longer than a request's head allows")
@@ -261,15 +123,18 @@ cdef class Intake:
 
     def set_template(self, uint32_t market, int token, OrderTemplate template):
         """How a market's token is ordered; None: no longer at all. From any thread, at any time."""
+        cdef uint64_t place
+
         if market >= self.words.markets or token not in (0, 1):
-            raise IndexError(f"market, token: expected below {self.words.markets} and 0 or 1, got {market}, {token}")
+            raise IndexError(
+                f"market, token: expected below {self.words.markets} and 0 or 1, got {market}, {token}"
+            )
         if template is not None and template.body_capacity * LEGS_MAX + 2 > BODY_ROOM:
             raise ValueError("template: bodies are too long for a request")
         # Kept for good: the executor thread may be signing with the old one at this moment.
         self.templates.append(template)
-        atomic_store_release(
-            <uint64_t*>&self.places[2 * market + token], <uint64_t><void*>template if template is not None else 0
-        )
+        place = <uint64_t><void*>template if template is not None else 0
+        atomic_store_release(<uint64_t*>&self.places[2 * market + token], place)
 
     def take(self, int64_t spin_ns, int64_t timeout_ns, int epoll_fd, int place_fd, int cancel_fd):
         """Waits for commands (without the GIL) and turns the next group into a request.
@@ -297,7 +162,8 @@ cdef class Intake:
         """Makes a request of a group that `take` left unbuilt; gates it anew. Returns as `take`."""
         cdef int kind
 
-        if not isinstance(legs, np.ndarray) or legs.dtype != types.COMMAND_DTYPE or not legs.flags.c_contiguous:
+        if (not isinstance(legs, np.ndarray) or legs.dtype != types.COMMAND_DTYPE
+                or not legs.flags.c_contiguous):
             raise TypeError("legs: expected a contiguous array of COMMAND_DTYPE")
         if not 0 < legs.size <= CANCELS_MAX:
             raise ValueError(f"legs: expected 1 to {CANCELS_MAX}, got {legs.size}")
@@ -319,8 +185,10 @@ cdef class Intake:
 
         return <bytes>self.buffer[self.start + sent:self.start + self.size]
 
-    def answer(self, legs, Py_ssize_t index, int status, int reason=0, int32_t code=0, int64_t filled_micro=0):
-        """Reports on leg `index` of a group (`legs_copy`): `OrderStatus`, `Reason`, HTTP status, filled shares."""
+    def answer(
+        self, legs, Py_ssize_t index, int status, int reason=0, int32_t code=0, int64_t filled_micro=0
+    ):
+        """Reports on leg `index` of a group (`legs_copy`); `code` is the HTTP status."""
         if legs.dtype != types.COMMAND_DTYPE or not legs.flags.c_contiguous or not 0 <= index < legs.size:
             raise TypeError("legs: expected a contiguous array of COMMAND_DTYPE and an index inside")
         self.emit_c(<const command_t*>cnp.PyArray_DATA(legs) + index, status, reason, code, filled_micro)
@@ -330,7 +198,7 @@ cdef class Intake:
         return self.keys.find(key)
 
     def flush(self):
-        """Moves waiting results to the ring and wakes the engine if it asked; True when none is left waiting."""
+        """Moves waiting results to the ring, wakes the engine if it asked; True when none is left."""
         cdef bint empty = self.flush_c()
 
         self.results.wake_c()
@@ -351,8 +219,8 @@ cdef class Intake:
         self.built = False
         self.sent = 0
         self.count = 0
-        # What the engine has not taken yet goes first. While it does not, nothing new is begun: the command ring
-        # fills and refuses, which is the answer that the engine understands.
+        # What the engine has not taken yet goes first. While it does not, nothing new is begun: the command
+        # ring fills and refuses, which is the answer that the engine understands.
         if not self.flush_c():
             self.results.wake_c()
             self.seen = 0
@@ -368,10 +236,10 @@ cdef class Intake:
         return self.dispatch_c(place_fd, cancel_fd)
 
     cdef void gather_c(self) noexcept nogil:
-        """One group into `legs`: the legs of a batch up to its last, or all cancels that wait; anything else alone.
+        """One group into `legs`: a batch up to its last leg, or all cancels that wait; anything else alone.
 
-        An unfinished batch is waited for briefly: its producer is between two pushes. Legs are independent, so
-        what has come by then goes.
+        An unfinished batch is waited for briefly: its producer is between two pushes. Legs are independent,
+        so what has come by then goes.
         """
         cdef:
             const command_t* front
@@ -400,7 +268,7 @@ cdef class Intake:
             self.count += 1
 
     cdef int dispatch_c(self, int place_fd, int cancel_fd) noexcept nogil:
-        """Gates, builds, announces and, over a plain socket, writes the group at hand. Returns its kind, or 0."""
+        """Gates, builds, announces and, over a plain socket, writes the group. Returns its kind, or 0."""
         cdef:
             int kind = self.legs[0].kind
             int fd = place_fd if kind == COMMAND_PLACE else cancel_fd
@@ -439,7 +307,9 @@ cdef class Intake:
         cdef ssize_t written
 
         while True:
-            written = socket_send(fd, self.buffer + self.start, self.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            # The descriptor is non-blocking, and the interpreter has SIGPIPE ignored: a dead peer is an
+            # EPIPE.
+            written = write(fd, self.buffer + self.start, self.size)
             if written >= 0 or errno != EINTR:
                 break
         self.sent = written if written >= 0 else (0 if errno == EAGAIN else -errno)
@@ -517,7 +387,7 @@ cdef class Intake:
             char* body = self.buffer + HEAD_ROOM
             char* at = body + 1
             size_t i, kept = 0
-            int size
+            int size, reason
 
         body[0] = b"["
         for i in range(self.count):
@@ -525,11 +395,10 @@ cdef class Intake:
                 &self.legs[i], unix_ms, self.legs[i].order_id, at, BODY_ROOM - (at - body) - 2
             )
             if size < 0:
-                self.emit_c(
-                    &self.legs[i], STATUS_REFUSED,
-                    REASON_BELOW_MIN_SIZE if size == RULE_MIN_SIZE or size == RULE_MIN_NOTIONAL else REASON_VENUE_REJECTED,
-                    size, 0,
-                )
+                reason = REASON_VENUE_REJECTED
+                if size == RULE_MIN_SIZE or size == RULE_MIN_NOTIONAL:
+                    reason = REASON_BELOW_MIN_SIZE
+                self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
             at[size] = b","
             at += size + 1

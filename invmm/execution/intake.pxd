@@ -1,10 +1,12 @@
 """From popped commands to request bytes, without the GIL."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.ring cimport CommandRing, ResultRing
+from invmm._ext.words cimport SharedWords
 
 
 cdef enum:
@@ -13,40 +15,6 @@ cdef enum:
     HEAD_ROOM = 2048                # of a request, before its body
     BODY_ROOM = 128 * 1024
     BACKLOG_MAX = 64 * 1024         # results that wait for room in the ring
-    GENERATION_MAX = 1 << 15        # keys in one generation of the key table
-    TABLE_SIZE = 1 << 16            # its slots: at most half full
-    WORDS_FIXED = 8                 # words before the market versions: one cache line
-
-
-cdef class SharedWords:
-    """The atomics that the engine thread publishes to the executor thread."""
-    cdef uint64_t* words            # mode, beat, spare…, version of market 0, 1, …
-    cdef readonly object memory     # numpy array (uint64) they live in
-    cdef readonly uint32_t markets
-
-    cdef uint64_t mode_c(self) noexcept nogil
-    cdef void set_mode_c(self, uint64_t mode) noexcept nogil
-    cdef int64_t beat_c(self) noexcept nogil
-    cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil
-    cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil
-    cdef void set_market_version_c(self, uint32_t market, uint64_t version) noexcept nogil
-
-
-cdef struct entry_t:
-    uint64_t key
-    uint8_t[32] order_id
-    bint used
-
-
-cdef class KeyTable:
-    """Own order key to order id, at least the last GENERATION_MAX of them."""
-    cdef entry_t* generations       # two tables of TABLE_SIZE
-    cdef int current
-    cdef uint32_t count             # in the current one
-
-    cdef const uint8_t* find_c(self, uint64_t key) noexcept nogil       # NULL if it is not there
-    cdef void insert_c(self, uint64_t key, const uint8_t* order_id) noexcept nogil
-    cdef entry_t* _slot(self, int generation, uint64_t key) noexcept nogil
 
 
 cdef class Intake:
@@ -78,7 +46,7 @@ cdef class Intake:
     cdef readonly int64_t ready_ns
     cdef readonly int64_t written_ns
     cdef readonly uint64_t lost     # results dropped because even the backlog was full
-    cdef public bint hold_cancels   # take leaves cancels unbuilt: the caller looks first whether it keeps their orders
+    cdef public bint hold_cancels   # take leaves cancels unbuilt: the caller may keep their orders
     cdef public bint stopping       # placements are refused
     cdef public int64_t linger_ns   # how long an unfinished batch is waited for
 

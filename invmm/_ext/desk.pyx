@@ -1,0 +1,236 @@
+"""The order desk of one market: wanted actions become command records, and only what the limits allow.
+
+It holds the own orders (`Registry`), the limits and the commands of the present step. Every check counts each order that may be
+alive; each refusal is a Reason. The market step on top decides what is wanted.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+import numpy as np
+
+from invmm._ext.records cimport (
+    BUY,
+    COMMAND_CANCEL,
+    COMMAND_PLACE,
+    FLAG_LAST,
+    FLAG_POST_ONLY,
+    FOK,
+    GTC,
+    GTD,
+    R_BELOW_MIN_SIZE,
+    R_CASH,
+    R_COOL_DOWN,
+    R_IN_FLIGHT,
+    R_NOT_WANTED,
+    R_ORDER_LIMIT,
+    R_POST_ONLY,
+    R_RATE_LIMIT,
+    R_RING_FULL,
+    R_SELF_CROSS,
+    SELL,
+    command_t,
+)
+from invmm._ext.registry cimport ORDER_PREPARED, ORDER_SENT, order_t
+from invmm._ext.solver cimport ACTION_QUOTE, ACTION_TAKE, action_t
+
+from invmm.types import COMMAND_DTYPE
+
+cdef int64_t SECOND_NS = 1000000000
+
+
+cdef class OrderDesk(FrameSink):
+    """Own orders, limits and commands of one market; base of `MarketStep`.
+
+    Attributes
+    ----------
+    market : int
+        Number of this market in event and command records.
+    version : int
+        Grows with every change of mode, epoch or connection; the executor's gate refuses commands of an older one.
+    """
+
+    def __cinit__(self):
+        self._records = np.frombuffer(
+            <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=COMMAND_DTYPE
+        )
+
+    cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil:
+        cdef int i
+
+        for i in range(self.registry.n_live):
+            if not self.registry.live[i].cancel_sent:
+                self.cancel_c(&self.registry.live[i], reason, now_ns)
+
+    cdef void cancel_c(self, order_t* order, uint8_t reason, int64_t now_ns) noexcept nogil:
+        """Asks for an order's end. One that is still on its way is cancelled when its answer comes, because a cancel that
+        overtakes its order cancels nothing."""
+        cdef command_t* command
+
+        if order.order_type >= FOK:
+            return  # ends by itself, and is not cancellable while the venue holds it
+        if order.state == ORDER_PREPARED or order.state == ORDER_SENT:
+            order.cancel_wanted = reason
+            return
+        command = self.command_c(COMMAND_CANCEL, reason, now_ns)
+        if command == NULL:
+            self.own_dirty = True
+            return
+        command.key = order.key
+        command.token = order.token
+        command.side = order.side
+        command.level = order.level
+        command.price_e4 = order.price_e4
+        command.size_micro = self.registry.remaining_c(order)
+        order.cancel_sent = reason if reason else R_NOT_WANTED
+        order.cancel_wanted = 0
+        order.cancel_ns = now_ns
+
+    cdef uint8_t allowed_c(self, const action_t* action, int64_t now_ns) noexcept nogil:
+        """The Reason why a placement is not allowed, 0 if it is. Every order that may be alive counts."""
+        cdef:
+            int i
+            const order_t* order
+            int64_t committed_e10 = self.registry.spent_e10
+            int64_t new_e10 = <int64_t> action.price_e4 * action.size_micro
+            int other = 1 - action.token
+            int64_t interval_ns = SECOND_NS // self.limits.orders_per_second
+
+        if action.side != BUY and action.size_micro > self.registry.position_micro[action.token]:
+            return R_CASH
+        if action.size_micro < self.books.min_size_micro:
+            return R_BELOW_MIN_SIZE
+        if action.size_micro > self.limits.max_order_micro or self.registry.n_live >= self.limits.max_open_orders:
+            return R_ORDER_LIMIT
+        if now_ns < self.cool_until_ns[action.token]:
+            return R_COOL_DOWN
+        if self.order_tokens_ns < now_ns - self.limits.orders_burst * interval_ns:
+            self.order_tokens_ns = now_ns - self.limits.orders_burst * interval_ns
+        if self.order_tokens_ns + interval_ns > now_ns:
+            return R_RATE_LIMIT
+        for i in range(self.registry.n_live):
+            order = &self.registry.live[i]
+            if order.side == BUY:
+                committed_e10 += self.registry.remaining_c(order) * order.price_e4
+            if action.side == BUY:
+                # Our bids for both tokens that sum to a dollar or more would be minted against each other.
+                if order.side == BUY and order.token == other and order.price_e4 + action.price_e4 >= 10000:
+                    return R_SELF_CROSS
+                if order.side == SELL and order.token == action.token and order.price_e4 <= action.price_e4:
+                    return R_SELF_CROSS
+            else:
+                if order.side == SELL and order.token == other and order.price_e4 + action.price_e4 <= 10000:
+                    return R_SELF_CROSS
+                if order.side == BUY and order.token == action.token and order.price_e4 >= action.price_e4:
+                    return R_SELF_CROSS
+            if action.kind == ACTION_TAKE and order.order_type >= FOK:
+                return R_IN_FLIGHT
+        if action.side == BUY and committed_e10 + new_e10 > self.limits.max_cash_e10:
+            return R_CASH
+        if action.kind == ACTION_QUOTE:
+            if action.side == BUY:
+                if self.view.top[action.token].ask_e4 >= 0 and action.price_e4 >= self.view.top[action.token].ask_e4:
+                    return R_POST_ONLY
+            elif action.price_e4 <= self.view.top[action.token].bid_e4:
+                return R_POST_ONLY
+        self.order_tokens_ns += interval_ns
+        return 0
+
+    cdef uint8_t place_c(self, const action_t* action, int64_t now_ns) noexcept nogil:
+        """Turns a wanted quote or take into a placement; the Reason if it is not made."""
+        cdef:
+            uint8_t refused = self.allowed_c(action, now_ns)
+            command_t* command
+
+        if refused:
+            return refused
+        command = self.command_c(COMMAND_PLACE, action.reason, now_ns)
+        if command == NULL:
+            self.own_dirty = True
+            return R_RING_FULL
+        command.token = action.token
+        command.side = action.side
+        command.level = action.level
+        command.price_e4 = action.price_e4
+        command.size_micro = action.size_micro
+        if action.kind == ACTION_TAKE:
+            command.order_type = FOK
+        else:
+            command.flags = FLAG_POST_ONLY
+            if self.limits.quote_lifetime_s:
+                command.order_type = GTD
+                # Rounded up, so that the whole lifetime is left when the venue looks.
+                command.expiration_s = (now_ns + SECOND_NS - 1) // SECOND_NS + self.limits.quote_lifetime_s
+            else:
+                command.order_type = GTC
+        command.key = self.next_key
+        command.salt = self.salt_c()
+        if self.registry.add_c(command) == NULL:
+            self.n_commands -= 1
+            self.sequence -= 1
+            return R_ORDER_LIMIT
+        self.next_key += 1
+        return 0
+
+    cdef uint64_t salt_c(self) noexcept nogil:
+        """Next value of splitmix64 (Steele, Lea, Flood 2014), cut to the 53 bits that a JSON number carries exactly."""
+        cdef uint64_t z
+
+        self.salt_state += <uint64_t> 0x9E3779B97F4A7C15
+        z = self.salt_state
+        z = (z ^ (z >> 30)) * <uint64_t> 0xBF58476D1CE4E5B9
+        z = (z ^ (z >> 27)) * <uint64_t> 0x94D049BB133111EB
+        return (z ^ (z >> 31)) >> 11
+
+    cdef command_t* command_c(self, uint8_t kind, uint8_t reason, int64_t now_ns) noexcept nogil:
+        """The next command record with the fields that all have; NULL when this step has no more room for it."""
+        cdef:
+            command_t* command
+            uint64_t pending = self.n_commands
+
+        if self.n_commands == MAX_COMMANDS:
+            self.counters.ring_full += 1
+            return NULL
+        if self.ring is not None and self.ring.room_c(kind != COMMAND_PLACE) <= pending:
+            self.counters.ring_full += 1
+            return NULL
+        command = &self.commands[self.n_commands]
+        memset(command, 0, sizeof(command_t))
+        self.n_commands += 1
+        self.sequence += 1
+        command.kind = kind
+        command.reason = reason
+        command.market = self.market
+        command.batch = self.batch
+        command.sequence = self.sequence
+        command.market_version = self.version
+        command.book_ms = self.books.venue_ms
+        command.decided_ns = now_ns
+        command.deadline_ns = now_ns + self.limits.command_deadline_ns
+        command.entered_ns_low = <uint32_t> self.cause_ns
+        return command
+
+    cdef void publish_c(self) noexcept nogil:
+        """Marks the last leg of each batch and hands the step's commands to the ring."""
+        cdef:
+            int i
+            int last = -1
+
+        for i in range(self.n_commands):
+            if self.commands[i].kind == COMMAND_PLACE:
+                if last >= 0 and self.commands[last].batch != self.commands[i].batch:
+                    self.commands[last].flags |= FLAG_LAST
+                last = i
+            else:
+                self.commands[i].flags |= FLAG_LAST
+        if last >= 0:
+            self.commands[last].flags |= FLAG_LAST
+        self.counters.commands += self.n_commands
+        if self.words is not None:
+            self.words.set_market_version_c(self.market, self.version)
+        if self.ring is None or self.n_commands == 0:
+            return
+        for i in range(self.n_commands):
+            self.ring.try_push_c(&self.commands[i])
+        self.ring.wake_c()
+        self.published = self.n_commands

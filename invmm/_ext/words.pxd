@@ -1,0 +1,21 @@
+"""Published words, for the engine's step and the executor's gate."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+
+cdef enum:
+    WORDS_FIXED = 8                 # words before the market versions: one cache line
+
+
+cdef class SharedWords:
+    """The atomics that the engine thread publishes to the executor thread."""
+    cdef uint64_t* words            # mode, beat, spare…, version of market 0, 1, …
+    cdef readonly object memory     # numpy array (uint64) they live in
+    cdef readonly uint32_t markets
+
+    cdef uint64_t mode_c(self) noexcept nogil
+    cdef void set_mode_c(self, uint64_t mode) noexcept nogil
+    cdef int64_t beat_c(self) noexcept nogil
+    cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil
+    cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil
+    cdef void set_market_version_c(self, uint32_t market, uint64_t version) noexcept nogil

@@ -1,0 +1,16 @@
+from typing import Self, final
+
+import numpy as np
+import numpy.typing as npt
+
+@final
+class SharedWords:
+    def __new__(cls, markets: int = 64) -> Self: ...
+    mode: int
+    beat_ns: int
+    @property
+    def memory(self) -> npt.NDArray[np.uint64]: ...
+    @property
+    def markets(self) -> int: ...
+    def market_version(self, market: int) -> int: ...
+    def set_market_version(self, market: int, version: int) -> None: ...
