@@ -9,9 +9,7 @@ The names below are what other programs import; they are typed, documented and s
 (4800, 100000000)
 """
 
-import logging
-
-logging.getLogger("invmm").addHandler(logging.NullHandler())  # what is logged is for the program that asks for it
+import logging as _logging
 
 try:
     from invmm._ext.book import Book
@@ -48,6 +46,8 @@ from invmm.strategy.vocabulary import (
     TakerOrder,
 )
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, Side, Venue
+
+_logging.getLogger("invmm").addHandler(_logging.NullHandler())  # what to do with our log is the program's choice
 
 __version__ = "0.1.0"
 

@@ -32,6 +32,7 @@ from invmm.replay.player import venue_profile
 from invmm.replay.result import MID_DTYPE, MarketResult
 from invmm.replay.tape import Tape
 from invmm.settings import Settings
+from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.types import Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
@@ -142,7 +143,7 @@ class _Session:
         estimates: list[tuple[int, int, int]] = []  # time, own order key, estimated shares ahead
         first_ns = int(tape.rows["recv_ns"][0])
         until_ns = None if self.options.duration is None else first_ns + int(self.options.duration * SECOND)
-        next_sample, told, winner, polled = first_ns, 0, None, 0.0
+        next_sample, told, winner, polled, is_heard = first_ns, 0, None, 0.0, False
         loop = asyncio.get_running_loop()
         last_ns = max(int(tape.rows["recv_ns"][-1]), tape.market.end_s * SECOND)
         give_up_ns = last_ns + int((self.settings.sim.settlement_lag_s + 120) * SECOND)
@@ -161,10 +162,22 @@ class _Session:
             if now_ns > last_ns and loop.time() - polled > 0.1:
                 polled = loop.time()
                 truth = await asyncio.to_thread(self.child.truth)
+                if (
+                    not is_heard
+                    and truth["sent_frames"] == len(tape)
+                    and market.step.stats()["frames"] >= len(tape)
+                ):
+                    is_heard = (
+                        True  # nothing more will come: a feed that waits for data would think itself dead
+                    )
+                    market.step.end_batch()
+                    engine.feeds[0].set_tokens(())
                 if truth["winner"] is not None and winner is None:
                     winner = Outcome(truth["winner"])
                     engine.settle(number, winner, now_ns)
-                if winner is not None and not truth["is_running"]:
+                if winner is not None and (
+                    not truth["is_running"] or _agree(market, truth, self._cash_micro)
+                ):
                     break
             health = self._health(engine, venue, tape, now_ns)
             messages = list(engine.messages)
@@ -245,7 +258,9 @@ class _Session:
                 self.latency_ns[name] = figures
 
 
-def _queue_errors(estimates: list[tuple[int, int, int]], orders: list[dict[str, Any]], engine: Engine) -> list[int]:
+def _queue_errors(
+    estimates: list[tuple[int, int, int]], orders: list[dict[str, Any]], engine: Engine
+) -> list[int]:
     """Estimated minus true shares ahead, where the venue knows the order's place at the time of the estimate."""
     truth: dict[int, tuple[list[int], list[int]]] = {}
     for order in orders:
@@ -259,6 +274,14 @@ def _queue_errors(estimates: list[tuple[int, int, int]], orders: list[dict[str, 
         if at >= 0:
             errors.append(ahead - places[at])
     return errors
+
+
+def _agree(market: Market, truth: dict[str, Any], start_cash_micro: int) -> bool:
+    """Whether the ledger holds every fill that the venue paid for; the venue rounds each fill to a micro-dollar."""
+    cash_micro = (
+        market.ledger.cash_e10(start_cash_micro * E10_PER_MICRO_DOLLAR, market.winner) / E10_PER_MICRO_DOLLAR
+    )
+    return bool(abs(cash_micro - truth["cash_micro"]) <= len(market.ledger.legs))
 
 
 def _figures(summary: dict[str, int | None]) -> dict[str, float]:
