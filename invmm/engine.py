@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 MS = 1_000_000
 NS = 1_000_000_000
+LAST_WORD_NS = 2_500_000_000  # after a window's end; a feed takes longer silence for a dead connection
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
 
 
@@ -311,7 +312,7 @@ class Engine:
             self._drain()
             now_ns = self.clock.now_ns()
             for market, feed in zip(self.markets.values(), self.feeds, strict=True):
-                if feed.token_ids and now_ns >= market.info.end_s * NS:
+                if feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
                     feed.set_tokens(())  # its window is over: what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
