@@ -10,8 +10,7 @@ come with the events, salts from a generator that was seeded at construction. Fl
     MODE        running, paused, stopped
     SETTLEMENT  the market is resolved
 
-    solve       guards → policy → cancels and placements, each placement checked against the limits → command
-    records
+    solve       guards → policy → cancels and placements, each checked against the limits → command records
 
 A guard that fails pulls every quote, with its reason. Placements that a limit forbids are counted by reason
 and tried again by a later solve. Commands go to the ring where one is attached, and are also visible as the
@@ -162,10 +161,21 @@ cdef class MarketStep(OrderDesk):
             const uint8_t[::1] record = _event_bytes(event)
             const uint8_t[::1] payload = frame
 
-        self.step_c(<const event_t*> &record[0], now_ns, <const char*> &payload[0] if payload.shape[0] else NULL, payload.shape[0])
+        self.step_c(
+            <const event_t*> &record[0],
+            now_ns,
+            <const char*> &payload[0] if payload.shape[0] else NULL,
+            payload.shape[0],
+        )
         return self._records[: self.n_commands]
 
-    def run(self, const uint8_t[::1] events not None, Py_ssize_t first, Py_ssize_t last, const uint8_t[::1] frames not None):
+    def run(
+        self,
+        const uint8_t[::1] events not None,
+        Py_ssize_t first,
+        Py_ssize_t last,
+        const uint8_t[::1] frames not None,
+    ):
         """Steps through `events[first:last]` (EVENT_DTYPE records as bytes), each at its own `time_ns`.
 
         Stops after the first event that led to commands. Returns the index of the next event and the
@@ -207,7 +217,9 @@ cdef class MarketStep(OrderDesk):
 
     # ---- the step ------------------------------------------------------------------------------------------
 
-    cdef int step_c(self, const event_t* event, int64_t now_ns, const char* payload, size_t size) noexcept nogil:
+    cdef int step_c(
+        self, const event_t* event, int64_t now_ns, const char* payload, size_t size
+    ) noexcept nogil:
         """Applies one event; the number of commands that it led to."""
         cdef uint8_t kind = event.kind
 
@@ -341,7 +353,11 @@ cdef class MarketStep(OrderDesk):
                     and (order.expiration_s - EXPIRES_EARLY_S - REFRESH_BEFORE_S) * SECOND_NS <= now_ns
                 ):
                     self.cancel_c(order, R_EXPIRING, now_ns)
-        if self.own_dirty or now_ns - self.solved_ns >= self.limits.update_interval_ns or self.guard_c(now_ns):
+        if (
+            self.own_dirty
+            or now_ns - self.solved_ns >= self.limits.update_interval_ns
+            or self.guard_c(now_ns)
+        ):
             self.solve_c(now_ns)
         else:
             self.publish_c()
@@ -501,8 +517,7 @@ cdef class MarketStep(OrderDesk):
     # ---- for people and tests ------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, object]:
-        """Counters of the step; `reasons` maps Reason numbers to how often they ended or prevented a quote.
-        """
+        """Counters of the step; `reasons` maps Reason numbers to how often each ended or forbade a quote."""
         result = dict(<dict> self.counters)
         result["fills"] = self.registry.fills
         result["reasons"] = {i: self.reasons[i] for i in range(MAX_REASONS) if self.reasons[i]}
