@@ -34,6 +34,4 @@ cdef class MarketStep(OrderDesk):
     cdef void timer_c(self, int64_t now_ns) noexcept nogil
     cdef void solve_c(self, int64_t now_ns) noexcept nogil
     cdef int guard_c(self, int64_t now_ns) noexcept nogil
-    cdef void fill_view_c(self, int64_t now_ns) noexcept nogil
-    cdef void fill_tops_c(self) noexcept nogil
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil

@@ -17,16 +17,14 @@ and tried again by a later solve. Commands go to the ring where one is attached,
 returned view until the next step.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 import numpy as np
 
-from invmm._ext.book cimport book_best_ask, book_best_bid, book_size, book_t
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.desk cimport LEGS_PER_BATCH, MAX_REASONS, OrderDesk
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
-    BUY,
     DOWN,
     EVENT_BUFFER_END,
     EVENT_FRAME,
@@ -37,7 +35,6 @@ from invmm._ext.records cimport (
     EVENT_USER_EVENT,
     FLAG_CHECKPOINT,
     FLAG_DISCONNECTED,
-    FOK,
     MODE_RUNNING,
     R_BEST_MISMATCH,
     R_CROSSED,
@@ -62,11 +59,8 @@ from invmm._ext.records cimport (
 from invmm._ext.registry cimport APPLIED, ORDER_LIVE, ORDER_UNKNOWN, Registry, order_t
 from invmm._ext.ring cimport CommandRing
 from invmm._ext.solver cimport ACTION_CANCEL, Policy
-from invmm._ext.solver cimport ORDER_OPEN as VIEW_OPEN
-from invmm._ext.solver cimport ORDER_PENDING_CANCEL as VIEW_PENDING_CANCEL
-from invmm._ext.solver cimport ORDER_PENDING_NEW as VIEW_PENDING_NEW
-from invmm._ext.solver cimport ORDER_UNKNOWN as VIEW_UNKNOWN
 from invmm._ext.trigger cimport best_moved_c, remember_best_c
+from invmm._ext.view cimport view_fill_c, view_tops_c
 from invmm._ext.words cimport SharedWords
 
 from invmm.types import EVENT_DTYPE
@@ -316,7 +310,7 @@ cdef class MarketStep(OrderDesk):
         if not self.dirty and not self.own_dirty:
             return
         if not self.own_dirty and not self.blocked:
-            self.fill_tops_c()
+            view_tops_c(&self.view, self.books)
             if not places_moved_c(self.registry, self.trigger.queue_change_ppm):
                 for token in range(2):
                     if best_moved_c(
@@ -384,7 +378,7 @@ cdef class MarketStep(OrderDesk):
         self.connected = True
         if not self.books.mirror_ok:
             return R_MIRROR_MISMATCH
-        self.fill_tops_c()
+        view_tops_c(&self.view, self.books)
         for token in range(2):
             if (
                 self.view.top[token].bid_e4 >= 0
@@ -407,7 +401,7 @@ cdef class MarketStep(OrderDesk):
         self.dirty = False
         self.own_dirty = False
         self.solved_ns = now_ns
-        self.fill_tops_c()
+        view_tops_c(&self.view, self.books)
         for token in range(2):
             remember_best_c(
                 &self.trigger,
@@ -429,7 +423,9 @@ cdef class MarketStep(OrderDesk):
             self.publish_c()
             return
         self.counters.solves += 1
-        self.fill_view_c(now_ns)
+        view_fill_c(&self.view, self.registry, self.books, self.limits.book_shows_own)
+        self.view.fee_rate_ppm = self.limits.fee_rate_ppm
+        self.view.ms_to_end = self.end_ms - now_ns // MILLISECOND_NS
         if self.policy.decide_c(&self.view, &self.wanted) < 0:
             self.counters.policy_errors += 1
             self.reasons[R_POLICY_ERROR] += 1
@@ -455,64 +451,6 @@ cdef class MarketStep(OrderDesk):
                 else:
                     legs += 1
         self.publish_c()
-
-    cdef void fill_tops_c(self) noexcept nogil:
-        """Best levels of both tokens into the view."""
-        cdef:
-            int token
-            const book_t* book
-            int32_t price_e4
-
-        for token in range(2):
-            book = self.books.book[token]
-            price_e4 = book_best_bid(book)
-            self.view.top[token].bid_e4 = price_e4
-            self.view.top[token].bid_micro = book_size(book, BUY, price_e4) if price_e4 >= 0 else 0
-            price_e4 = book_best_ask(book)
-            self.view.top[token].ask_e4 = price_e4
-            self.view.top[token].ask_micro = book_size(book, SELL, price_e4) if price_e4 >= 0 else 0
-
-    cdef void fill_view_c(self, int64_t now_ns) noexcept nogil:
-        """What the policy sees; the tops are filled already."""
-        cdef:
-            int i
-            int token
-            const order_t* order
-
-        self.view.tick_e4 = self.books.tick_e4
-        self.view.min_size_micro = self.books.min_size_micro
-        self.view.fee_rate_ppm = self.limits.fee_rate_ppm
-        self.view.ms_to_end = self.end_ms - now_ns // MILLISECOND_NS
-        for token in range(2):
-            self.view.position_micro[token] = self.registry.position_micro[token]
-            self.view.cost_micro[token] = (self.registry.cost_e10[token] + 5000) // 10000
-            self.view.top[token].bid_is_ours = False
-            self.view.top[token].ask_is_ours = False
-        self.view.n_orders = self.registry.n_live
-        for i in range(self.registry.n_live):
-            order = &self.registry.live[i]
-            self.view.orders[i].key = order.key
-            self.view.orders[i].original_micro = order.original_micro
-            self.view.orders[i].remaining_micro = self.registry.remaining_c(order)
-            self.view.orders[i].price_e4 = order.price_e4
-            self.view.orders[i].token = order.token
-            self.view.orders[i].side = order.side
-            self.view.orders[i].is_taker = order.order_type >= FOK
-            if order.cancel_sent or order.cancel_wanted:
-                self.view.orders[i].state = VIEW_PENDING_CANCEL
-            elif order.state == ORDER_UNKNOWN:
-                self.view.orders[i].state = VIEW_UNKNOWN
-            elif order.state == ORDER_LIVE:
-                self.view.orders[i].state = VIEW_OPEN
-            else:
-                self.view.orders[i].state = VIEW_PENDING_NEW
-            if self.limits.book_shows_own and order.side == BUY:
-                # Our bid for one token is displayed as an ask of the other.
-                token = order.token
-                if order.price_e4 == self.view.top[token].bid_e4:
-                    self.view.top[token].bid_is_ours = True
-                if 10000 - order.price_e4 == self.view.top[1 - token].ask_e4:
-                    self.view.top[1 - token].ask_is_ours = True
 
     # ---- for people and tests ------------------------------------------------------------------------------
 
