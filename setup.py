@@ -30,7 +30,8 @@ DIRECTIVES = {
     "freethreading_compatible": False,  # no free-threaded job runs the tests yet
     "boundscheck": CHECKED,
     "initializedcheck": CHECKED,
-    "nonecheck": False,  # Cython 3.3 refuses `self.x += 1` in a nogil method with it on; arguments are declared `not None`
+    # Cython 3.3 refuses `self.x += 1` in a nogil method with it on; arguments are declared `not None`.
+    "nonecheck": False,
     "wraparound": False,  # no kernel indexes from the end
     "cdivision": True,  # divisors are validated by constructors, so C division is what is meant
     "linetrace": MODE == "coverage",

@@ -241,8 +241,7 @@ class Engine:
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
-        """Pulls every quote, waits for proof, disconnects. True when the venue confirms that nothing is open.
-        """
+        """Pulls every quote, waits for proof, disconnects. True if the venue confirms that all is closed."""
         venue = self._remote()
         self._mode(Mode.STOPPED)
         loop = asyncio.get_running_loop()

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line, complete with help."""
     p = argparse.ArgumentParser(
         prog="python -m invmm.run",
-        description="Trade a Polymarket Up/Down market on the embedded venue: a generated one, or recorded ones.",
+        description="Trade Polymarket Up/Down markets, generated or recorded, on the embedded venue.",
         epilog="Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 refused to trade, "
         "4 stopped but not verified clean, 130 interrupted and verified clean.",
     )
@@ -115,12 +115,12 @@ def tapes(options: argparse.Namespace) -> list[Tape]:
         folder = os.environ.get("INVMM_RECORDED")
         if not folder:
             raise ConfigError(
-                "--replay: expected a file or folder of recorded markets, or the variable INVMM_RECORDED set to one"
+                "--replay: expected a file or folder of recorded markets, or INVMM_RECORDED set to one"
             )
         paths = sorted({p.parent for p in Path(folder).rglob("replay/*.jsonl*")})
         if not paths:
             raise ConfigError(
-                f"INVMM_RECORDED: expected a folder with replay/*.jsonl.gz somewhere in it, found none in {folder}"
+                f"INVMM_RECORDED: expected a folder with replay/*.jsonl.gz somewhere in it, got {folder}"
             )
     return [load(path) for path in find(paths)]
 

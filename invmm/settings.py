@@ -186,8 +186,9 @@ class Settings:
         values: dict[str, Any] = {}
         for table, content in tables.items():
             if table not in known or not isinstance(content, dict):
+                tables_known = ", ".join(f"[{t}]" for t in known)
                 raise ConfigError(
-                    f"{name}:{_line(text, None, table)}: expected one of the tables {', '.join(f'[{t}]' for t in known)}, "
+                    f"{name}:{_line(text, None, table)}: expected one of the tables {tables_known}, "
                     f"found {table!r}"
                 )
             values[table] = _table(cls, table, content, text, name)

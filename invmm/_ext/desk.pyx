@@ -32,7 +32,7 @@ from invmm._ext.records cimport (
     command_t,
 )
 from invmm._ext.registry cimport ORDER_PREPARED, ORDER_SENT, order_t
-from invmm._ext.solver cimport ACTION_QUOTE, ACTION_TAKE, action_t
+from invmm._ext.solver cimport ACTION_QUOTE, ACTION_TAKE, action_t, top_t
 
 from invmm.types import COMMAND_DTYPE
 
@@ -96,13 +96,17 @@ cdef class OrderDesk(FrameSink):
             int64_t committed_e10 = self.registry.spent_e10
             int64_t new_e10 = <int64_t> action.price_e4 * action.size_micro
             int other = 1 - action.token
+            const top_t* top = &self.view.top[action.token]
             int64_t interval_ns = SECOND_NS // self.limits.orders_per_second
 
         if action.side != BUY and action.size_micro > self.registry.position_micro[action.token]:
             return R_CASH
         if action.size_micro < self.books.min_size_micro:
             return R_BELOW_MIN_SIZE
-        if action.size_micro > self.limits.max_order_micro or self.registry.n_live >= self.limits.max_open_orders:
+        if (
+            action.size_micro > self.limits.max_order_micro
+            or self.registry.n_live >= self.limits.max_open_orders
+        ):
             return R_ORDER_LIMIT
         if now_ns < self.cool_until_ns[action.token]:
             return R_COOL_DOWN
@@ -131,9 +135,9 @@ cdef class OrderDesk(FrameSink):
             return R_CASH
         if action.kind == ACTION_QUOTE:
             if action.side == BUY:
-                if self.view.top[action.token].ask_e4 >= 0 and action.price_e4 >= self.view.top[action.token].ask_e4:
+                if top.ask_e4 >= 0 and action.price_e4 >= top.ask_e4:
                     return R_POST_ONLY
-            elif action.price_e4 <= self.view.top[action.token].bid_e4:
+            elif action.price_e4 <= top.bid_e4:
                 return R_POST_ONLY
         self.order_tokens_ns += interval_ns
         return 0

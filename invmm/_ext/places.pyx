@@ -15,14 +15,17 @@ from invmm._ext.trigger cimport moved_c
 
 
 cdef enum:
-    SETTLE_MS = 100             # clocks differ and prints come late (33-39 ms were captured): what is stamped up to this
-                                # long after an acknowledgement may have happened before it
+    # Clocks differ and prints come late (33-39 ms were captured): what is stamped up to this long after an
+    # acknowledgement may have happened before it.
+    SETTLE_MS = 100
 
 cdef int64_t OWN_FILL_NS = 1000000000   # a fill of ours and the print that contains it come within this time
 cdef int64_t MILLISECOND_NS = 1000000
 
 
-cdef void places_frame_c(Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns) noexcept nogil:
+cdef void places_frame_c(
+    Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns
+) noexcept nogil:
     """Queue positions of own orders, from the changes and the trade of the last frame."""
     cdef:
         order_t* order
@@ -36,13 +39,19 @@ cdef void places_frame_c(Registry registry, MarketBooks books, own_fills_t* fill
             continue
         for j in range(books.n_changes):
             change = &books.changes[j]
-            if change.price_e4 == order.price_e4 and change.token == order.token and change.side == order.side:
+            if (
+                change.price_e4 == order.price_e4
+                and change.token == order.token
+                and change.side == order.side
+            ):
                 queue_level_c(&order.queue, change.old_micro, change.new_micro, books.venue_ms)
     if books.has_trade:
         places_traded_c(registry, books, fills, now_ns)
 
 
-cdef void places_traded_c(Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns) noexcept nogil:
+cdef void places_traded_c(
+    Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns
+) noexcept nogil:
     """A trade printed: it took from the front of our level what our own better orders left of it."""
     cdef:
         order_t* order
@@ -66,7 +75,9 @@ cdef void places_traded_c(Registry registry, MarketBooks books, own_fills_t* fil
     for i in range(registry.n_live):
         order = &registry.live[i]
         if order.queue.known and order.side != taker_side[order.token] and (
-            trade_e4[order.token] < order.price_e4 if order.side == BUY else trade_e4[order.token] > order.price_e4
+            trade_e4[order.token] < order.price_e4
+            if order.side == BUY
+            else trade_e4[order.token] > order.price_e4
         ):
             queue_front_c(&order.queue)  # it traded through our price
             left_micro -= registry.remaining_c(order)

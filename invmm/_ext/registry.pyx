@@ -31,6 +31,8 @@ from invmm._ext.records cimport (
     event_t,
 )
 
+cdef tuple STATE_NAMES = ("none", "prepared", "sent", "live", "unknown", "dead", "filled")
+
 
 @cython.final
 cdef class Registry:
@@ -78,7 +80,7 @@ cdef class Registry:
 
     cdef int64_t remaining_c(self, const order_t* order) noexcept nogil:
         """Shares that may still trade."""
-        cdef int64_t matched = order.filled_micro if order.filled_micro > order.hinted_micro else order.hinted_micro
+        cdef int64_t matched = max(order.filled_micro, order.hinted_micro)
 
         return order.original_micro - matched if order.original_micro > matched else 0
 
@@ -144,7 +146,9 @@ cdef class Registry:
     cdef int apply_leg_c(self, const event_t* event) noexcept nogil:
         """One stage of one fill leg."""
         cdef:
-            uint64_t slot = (event.trade * <uint64_t>0x9E3779B97F4A7C15 ^ event.key * <uint64_t>0xC2B2AE3D27D4EB4F) >> 40
+            uint64_t slot = (
+                event.trade * <uint64_t>0x9E3779B97F4A7C15 ^ event.key * <uint64_t>0xC2B2AE3D27D4EB4F
+            ) >> 40
             fill_leg_t* leg
             order_t* order = self.find_c(event.key)
             order_t* ended = NULL
@@ -220,7 +224,9 @@ cdef class Registry:
             self.cost_e10[leg.token] -= value_e10
         elif held > 0:
             # Selling takes cost out in proportion, so the average of what stays does not move.
-            self.cost_e10[leg.token] += <int64_t>(<double>self.cost_e10[leg.token] * (<double>signed_micro / <double>held))
+            self.cost_e10[leg.token] += <int64_t>(
+                <double>self.cost_e10[leg.token] * (<double>signed_micro / <double>held)
+            )
         self.position_micro[leg.token] = held + signed_micro
         if self.position_micro[leg.token] <= 0 or self.cost_e10[leg.token] < 0:
             self.cost_e10[leg.token] = 0
@@ -256,7 +262,7 @@ cdef class Registry:
         return [
             {
                 "key": self.live[i].key,
-                "state": ("none", "prepared", "sent", "live", "unknown", "dead", "filled")[self.live[i].state],
+                "state": STATE_NAMES[self.live[i].state],
                 "token": self.live[i].token,
                 "side": self.live[i].side,
                 "level": self.live[i].level,

@@ -25,13 +25,13 @@ cdef class MarketStep(OrderDesk):
         uint32_t seen_epoch             # sum over both tokens
         int winner                      # -1 until settled
 
-    cdef int step_c(self, const event_t* event, int64_t now_ns, const char* payload, size_t size) noexcept nogil
+    cdef int step_c(
+        self, const event_t* event, int64_t now_ns, const char* payload, size_t size
+    ) noexcept nogil
     cdef void news_c(self, const event_t* event, int64_t now_ns) noexcept nogil
     cdef void frame_c(self, const char* data, size_t size, int64_t now_ns) noexcept nogil
     cdef void buffer_end_c(self, int64_t now_ns) noexcept nogil
     cdef void timer_c(self, int64_t now_ns) noexcept nogil
     cdef void solve_c(self, int64_t now_ns) noexcept nogil
     cdef int guard_c(self, int64_t now_ns) noexcept nogil
-    cdef void fill_view_c(self, int64_t now_ns) noexcept nogil
-    cdef void fill_tops_c(self) noexcept nogil
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil

@@ -66,10 +66,9 @@ def failed_checks(summary: dict[str, Any], results: Sequence[MarketResult], *, c
         if complete and result.winner is None:
             problems.append(f"{result.tape.market.slug}: not resolved")
         if not result.reconciled:
-            problems.append(
-                f"{result.tape.market.slug}: ledger says {result.ledger_cash_micro / 1e6:.6f} dollars, "
-                f"venue says {'nothing' if result.venue_cash_micro is None else f'{result.venue_cash_micro / 1e6:.6f}'}"
-            )
+            venue = "nothing" if result.venue_cash_micro is None else f"{result.venue_cash_micro / 1e6:.6f}"
+            ledger = f"{result.ledger_cash_micro / 1e6:.6f}"
+            problems.append(f"{result.tape.market.slug}: ledger says {ledger} dollars, venue says {venue}")
     return problems
 
 
@@ -83,7 +82,8 @@ def show(console: Console, summary: dict[str, Any]) -> None:
     table.add_row("markets", f"{summary['markets']}, {summary['frames']:,} frames")
     table.add_row(
         "orders",
-        f"{summary['orders']:,} placed, {summary['fills']:,} fills, {summary['bought_shares']:,.2f} shares bought",
+        f"{summary['orders']:,} placed, {summary['fills']:,} fills, "
+        f"{summary['bought_shares']:,.2f} shares bought",
     )
     table.add_row("pairs", f"{summary['pairs']:,.2f} matched" + (f" at {cost:.4f} dollars" if cost else ""))
     table.add_row(
@@ -91,7 +91,8 @@ def show(console: Console, summary: dict[str, Any]) -> None:
     )
     table.add_row(
         "profit",
-        f"{profit['total']:+,.2f} dollars = pair edge {profit['pair_edge']:+,.2f}, unmatched at resolution {profit['orphans']:+,.2f}, "
+        f"{profit['total']:+,.2f} dollars = pair edge {profit['pair_edge']:+,.2f}, "
+        f"unmatched at resolution {profit['orphans']:+,.2f}, "
         f"fees {profit['fees']:+,.2f}; rebates expected {profit['rebates']:+,.2f}",
     )
     table.add_row(
@@ -100,7 +101,8 @@ def show(console: Console, summary: dict[str, Any]) -> None:
     table.add_row(
         "books",
         f"{summary['checkpoints']:,} checkpoints ({summary['checkpoint_mismatches']} unequal), "
-        f"{summary['best_checks']:,} best ({summary['best_mismatches']}), {summary['mirror_checks']:,} mirror ({summary['mirror_mismatches']})",
+        f"{summary['best_checks']:,} best ({summary['best_mismatches']}), "
+        f"{summary['mirror_checks']:,} mirror ({summary['mirror_mismatches']})",
     )
     table.add_row("decode failures", str(summary["decode_failures"] or "none"))
     table.add_row("solves", f"{summary['solves']:,}, {summary['suppressed']:,} suppressed")
@@ -117,7 +119,8 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         if figures.get("count"):
             table.add_row(
                 f"latency {stage}",
-                f"p50 {figures['p50'] / 1e3:,.1f} µs, p99 {figures['p99'] / 1e3:,.1f} µs, p99.9 {figures['p999'] / 1e3:,.1f} µs ({figures['count']:,})",
+                f"p50 {figures['p50'] / 1e3:,.1f} µs, p99 {figures['p99'] / 1e3:,.1f} µs, "
+                f"p99.9 {figures['p999'] / 1e3:,.1f} µs ({figures['count']:,})",
             )
     if summary["digest"]:
         table.add_row("digest", summary["digest"])
@@ -138,5 +141,7 @@ def write_page(path: Path, summary: dict[str, Any], results: Sequence[MarketResu
 
 def _next(options: argparse.Namespace) -> str:
     if options.replay is None:
-        return f"python -m invmm.run --seed {options.seed + 1} --day jumping   (another market)   or   --replay PATH --speed max"
-    return "python -m invmm.run --replay PATH --speed max --policy inventory_mm_compatible   (the original policy)"
+        another = f"--seed {options.seed + 1} --day jumping"
+        return f"python -m invmm.run {another}   (another market)   or   --replay PATH --speed max"
+    original = "--policy inventory_mm_compatible"
+    return f"python -m invmm.run --replay PATH --speed max {original}   (the original policy)"

@@ -17,7 +17,7 @@ MID_DTYPE = np.dtype([("time_ns", "<i8"), ("up_mid", "<f8")])
 
 @dataclass
 class MarketResult:
-    """One market as the engine knows it; `venue_cash_micro` is the venue's figure, to hold against it."""
+    """One market as the engine knows it; `venue_cash_micro` is the venue's own figure beside it."""
 
     tape: Tape
     ledger: Ledger

@@ -161,12 +161,12 @@ def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int,
         frame = row["frame"]
         start = line.index(b'"frame":') + len(b'"frame":')
         text = line[start : line.rindex(b"}")].strip()
-        recv_ns = (
-            round(float(received) * 1e6) * 1000
-        )  # recorded with microseconds; exact integers from here on
+        # Recorded with microseconds; exact integers from here on.
+        recv_ns = round(float(received) * 1e6) * 1000
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
-            f'{path}:{number}: expected {{"recv": seconds, "src": "rec"|"der", "frame": …}}, found {line[:120]!r} ({error})'
+            f'{path}:{number}: expected {{"recv": seconds, "src": "rec"|"der", "frame": …}}, '
+            f"found {line[:120]!r} ({error})"
         ) from error
     first = frame[0] if isinstance(frame, list) and frame else frame
     kind = first.get("event_type") if isinstance(first, dict) else None
