@@ -111,6 +111,10 @@ cdef class Registry:
         if status == STATUS_SENT:
             if order.state == ORDER_PREPARED:
                 order.state = ORDER_SENT
+                if 0 < event.size_micro < order.original_micro:
+                    # Signed amounts are rounded down; waiting for the rest would keep a filled order alive for ever.
+                    self.placed_micro -= order.original_micro - event.size_micro
+                    order.original_micro = event.size_micro
             return IGNORED
         if status == STATUS_LIVE or status == STATUS_DELAYED:
             if order.state == ORDER_LIVE:

@@ -61,6 +61,7 @@ cdef class Intake:
     cdef size_t gate_group_c(self) noexcept nogil
     cdef size_t resolve_group_c(self) noexcept nogil
     cdef bint build_orders_c(self) noexcept nogil
+    cdef void signed_c(self, command_t* leg, int64_t tick_e4) noexcept nogil
     cdef bint build_cancels_c(self) noexcept nogil
     cdef bint compose_c(self, const char* method, const char* path, size_t body_size) noexcept nogil
     cdef void emit_c(

@@ -20,10 +20,12 @@ cimport numpy as cnp
 import numpy as np
 
 from invmm import types
+from invmm._ext.amounts cimport order_amounts_c
 from invmm._ext.atomics cimport atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.records cimport (
+    BUY,
     COMMAND_CANCEL,
     COMMAND_CANCEL_ALL,
     COMMAND_PLACE,
@@ -400,6 +402,7 @@ cdef class Intake:
                     reason = REASON_BELOW_MIN_SIZE
                 self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
+            self.signed_c(&self.legs[i], (<OrderTemplate>self.places[2 * self.legs[i].market + self.legs[i].token]).tick_e4)
             at[size] = b","
             at += size + 1
             if kept != i:
@@ -410,6 +413,13 @@ cdef class Intake:
             return False
         (at - 1)[0] = b"]"
         return self.compose_c(b"POST", b"/orders", at - body)
+
+    cdef void signed_c(self, command_t* leg, int64_t tick_e4) noexcept nogil:
+        """From now on the leg has the shares that its signed amounts state: rounded down by the venue's rules."""
+        cdef int64_t maker = 0, taker = 0
+
+        if order_amounts_c(leg.side, leg.order_type, leg.price_e4, leg.size_micro, tick_e4, &maker, &taker) == 0:
+            leg.size_micro = taker if leg.side == BUY else maker
 
     cdef bint build_cancels_c(self) noexcept nogil:
         cdef:
