@@ -145,8 +145,9 @@ class Player:
             if now > close_ns:
                 break
             if frame_ns is not None and frame_ns <= next_timer:
-                limit = next_timer if venue_ns is None else min(next_timer, venue_ns)
-                stop = index + int(np.searchsorted(times[index : index + 4096], limit, side="right"))
+                # Up to the next timer; what the venue has to say at the same time as a frame is said first.
+                limit = next_timer + 1 if venue_ns is None else min(next_timer + 1, venue_ns)
+                stop = index + int(np.searchsorted(times[index : index + 4096], limit))
                 index, commands = step.run(raw, index, max(stop, index + 1), tape.data)
                 submit(commands, int(times[index - 1]))
                 continue
