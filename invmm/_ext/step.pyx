@@ -292,6 +292,7 @@ cdef class MarketStep(OrderDesk):
         self.counters.frames += 1
         if self.books.apply_c(data, size, now_ns) > 0:
             self.dirty = True
+            self.stir_salts_c()
         if self.books.epoch[UP] + self.books.epoch[DOWN] != self.seen_epoch:
             self.seen_epoch = self.books.epoch[UP] + self.books.epoch[DOWN]
             self.version += 1

@@ -80,15 +80,30 @@ def frame_of(line: bytes) -> Any:
     return json.loads(line)["frame"]
 
 
+def is_change(line: bytes) -> bool:
+    """Whether it holds a `price_change` of one level in both tokens, to a size above 0."""
+    frame = frame_of(line)
+    if not isinstance(frame, dict) or frame["event_type"] != "price_change":
+        return False
+    sizes = [float(entry["size"]) for entry in frame["price_changes"]]
+    return len(sizes) == 2 and min(sizes) > 0
+
+
+def is_checkpoint(line: bytes) -> bool:
+    """Whether it holds a recorded book of one token."""
+    frame = frame_of(line)
+    return b'"src":"rec"' in line and isinstance(frame, dict) and frame["event_type"] == "book"
+
+
 def change_before_checkpoint(lines: list[bytes]) -> int:
-    """Number of a line with a `price_change` of one level in both tokens, followed at once by a checkpoint."""
-    for number, line in enumerate(lines[:-1]):
-        following = frame_of(lines[number + 1])
-        if number < len(lines) // 4 or b'"event_type":"price_change"' not in line.replace(b'": "', b'":"'):
-            continue
-        changes = frame_of(line)["price_changes"]
-        ends = isinstance(following, dict) and following["event_type"] == "book" and b'"src":"rec"' in lines[number + 1]
-        if ends and len(changes) == 2 and float(changes[0]["size"]) > 0:
+    """Number of a line with a change, late enough that there are orders, followed at once by a checkpoint."""
+    return next(n for n in range(len(lines) // 4, len(lines) - 1) if is_change(lines[n]) and is_checkpoint(lines[n + 1]))
+
+
+def change_at_end_of_batch(lines: list[bytes]) -> int:
+    """Number of a line with a change, after which another timestamp begins."""
+    for number in range(len(lines) // 4, len(lines) - 1):
+        if is_change(lines[number]) and frame_of(lines[number])["timestamp"] != frame_of(lines[number + 1])["timestamp"]:
             return number
     raise AssertionError("no such line")
 
