@@ -368,7 +368,8 @@ cdef class MarketStep(FrameSink):
             if order.queue.known and order.side != taker_side[order.token] and (
                 trade_e4[order.token] < order.price_e4 if order.side == BUY else trade_e4[order.token] > order.price_e4
             ):
-                queue_front_c(&order.queue)  # it traded through our price
+                if self.books.venue_ms > order.queue.settle_ms:  # else it may have traded before we joined
+                    queue_front_c(&order.queue)  # it traded through our price
                 left_micro -= self.registry.remaining_c(order)
         if left_micro <= 0:
             return
