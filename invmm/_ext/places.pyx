@@ -79,7 +79,8 @@ cdef void places_traded_c(
             if order.side == BUY
             else trade_e4[order.token] > order.price_e4
         ):
-            queue_front_c(&order.queue)  # it traded through our price
+            if books.venue_ms > order.queue.settle_ms:  # else it may have traded before we joined
+                queue_front_c(&order.queue)  # it traded through our price
             left_micro -= registry.remaining_c(order)
     if left_micro <= 0:
         return
