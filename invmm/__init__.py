@@ -9,6 +9,8 @@ The names below are what other programs import; they are typed, documented and s
 (4800, 100000000)
 """
 
+import logging as _logging
+
 try:
     from invmm._ext.book import Book
     from invmm._ext.build import build_mode
@@ -44,6 +46,8 @@ from invmm.strategy.vocabulary import (
     TakerOrder,
 )
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, Side, Venue
+
+_logging.getLogger("invmm").addHandler(_logging.NullHandler())  # what to do with our log is the program's choice
 
 __version__ = "0.1.0"
 

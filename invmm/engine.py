@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from invmm.replay.tape import MarketInfo
 
 MS = 1_000_000
+NS = 1_000_000_000
+LAST_WORD_NS = 2_500_000_000  # after a window's end; a feed takes longer silence for a dead connection
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
 
 
@@ -308,7 +310,9 @@ class Engine:
             venue.words.beat_ns = time.monotonic_ns()
             self._drain()
             now_ns = self.clock.now_ns()
-            for market in self.markets.values():
+            for market, feed in zip(self.markets.values(), self.feeds, strict=True):
+                if feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
+                    feed.set_tokens(())  # its window is over: what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
@@ -359,6 +363,10 @@ class Engine:
             market = self.markets[number]
             end["market"] = number
             market.step.step(end, now_ns)
+
+    def key_of(self, order_id: bytes) -> int | None:
+        """Own key of an order by the venue's 32-byte id; None if it is not ours."""
+        return self._keys.get(order_id)
 
     def settle(self, number: int, winner: Outcome, now_ns: int) -> None:
         """The market is resolved: nothing more is quoted, and its ledger knows what its shares are worth."""

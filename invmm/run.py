@@ -1,6 +1,6 @@
 """`python -m invmm.run`: trade a market from frame to order, and report.
 
-Without arguments a generated market is served by the embedded venue over real loopback sockets, six times as
+Without arguments a generated market is served by the embedded venue over real loopback sockets, seven times as
 fast as a clock, and the engine trades it on paper. `--replay` takes recorded markets instead; `--speed max`
 plays them in process on a virtual clock, where equal input and seed give equal commands, byte for byte.
 """
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--speed",
         metavar="X",
-        help="market seconds per second (default 6), or 'max': in process on a virtual clock, deterministic",
+        help="market seconds per second (default 7), or 'max': in process on a virtual clock, deterministic",
     )
     p.add_argument("--duration", type=float, metavar="S", help="stop each market after S market seconds")
     p.add_argument(

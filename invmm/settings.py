@@ -135,7 +135,7 @@ class SimSettings:
     taker_delay_ms: float = _number(150.0, 0.0, 5_000.0, "ms", "hold of orders that would match on entry")
     collateral_dollars: float = _number(10_000.0, 0.0, 1e9, "dollars", "starting balance")
     settlement_lag_s: float = _number(5.0, 0.0, 600.0, "s", "window end to resolution (the venue: 53…152 s)")
-    speed: float = _number(6.0, 0.01, 1_000.0, "×", "venue seconds per second in the demo")
+    speed: float = _number(7.0, 0.01, 1_000.0, "×", "venue seconds per second in the demo")
 
 
 @dataclass(frozen=True, slots=True)

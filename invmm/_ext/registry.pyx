@@ -14,6 +14,7 @@ from libc.string cimport memset
 from invmm._ext.records cimport (
     BUY,
     FLAG_TAKER,
+    FOK,
     STATUS_CANCELED,
     STATUS_DELAYED,
     STATUS_LIVE,
@@ -110,6 +111,10 @@ cdef class Registry:
         if status == STATUS_SENT:
             if order.state == ORDER_PREPARED:
                 order.state = ORDER_SENT
+                if 0 < event.size_micro < order.original_micro:
+                    # Signed amounts are rounded down; waiting for the rest would keep a filled order alive for ever.
+                    self.placed_micro -= order.original_micro - event.size_micro
+                    order.original_micro = event.size_micro
             return IGNORED
         if status == STATUS_LIVE or status == STATUS_DELAYED:
             if order.state == ORDER_LIVE:
@@ -191,7 +196,9 @@ cdef class Registry:
             if order != NULL:
                 order.filled_micro += leg.size_micro
                 order.queue.ahead_micro = 0
-                if order.filled_micro >= order.original_micro:
+                # What takes never rests: its first fill ends it, later ones find it on the watch list. The venue's rounding
+                # may leave less than a cent of a share of a resting order, which can never trade.
+                if order.order_type >= FOK or order.filled_micro + DUST_MICRO > order.original_micro:
                     self.end_c(order, ORDER_FILLED, 0)
             else:
                 ended.filled_micro += leg.size_micro

@@ -20,10 +20,12 @@ cimport numpy as cnp
 import numpy as np
 
 from invmm import types
+from invmm._ext.amounts cimport order_amounts_c
 from invmm._ext.atomics cimport atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.records cimport (
+    BUY,
     COMMAND_CANCEL,
     COMMAND_CANCEL_ALL,
     COMMAND_PLACE,
@@ -64,6 +66,7 @@ cdef enum:
     RULE_MIN_SIZE = -9          # amounts.pxd
     RULE_MIN_NOTIONAL = -10
     MODE_RUNNING = 0
+    BY_CALLER = -2              # a descriptor that stands for: not written here without the GIL
 
 
 @cython.final
@@ -136,7 +139,16 @@ cdef class Intake:
         place = <uint64_t><void*>template if template is not None else 0
         atomic_store_release(<uint64_t*>&self.places[2 * market + token], place)
 
-    def take(self, int64_t spin_ns, int64_t timeout_ns, int epoll_fd, int place_fd, int cancel_fd):
+    def take(
+        self,
+        int64_t spin_ns,
+        int64_t timeout_ns,
+        int epoll_fd,
+        int place_fd,
+        int cancel_fd,
+        place_writer=None,
+        cancel_writer=None,
+    ):
         """Waits for commands (without the GIL) and turns the next group into a request.
 
         Parameters
@@ -144,18 +156,30 @@ cdef class Intake:
         spin_ns, timeout_ns, epoll_fd
             As ring_wait.h: how long to spin, how long to wait at most, what else to watch.
         place_fd, cancel_fd : int
-            Where such a request may go at once: a plain socket, to be written without the GIL; -2: the caller
-            writes; -1: nowhere, so that the group is left unbuilt and the caller keeps it.
+            Where such a request may go at once: a plain socket, to be written without the GIL; -2: its writer,
+            or the caller if there is none, writes; -1: nowhere, so that the group is left unbuilt and the caller
+            keeps it.
+        place_writer, cancel_writer : callable(bytes) -> int, optional
+            Called with the request, with the GIL, before anything else is done in Python; returns how many bytes
+            it took. What it raises (OSError, ValueError) counts as nothing taken: the caller meets it when it
+            writes the rest.
 
         Returns
         -------
         int
             CommandKind of the group at hand (`legs`, `built`, `request`, `sent`), or 0.
         """
-        cdef int kind
+        cdef:
+            int kind
+            object writer
 
         with nogil:
             kind = self.take_c(spin_ns, timeout_ns, epoll_fd, place_fd, cancel_fd)
+        if self.built:
+            self.python_ns = ring_monotonic_ns()
+            writer = place_writer if kind == COMMAND_PLACE else cancel_writer
+            if writer is not None and (place_fd if kind == COMMAND_PLACE else cancel_fd) == BY_CALLER:
+                self.write_by(writer)
         return kind
 
     def again(self, legs, int fd):
@@ -303,6 +327,14 @@ cdef class Intake:
             self.write_c(fd)
         return kind
 
+    cdef int write_by(self, writer) except -1:
+        try:
+            self.sent = writer(<bytes>self.buffer[self.start:self.start + self.size])
+        except (OSError, ValueError):
+            self.sent = 0
+        self.written_ns = ring_monotonic_ns()
+        return 0
+
     cdef void write_c(self, int fd) noexcept nogil:
         cdef ssize_t written
 
@@ -400,6 +432,7 @@ cdef class Intake:
                     reason = REASON_BELOW_MIN_SIZE
                 self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
+            self.signed_c(&self.legs[i], (<OrderTemplate>self.places[2 * self.legs[i].market + self.legs[i].token]).tick_e4)
             at[size] = b","
             at += size + 1
             if kept != i:
@@ -410,6 +443,13 @@ cdef class Intake:
             return False
         (at - 1)[0] = b"]"
         return self.compose_c(b"POST", b"/orders", at - body)
+
+    cdef void signed_c(self, command_t* leg, int64_t tick_e4) noexcept nogil:
+        """From now on the leg has the shares that its signed amounts state: rounded down by the venue's rules."""
+        cdef int64_t maker = 0, taker = 0
+
+        if order_amounts_c(leg.side, leg.order_type, leg.price_e4, leg.size_micro, tick_e4, &maker, &taker) == 0:
+            leg.size_micro = taker if leg.side == BUY else maker
 
     cdef bint build_cancels_c(self) noexcept nogil:
         cdef:
