@@ -130,7 +130,11 @@ class Connection:
 
         The bytes are of the request that `begin` is called with next. It raises as `SSLSocket.write` does.
         """
-        return self._socket.write if isinstance(self._socket, ssl.SSLSocket) and self.state is State.IDLE else None
+        return (
+            self._socket.write
+            if isinstance(self._socket, ssl.SSLSocket) and self.state is State.IDLE
+            else None
+        )
 
     # ── opening ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -35,7 +35,9 @@ def finish(
     summary.update(extra or {})
     problems = failed_checks(summary, results, complete=complete)
     if settings.engine.queue_model == "conservative" and summary["queue_ahead_of_truth"]:
-        problems.append(f"{summary['queue_ahead_of_truth']} conservative queue estimates were ahead of the truth")
+        problems.append(
+            f"{summary['queue_ahead_of_truth']} conservative queue estimates were ahead of the truth"
+        )
     summary["failed_checks"] = problems
     path = Path(options.report) if options.report else Path("reports") / f"{results[0].tape.market.slug}.html"
     written = write_page(path, summary, results)
