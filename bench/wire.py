@@ -83,11 +83,8 @@ def sent_frame(market: Market, number: int) -> bytes:
     """Frame `number` with its WebSocket header: the best ask of Up, and the best bid of Down that mirrors it,
     moves to another price, with the size that names the frame.
     """
-    size, after, before = (
-        size_text(market.tag(number)),
-        market.ask_cents(number),
-        market.ask_cents(number - 1),
-    )
+    size = size_text(market.tag(number))
+    before, after = market.ask_cents(number - 1), market.ask_cents(number)
     bid, ask = price_text(BEST_BID_CENTS), price_text(after)
     mirror_bid, mirror_ask = price_text(100 - after), price_text(100 - BEST_BID_CENTS)
 
