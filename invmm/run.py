@@ -1,8 +1,8 @@
 """`python -m invmm.run`: trade a market from frame to order, and report.
 
-Without arguments a generated market is served by the embedded venue over real loopback sockets, seven times as
-fast as a clock, and the engine trades it on paper. `--replay` takes recorded markets instead; `--speed max`
-plays them in process on a virtual clock, where equal input and seed give equal commands, byte for byte.
+Without arguments a generated market is served by the embedded venue over real loopback sockets, seven times
+as fast as a clock, and the engine trades it on paper. `--replay` takes recorded markets instead; `--speed
+max` plays them in process on a virtual clock, where equal input and seed give equal commands, byte for byte.
 """
 
 from __future__ import annotations

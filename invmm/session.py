@@ -108,8 +108,8 @@ class _Session:
     async def run(self, tapes: Sequence[Tape]) -> None:
         """Every tape in turn, until one is interrupted."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupt)
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(kind, self._interrupt)
         truth = await asyncio.to_thread(self.child.truth)
         self._cash_micro = truth["cash_micro"]
         console = Console(stderr=True)
@@ -269,7 +269,7 @@ class _Session:
 def _queue_errors(
     estimates: list[tuple[int, int, int]], orders: list[dict[str, Any]], engine: Engine
 ) -> list[int]:
-    """Estimated minus true shares ahead, where the venue knows the order's place at the time of the estimate."""
+    """Estimated minus true shares ahead, where the venue knows the order's place at that time."""
     truth: dict[int, tuple[list[int], list[int]]] = {}
     for order in orders:
         key = engine.key_of(bytes.fromhex(order["order_id"][2:]))
@@ -285,7 +285,7 @@ def _queue_errors(
 
 
 def _agree(market: Market, truth: dict[str, Any], start_cash_micro: int) -> bool:
-    """Whether the ledger holds every fill that the venue paid for; the venue rounds each fill to a micro-dollar."""
+    """Whether the ledger holds every fill that the venue paid for, rounding of each fill apart."""
     cash_micro = (
         market.ledger.cash_e10(start_cash_micro * E10_PER_MICRO_DOLLAR, market.winner) / E10_PER_MICRO_DOLLAR
     )

@@ -34,7 +34,7 @@ from invmm._ext.records cimport (
 from invmm._ext.registry cimport ORDER_PREPARED, ORDER_SENT, order_t
 from invmm._ext.solver cimport ACTION_QUOTE, ACTION_TAKE, action_t, top_t
 
-from invmm.types import COMMAND_DTYPE
+from invmm import types
 
 cdef int64_t SECOND_NS = 1000000000
 
@@ -53,7 +53,7 @@ cdef class OrderDesk(FrameSink):
 
     def __cinit__(self):
         self._records = np.frombuffer(
-            <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=COMMAND_DTYPE
+            <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=types.COMMAND_DTYPE
         )
 
     cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil:

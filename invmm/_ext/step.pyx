@@ -63,7 +63,7 @@ from invmm._ext.trigger cimport best_moved_c, remember_best_c
 from invmm._ext.view cimport view_fill_c, view_tops_c
 from invmm._ext.words cimport SharedWords
 
-from invmm.types import EVENT_DTYPE
+from invmm import types
 
 cdef int64_t SECOND_NS = 1000000000
 cdef int64_t MILLISECOND_NS = 1000000
@@ -77,7 +77,7 @@ cdef const uint8_t[::1] _event_bytes(object event):
     """The 128 bytes of one EVENT_DTYPE record; TypeError for anything else."""
     cdef object array = np.asarray(event)
 
-    if array.dtype != EVENT_DTYPE or array.size != 1:
+    if array.dtype != types.EVENT_DTYPE or array.size != 1:
         raise TypeError(f"event: expected one record of EVENT_DTYPE, got {array.size} of {array.dtype}")
     return np.frombuffer(array.tobytes(), dtype=np.uint8)
 

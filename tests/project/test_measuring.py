@@ -9,7 +9,7 @@ import pytest
 
 from bench import harness, peers, recorded
 from bench.tick_to_order import latencies
-from bench.wire import DOWN, FIRST_CENTISHARES, TAGS, UP, Market, answer_to, sent_frame, tag_of_body
+from bench.wire import DOWN, FIRST_CENTISHARES, TAGS, UP, Market, answer_to, first_order, sent_frame
 
 
 def stamp(number: int, ns: int) -> tuple[int, int]:
@@ -54,10 +54,12 @@ def test_a_sent_frame_carries_its_number_to_the_request() -> None:
     market = Market()
     for number in (0, 30, 8_999, 9_000):
         payload = json.loads(sent_frame(market, number)[4:])
-        size = payload["price_changes"][0]["size"]
-        body = json.dumps([{"order": {"takerAmount": str(round(float(size) * 1e6))}}]).encode()
-        assert tag_of_body(body) == market.tag(number)
-    assert tag_of_body(b"[]") is None
+        best = payload["price_changes"][2]  # after the removal of the ask before it and of its mirror
+        shares, price = float(best["size"]), float(best["price"])
+        order = {"makerAmount": str(round(shares * price * 1e6)), "takerAmount": str(round(shares * 1e6))}
+        body = json.dumps([{"order": order}]).encode()
+        assert first_order(body) == (market.tag(number), market.ask_cents(number))
+    assert first_order(b"[]") is None
 
 
 def test_the_server_answers_every_order_of_a_batch() -> None:
@@ -117,9 +119,11 @@ def test_the_timing_server_and_a_book_agree_on_the_market() -> None:
     peer = peers.OrjsonPeer(UP, DOWN)
     market = Market()
     peer.apply(market.opening())
-    peer.apply(sent_frame(market, 3)[4:])
-    assert peer.bests() == ((4800, 5200), (4800, 5200))
-    assert peer.up[0].sizes[0.48] == pytest.approx(market.tag(3) / 100)
+    for number in range(4):
+        peer.apply(sent_frame(market, number)[4:])
+        ask_e4 = 100 * market.ask_cents(number)
+        assert peer.bests() == ((4800, ask_e4), (10_000 - ask_e4, 5200))
+        assert peer.up[1].sizes[ask_e4 / 1e4] == pytest.approx(market.tag(number) / 100)
 
 
 def test_percentiles_of_known_samples() -> None:
