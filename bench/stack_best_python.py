@@ -21,7 +21,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench.peers import MsgspecPeer
 from bench.stacks import StackResult, StackSettings
-from bench.wire import ADDRESS, API_KEY, API_PASSPHRASE, API_SECRET, DOWN, PRIVATE_KEY, UP
+from bench.wire import ADDRESS, API_KEY, API_PASSPHRASE, API_SECRET, DISTANCE_CENTS, DOWN, PRIVATE_KEY, UP
 
 ORDER_TYPE_HASH = bytes.fromhex("bb86318a2138f5fa8ae32fbe8e659f8fcf13cc6ae4014a707893055433818589")
 V2_DOMAIN = bytes.fromhex("3264e159346253e26a64e00b69032db0e7d32f94628de3e6eecb50304d7af3d2")
@@ -109,7 +109,7 @@ class BestPythonStack:
         self.template = OrderTemplate(UP)
         self.template.prove()
         self.peer = MsgspecPeer(UP, DOWN)
-        self.bids = self.peer.up[0]
+        self.asks = self.peer.up[1]
         self.result = StackResult(facts={"keccak": KECCAK_NAME})
         self.salt = 1
         self.hmac_key = hmac.new(base64.urlsafe_b64decode(API_SECRET), digestmod=hashlib.sha256)
@@ -175,11 +175,11 @@ class BestPythonStack:
     def on_frame(self, frame: bytes) -> None:
         """Book, decision, signing and the write of the request, inline."""
         entered_ns = time.monotonic_ns()
-        bid, _ask = self.peer.apply(frame)
+        _bid, ask = self.peer.apply(frame)
         if frame[0] == 91:
             return
-        centishares = round(self.bids.sizes[bid] * 100)
-        cents = round(bid * 100)
+        centishares = round(self.asks.sizes[ask] * 100)
+        cents = round(ask * 100) - DISTANCE_CENTS
         now = time.time()
         build, timestamp_ms = self.template.build, int(now * 1000)
         orders = []

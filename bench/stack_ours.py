@@ -1,10 +1,14 @@
-"""Ours from end to end: compiled listener, compiled books, command ring, executor thread that signs and
-writes.
+"""Ours from end to end, nothing replaced: compiled listener, `MarketStep` with the inventory_mm policy as the
+frame sink, command ring, executor thread that signs and writes.
 
-The policy is the bench's own, the same as the peers': `orders` bids from the best level down, each of the
-best level's size. It stands where the engine's step stands, on the event loop's thread, and is plain Python
-over the public parts, as a bot author would put them together; `Assembly.on_frame` is the one place to
-replace by the compiled step.
+    picows ─▶ FeedListener ─▶ MarketStep (books, trigger, policy, limits) ─▶ command ring ─▶ Executor ─▶ server
+
+No Python runs from the frame callback to the ring. Each frame moves the best ask of Up, so each is solved. The number of
+orders is that of the settings: as many levels as needed on both tokens, cut by `max_open_orders`.
+
+Only between ticks the bench plays the venue: it tells the step, through the results that the engine also drains there, that
+the orders just sent are cancelled, so that the next tick places its whole ladder again. The engine's timer is left out, since
+it would place that ladder before the tick comes.
 """
 
 from __future__ import annotations
@@ -13,97 +17,64 @@ import asyncio
 import ctypes
 import ssl
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bench.stacks import StackResult, StackSettings
-from bench.wire import ADDRESS, API_KEY, API_PASSPHRASE, API_SECRET, DOWN, PRIVATE_KEY, UP
-from invmm._ext.decode import MarketBooks
+from bench.wire import (
+    ADDRESS,
+    API_KEY,
+    API_PASSPHRASE,
+    API_SECRET,
+    CONDITION,
+    DISTANCE_CENTS,
+    DOWN,
+    PRIVATE_KEY,
+    UP,
+)
 from invmm._ext.l2 import L2Signer
 from invmm._ext.sign import OrderSigner, OrderTemplate
-from invmm._ext.sink import CallbackSink
 from invmm.clock import LiveClock
+from invmm.engine import Engine
 from invmm.execution.connections import Connection, Endpoint
 from invmm.execution.executor import Executor
 from invmm.feed.market import MarketFeed
-from invmm.settings import ExecutorSettings
-from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, OrderType, Reason, Side
+from invmm.replay.tape import MarketInfo
+from invmm.settings import ExecutorSettings, RiskSettings, Settings, StrategySettings
+from invmm.types import EVENT_DTYPE, CommandKind, OrderStatus
 
 RESULTS = 256
+STAGES = (
+    "callback entered → popped",
+    "popped → signed and ready",
+    "ready → GIL taken",
+    "GIL taken → written",
+)
 
 
 class StampingExecutor(Executor):
-    """The executor, which also keeps when each request had been written and when it was ready to be."""
+    """The executor, which also keeps the stamps of each request, after it was written."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.entered: list[tuple[int, int]] = []
         self.written: list[tuple[int, int]] = []
-        self.ready_ns: list[int] = []
+        self.stages: dict[str, list[int]] = {name: [] for name in STAGES}
 
     def _sent(self, kind: int, connection: Connection | None) -> None:
         super()._sent(kind, connection)
-        if (
-            kind == CommandKind.PLACE
-            and connection is not None
-            and (request := connection.request) is not None
-        ):
-            self.written.append((int(request.legs["size_micro"][0]) // 10_000, request.written_ns))
-            self.ready_ns.append(self.intake.ready_ns - self.intake.popped_ns)
-
-
-class Assembly:
-    """Books, decision and commands of one market, on the event loop's thread."""
-
-    def __init__(self, executor: Executor, clock: LiveClock, orders: int, busy_ms: float) -> None:
-        self.books = MarketBooks(UP, DOWN)
-        self.executor = executor
-        self.clock = clock
-        self.sink = CallbackSink(self.on_frame, copy=False)
-        self.entered: list[tuple[int, int]] = []
-        self.pushed_ns: list[int] = []
-        self.refused = 0
-        self.busy_us = round(busy_ms * 1000)
-        self.hold = ctypes.PyDLL(None).usleep  # PyDLL keeps the GIL over the call: held for exactly so long
-        self.last: tuple[int, int] | None = None
-        self.sequence = 0
-        self.batch = np.zeros(orders, dtype=COMMAND_DTYPE)
-        self.batch["kind"] = CommandKind.PLACE
-        self.batch["side"] = Side.BUY
-        self.batch["order_type"] = OrderType.GTC
-        self.batch["reason"] = Reason.QUOTE
-        self.batch["flags"] = CommandFlag.POST_ONLY
-        self.batch["flags"][-1] |= CommandFlag.LAST
-        self.steps_down = 100 * np.arange(orders)
-        self.numbers = np.arange(1, orders + 1)
-
-    def on_frame(self, data: Any, now_ns: int, last: bool) -> None:
-        """A frame to commands: the place of the engine's step."""
-        if self.books.apply_frame(data, now_ns) < 0:
-            raise ValueError(self.books.last_error)
-        best = self.books.up.best_bid()
-        if not last or best is None or best == self.last:
+        if kind != CommandKind.PLACE or connection is None or (request := connection.request) is None:
             return
-        self.last, first = best, self.last is None
-        if first:
-            return  # the snapshot opens the market, it is no tick
-        batch, numbers = self.batch, self.numbers + self.sequence
-        self.sequence += len(batch)
-        batch["key"] = numbers
-        batch["sequence"] = numbers
-        batch["salt"] = numbers
-        batch["batch"] = self.sequence
-        batch["price_e4"] = best[0] - self.steps_down
-        batch["size_micro"] = best[1]
-        batch["decided_ns"] = now_ns
-        batch["deadline_ns"] = now_ns + 5_000_000_000
-        if self.executor.submit(batch, now_ns) != len(batch):
-            self.refused += 1
-        pushed_ns, entered_ns = time.monotonic_ns(), self.sink.entered_ns
-        self.entered.append((best[1] // 10_000, entered_ns))
-        self.pushed_ns.append(pushed_ns - entered_ns)
-        if self.busy_us:  # as a careless task in the engine's loop would, right after the frame
-            asyncio.get_running_loop().call_soon(self.hold, self.busy_us)
+        intake, leg = self.intake, request.legs[0]
+        tag = int(leg["price_e4"]) // 100 + DISTANCE_CENTS
+        entered_ns = intake.popped_ns - ((intake.popped_ns - int(leg["entered_ns_low"])) & 0xFFFFFFFF)
+        self.entered.append((tag, entered_ns))
+        self.written.append((tag, request.written_ns))
+        stamps = (entered_ns, intake.popped_ns, intake.ready_ns, intake.python_ns, request.written_ns)
+        for name, begin, end in zip(STAGES, stamps[:-1], stamps[1:], strict=True):
+            self.stages[name].append(end - begin)
 
 
 class OurStack:
@@ -112,39 +83,57 @@ class OurStack:
     def __init__(self, settings: StackSettings) -> None:
         self.settings = settings
         self.clock = LiveClock()
+        wanted = Settings(
+            strategy=StrategySettings(num_levels=-(-settings.orders // 2), base_offset=DISTANCE_CENTS / 100),
+            risk=RiskSettings(max_open_orders=settings.orders, orders_per_second=600, orders_burst=900),
+        )
+        wanted = replace(wanted, executor=ExecutorSettings(wait=settings.executor))
         context = ssl.create_default_context(cafile=settings.ca_file) if settings.tls else None
         signer = OrderSigner(PRIVATE_KEY)
         self.executor = StampingExecutor(
             Endpoint("localhost" if context else "127.0.0.1", settings.http_port, context),
             L2Signer(API_KEY, API_SECRET, API_PASSPHRASE, ADDRESS),
             self.clock,
-            ExecutorSettings(wait=settings.executor),
+            wanted.executor,
         )
+        now_s = self.clock.now_ns() // 1_000_000_000
+        info = MarketInfo("bench", CONDITION, UP, DOWN, now_s - 60, now_s + 3600)
+        market = Engine(wanted, venue=self.executor, clock=self.clock).add_market(info)
         for token, token_id in enumerate((UP, DOWN)):
-            self.executor.set_template(0, token, OrderTemplate(signer, token_id, owner=API_KEY))
-        self.assembly = Assembly(self.executor, self.clock, settings.orders, settings.busy_ms)
+            self.executor.set_template(market.number, token, OrderTemplate(signer, token_id, owner=API_KEY))
+        self.step = market.step
+        self.results = np.zeros(RESULTS, dtype=EVENT_DTYPE)
+        # PyDLL keeps the GIL over the call: held for exactly so long.
+        self.hold = ctypes.PyDLL(None).usleep
+        self.loop = "asyncio"
 
     def run(self) -> StackResult:
+        factory: Any = asyncio.new_event_loop
+        try:
+            import uvloop
+
+            self.loop, factory = f"uvloop {uvloop.__version__}", uvloop.new_event_loop
+        except ImportError:
+            pass
         self.executor.start()
         if not self.executor.wait_warm():
             raise ConnectionError("the executor's connections did not come up")
         try:
-            asyncio.run(self._run())
+            with asyncio.Runner(loop_factory=factory) as runner:
+                runner.run(self._run())
         finally:
             self.executor.close()
-        statistics = self.executor.statistics()
+        executor, statistics, counters = self.executor, self.executor.statistics(), self.step.stats()
         facts = {
             "executor": self.settings.executor,
-            "frames": self.assembly.books.stats["frames"],
-            "refused": self.assembly.refused,
-            "unknown": statistics.unknown,
+            "loop": self.loop,
+            "frames": counters["frames"],
+            "solves": counters["solves"],
+            "commands": counters["commands"],
+            "not_placed": {str(reason): count for reason, count in counters["reasons"].items()},
             "answers": {str(code): count for code, count in statistics.answers.items()},
         }
-        stages = {
-            "callback entered → in the ring": self.assembly.pushed_ns,
-            "popped → signed and ready": self.executor.ready_ns,
-        }
-        return StackResult(self.assembly.entered, self.executor.written, facts, stages)
+        return StackResult(executor.entered, executor.written, facts, executor.stages)
 
     async def _run(self) -> None:
         closed = asyncio.Event()
@@ -153,11 +142,37 @@ class OurStack:
             if cause.name != "NONE":
                 closed.set()
 
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.executor.results.eventfd, self._drain)
+        self._drain()
         url = f"ws://127.0.0.1:{self.settings.feed_port}/ws/market"
-        feed = MarketFeed(url, [UP, DOWN], self.assembly.sink, self.clock, on_state=on_state)
+        feed = MarketFeed(url, [UP, DOWN], self.step, self.clock, on_state=on_state)
         feed.start()
-        results = np.zeros(RESULTS, dtype=EVENT_DTYPE)
-        while not closed.is_set():
-            self.executor.poll(self.clock.now_ns(), results)
-            await asyncio.sleep(0.002)
+        while self.settings.busy_ms and not closed.is_set():
+            self._work()
+            await asyncio.sleep(0)
+        await closed.wait()
+        loop.remove_reader(self.executor.results.eventfd)
         await feed.close()
+
+    def _work(self) -> None:
+        """Other work of the engine's thread: in C without letting the GIL go, or in plain Python."""
+        if self.settings.busy_in == "c":
+            self.hold(round(self.settings.busy_ms * 1000))
+            return
+        end_ns = time.monotonic_ns() + round(self.settings.busy_ms * 1e6)
+        while time.monotonic_ns() < end_ns:
+            pass
+
+    def _drain(self) -> None:
+        """What the engine does with results, and the venue's part: every order that was sent is gone."""
+        now_ns, out, executor = self.clock.now_ns(), self.results, self.executor
+        while True:
+            got = executor.poll(now_ns, out)
+            for record in out[:got]:
+                if record["status"] == OrderStatus.SENT:
+                    self.step.step(record, now_ns)
+                    record["status"] = OrderStatus.CANCELED
+                    self.step.step(record, now_ns)
+            if not got and executor.results.arm():
+                return

@@ -31,7 +31,7 @@ from py_clob_client_v2.http_helpers import helpers as client_http
 
 from bench.peers import SortedDictPeer
 from bench.stacks import StackResult, StackSettings
-from bench.wire import API_KEY, API_PASSPHRASE, API_SECRET, DOWN, PRIVATE_KEY, UP
+from bench.wire import API_KEY, API_PASSPHRASE, API_SECRET, DISTANCE_CENTS, DOWN, PRIVATE_KEY, UP
 
 
 class TypicalStack:
@@ -89,10 +89,11 @@ class TypicalStack:
             async for frame in socket:
                 entered_ns = time.monotonic_ns()
                 data = frame if isinstance(frame, bytes) else frame.encode()
-                bid, _ask = self.peer.apply(data)
+                _bid, ask = self.peer.apply(data)
                 if data[0] != 91:
-                    size = self.peer.up[0][bid]
-                    loop.run_in_executor(self.pool, self._post, bid, size)
+                    size = self.peer.up[1][ask]
+                    best = round(ask - DISTANCE_CENTS / 100, 2)
+                    loop.run_in_executor(self.pool, self._post, best, size)
                     self.result.entered.append((round(size * 100), entered_ns))
 
     def _post(self, bid: float, size: float) -> None:

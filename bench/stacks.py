@@ -30,9 +30,10 @@ class MissingError(Exception):
 class StackSettings:
     """Where the server is and what to do on a tick.
 
-    `orders` BUY orders for Up per frame: at the best bid and the levels below it, each of the size that the
-    frame gave the best level. `busy_ms`: after each frame the engine's thread computes in Python for so long
-    without letting the GIL go.
+    `orders` BUY orders per frame, thirty cents below the best ask of Up and on the levels below that; peers give each the
+    size that the frame gave the best ask. `busy_ms`: the engine's thread works for so long at a time, without a pause,
+    `busy_in` "c" (the GIL is held) or "python" (it is let go when somebody asks long enough). `switch_s`: the interpreter's
+    switch interval, None for what the stack sets itself.
     """
 
     feed_port: int
@@ -42,6 +43,8 @@ class StackSettings:
     orders: int = 1
     executor: str = "spin"
     busy_ms: float = 0.0
+    busy_in: str = "c"
+    switch_s: float | None = None
     cores: tuple[int, ...] = ()
 
 
@@ -84,6 +87,8 @@ def main() -> int:
         os.sched_setaffinity(0, settings.cores)
     try:
         stack = load(name)(settings)
+        if settings.switch_s is not None:
+            sys.setswitchinterval(settings.switch_s)
         gc.collect()
         gc.freeze()
         result: StackResult = stack.run()

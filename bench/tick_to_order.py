@@ -31,7 +31,7 @@ import numpy.typing as npt
 
 from bench import harness
 from bench.stacks import STACKS, StackSettings
-from bench.wire import FIRST_CENTISHARES, TAGS
+from bench.wire import ASKS, DISTANCE_CENTS, FIRST_ASK_CENTS, FIRST_CENTISHARES, TAGS
 
 
 @dataclass(frozen=True)
@@ -140,6 +140,8 @@ def run(
                 options.orders,
                 executor,
                 options.busy_ms,
+                options.busy_in,
+                options.switch_us / 1e6 if options.switch_us else None,
                 stack_cores,
             )
             client = subprocess.run(
@@ -160,21 +162,28 @@ def run(
             if server.poll() is None and sys.exc_info()[0] is not None:
                 server.terminate()
     sent = np.array(seen["sent_ns"], dtype=np.int64)
-    received, lost = latencies(sent, seen["received"], options.warmup)
-    entered, _ = latencies(sent, answer["entered"], options.warmup)
-    written, _ = latencies(sent, answer["written"], options.warmup)
+    by_price = name == "ours"  # its orders have the size of the settings, so the price tells which frame it was
+    tags = (FIRST_ASK_CENTS, ASKS) if by_price else (FIRST_CENTISHARES, TAGS)
+    arrived = [(cents + DISTANCE_CENTS if by_price else size, ns) for size, cents, ns in seen["received"]]
+    received, lost = latencies(sent, arrived, options.warmup, *tags)
+    entered, _ = latencies(sent, answer["entered"], options.warmup, *tags)
+    written, _ = latencies(sent, answer["written"], options.warmup, *tags)
     facts = {**answer["facts"], "server_core": server_core, "stack_cores": list(stack_cores)}
     return Run(entered, written, received, len(seen["received"]), lost, facts, answer["stages_ns"])
 
 
 def latencies(
-    sent_ns: npt.NDArray[np.int64], stamps: Sequence[Sequence[int]], warmup: int
+    sent_ns: npt.NDArray[np.int64],
+    stamps: Sequence[Sequence[int]],
+    warmup: int,
+    first_tag: int = FIRST_CENTISHARES,
+    tags: int = TAGS,
 ) -> tuple[Any, int]:
     """Latency in ns of each frame after the warm-up, and how many frames found no request at all.
 
     `stamps` are (tag, ns) of requests. A frame is answered by the first request that was caused by it or by a
     later frame: where a stack skips frames that a newer one has overtaken, the skipped ones wait for the
-    newer one's order.
+    newer one's order. Frame n has the tag `first_tag` + n modulo `tags`.
     """
     total = len(sent_ns)
     first = np.full(total, np.iinfo(np.int64).max, dtype=np.int64)
@@ -182,7 +191,7 @@ def latencies(
         behind = int(np.searchsorted(sent_ns, ns)) - 1  # the newest frame that this request can have seen
         if behind < 0:
             continue
-        number = behind - (behind - (tag - FIRST_CENTISHARES)) % TAGS
+        number = behind - (behind - (tag - first_tag)) % tags
         if number >= 0:
             first[number] = min(first[number], ns)
     answered = np.minimum.accumulate(first[::-1])[::-1]
@@ -230,8 +239,15 @@ def parser() -> argparse.ArgumentParser:
         "--busy-ms", type=float, default=0.0, help="ours: Python work holding the GIL after each frame"
     )
     out.add_argument(
-        "--gap-ms", type=float, default=20.0, help="between frames; 20 leaves caches as cold as real ones"
+        "--gap-ms",
+        type=float,
+        default=25.0,
+        help="between frames; 25 leaves caches as cold as real ones and 15 orders a frame below 600 a second",
     )
+    out.add_argument(
+        "--busy-in", choices=["c", "python"], default="c", help="ours: whether that work can be interrupted"
+    )
+    out.add_argument("--switch-us", type=float, default=0.0, help="switch interval of the interpreter, all stacks")
     out.add_argument("--frames", type=int, default=500)
     out.add_argument("--warmup", type=int, default=50, help="frames before the counted ones")
     out.add_argument("--peer-python", default=sys.executable, help="interpreter of the peer stacks")

@@ -3,8 +3,8 @@ cause.
 
 One thread, one epoll. The WebSocket feed sends the opening snapshot, then one price_change frame per gap,
 whatever the client does (an open loop: a stall counts for every frame it delayed). Each frame carries its
-number as the size of the best level; a bench policy quotes that size, so the `takerAmount` of a POST names
-the frame that caused it. The HTTP(S) end stamps the arrival of a POST's last byte and answers what the venue
+number twice, as the size of the best ask and, modulo sixteen, in its price: the size or the price of the first
+order of a POST names the frame that caused it. The HTTP(S) end stamps the arrival of a POST's last byte and answers what the venue
 would. All stamps are CLOCK_MONOTONIC, one clock for the machine.
 
 Run by `bench.tick_to_order`: prints its ports as one JSON line, and all stamps as another when it is done.
@@ -23,7 +23,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from bench.wire import Market, answer_to, sent_frame, tag_of_body
+from bench.wire import Market, answer_to, first_order, sent_frame
 
 WS_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 SPIN_BEFORE_NS = 500_000
@@ -60,7 +60,7 @@ class TimingServer:
         self.plan = plan
         self.market = Market()
         self.sent_ns: list[int] = []
-        self.received: list[tuple[int, int]] = []
+        self.received: list[tuple[int, int, int]] = []  # centishares, cents, ns
         self.epoll = select.epoll()
         self.connections: dict[int, Connection] = {}
         self.feed: Connection | None = None
@@ -102,13 +102,10 @@ class TimingServer:
             self._poll(self._timeout(now, due))
         last = time.monotonic_ns()
         patience = max(2_000_000_000, 10 * plan.gap_ns)
-        while time.monotonic_ns() < last + patience and not self._all_answered(total):
+        while time.monotonic_ns() < last + patience and len(self.received) < total:
             self._poll(0.01)
         self._send_bytes(self.feed, b"\x88\x02\x03\xe8")  # close, 1000
         self._poll(0.05)
-
-    def _all_answered(self, total: int) -> bool:
-        return any(tag == self.market.tag(total - 1) for tag, _ in self.received[-20:])
 
     def _timeout(self, now: int, due: int) -> float:
         """Seconds to sleep in epoll: none shortly before a frame is due and while its order is on the way."""
@@ -173,8 +170,10 @@ class TimingServer:
             line = bytes(data[: data.index(b"\r\n")]).decode()
             body = bytes(data[end + 4 : end + 4 + length])
             del data[: end + 4 + length]
-            if line.startswith("POST /order") and (tag := tag_of_body(body)) is not None:
-                self.received.append((tag, stamp))
+            if line.startswith("POST /order") and (order := first_order(body)) is not None:
+                # What was sent before the first frame answers the opening.
+                if self.sent_ns:
+                    self.received.append((*order, stamp))
             connection.sock.send(answer_to(line, body))
 
     def _feed_input(self, connection: Connection) -> None:

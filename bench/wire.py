@@ -1,5 +1,5 @@
-"""What travels between the timing server and a stack: frames whose best size is their number, and the venue's
-answers.
+"""What travels between the timing server and a stack: frames that move the best ask and carry their number, and
+the venue's answers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ DOWN = "587268511058931214419764150447855507946205828648398729731273703512005486
 CONDITION = "0x2aaeb40ad2a1ad262d75d5c52bff1a9f801fb72e65774343729fe103ee9fa308"
 TAGS = 9_000
 FIRST_CENTISHARES = 700
-"""Frame n has the size (700 + n mod 9000) / 100 shares at the best level: at least the venue's smallest
-order.
-"""
+"""Frame n puts (700 + n mod 9000) / 100 shares at the best ask of Up: at least the venue's smallest order."""
 
 # A throwaway identity: the key of the first account of every local development chain, and invented
 # credentials.
@@ -25,33 +23,43 @@ API_SECRET = "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8="
 API_PASSPHRASE = "bench"
 
 BEST_BID_CENTS = 48
-BEST_ASK_CENTS = 52
-DEPTH = 40
+FIRST_ASK_CENTS = 52
+ASKS = 16
+"""The best ask of Up takes sixteen prices in turn, so that each frame moves it and its price tells frames apart
+that are less than sixteen gaps from each other.
+"""
+DISTANCE_CENTS = 30
+"""Every bot bids so far below the best ask, and on the cents below that."""
+DEPTH = 25
 
 
 class Market:
-    """One market: Up 0.48 / 0.52 with forty levels a side, Down its mirror."""
+    """One market: Up 0.48 bid with levels below, one moving best ask, levels above it; Down its mirror."""
 
     def tag(self, number: int) -> int:
-        """The size in hundredths of a share that frame `number` puts at the best level."""
+        """The size in hundredths of a share that frame `number` puts at the best ask of Up."""
         return FIRST_CENTISHARES + number % TAGS
+
+    def ask_cents(self, number: int) -> int:
+        """Where the best ask of Up is after frame `number`; number -1 is the opening."""
+        return FIRST_ASK_CENTS + number % ASKS
 
     def opening(self) -> bytes:
         """The snapshot of both tokens as the venue sends it on subscription."""
-        books = [
-            self._book(UP, BEST_BID_CENTS, BEST_ASK_CENTS),
-            self._book(DOWN, 100 - BEST_ASK_CENTS, 100 - BEST_BID_CENTS),
-        ]
-        return json.dumps(books, separators=(",", ":")).encode() + b"\n"
+        still = FIRST_ASK_CENTS + ASKS
+        bids = {BEST_BID_CENTS - i: 100 + i for i in range(DEPTH)}
+        asks = {self.ask_cents(-1): 7} | {still + i: 100 + i for i in range(DEPTH)}
+        mirror = ({100 - cents: size for cents, size in side.items()} for side in (asks, bids))
+        return json.dumps([self._book(UP, bids, asks), self._book(DOWN, *mirror)], separators=(",", ":")).encode() + b"\n"
 
-    def _book(self, token: str, bid: int, ask: int) -> dict[str, object]:
+    def _book(self, token: str, bids: dict[int, int], asks: dict[int, int]) -> dict[str, object]:
         return {
             "market": CONDITION,
             "asset_id": token,
             "timestamp": str(time.time_ns() // 1_000_000),
             "hash": "0" * 40,
-            "bids": [{"price": price_text(bid - i), "size": str(100 + i)} for i in range(DEPTH, -1, -1)],
-            "asks": [{"price": price_text(ask + i), "size": str(100 + i)} for i in range(DEPTH, -1, -1)],
+            "bids": [{"price": price_text(cents), "size": str(bids[cents])} for cents in sorted(bids)],
+            "asks": [{"price": price_text(cents), "size": str(asks[cents])} for cents in sorted(asks, reverse=True)],
             "tick_size": "0.01",
             "event_type": "book",
             "last_trade_price": "",
@@ -69,31 +77,39 @@ def size_text(centishares: int) -> str:
 
 
 def sent_frame(market: Market, number: int) -> bytes:
-    """Frame `number` with its WebSocket header: the best bid of Up and its mirror take the size that names
-    it.
+    """Frame `number` with its WebSocket header: the best ask of Up, and the best bid of Down that mirrors it, moves
+    to another price, with the size that names the frame.
     """
-    size = size_text(market.tag(number))
-    bid, mirror = price_text(BEST_BID_CENTS), price_text(100 - BEST_BID_CENTS)
-    ask, mirror_bid = price_text(BEST_ASK_CENTS), price_text(100 - BEST_ASK_CENTS)
+    size, after, before = size_text(market.tag(number)), market.ask_cents(number), market.ask_cents(number - 1)
+    bid, ask = price_text(BEST_BID_CENTS), price_text(after)
+    mirror_bid, mirror_ask = price_text(100 - after), price_text(100 - BEST_BID_CENTS)
+
+    def changes(cents: int, shares: str) -> str:
+        return (
+            f'{{"asset_id":"{UP}", "price":"{price_text(cents)}", "size":"{shares}", "side":"SELL", '
+            f'"hash":"{number:040x}", "best_bid":"{bid}", "best_ask":"{ask}"}}, '
+            f'{{"asset_id":"{DOWN}", "price":"{price_text(100 - cents)}", "size":"{shares}", "side":"BUY", '
+            f'"hash":"{number:040x}", "best_bid":"{mirror_bid}", "best_ask":"{mirror_ask}"}}'
+        )
+
     payload = (
-        f'{{"market":"{CONDITION}", "price_changes":['
-        f'{{"asset_id":"{UP}", "price":"{bid}", "size":"{size}", "side":"BUY", "hash":"{number:040x}", '
-        f'"best_bid":"{bid}", "best_ask":"{ask}"}}, '
-        f'{{"asset_id":"{DOWN}", "price":"{mirror}", "size":"{size}", "side":"SELL", "hash":"{number:040x}", '
-        f'"best_bid":"{mirror_bid}", "best_ask":"{mirror}"}}], '
+        f'{{"market":"{CONDITION}", "price_changes":[{changes(before, "0")}, {changes(after, size)}], '
         f'"timestamp":"{time.time_ns() // 1_000_000}", "event_type":"price_change"}}'
     ).encode()
     return b"\x81\x7e" + len(payload).to_bytes(2, "big") + payload
 
 
-def tag_of_body(body: bytes) -> int | None:
-    """The size in hundredths of a share that the first order of a POST buys; None when there is no order in
-    it.
-    """
-    at = body.find(b'"takerAmount"')
-    if at < 0:
+def first_order(body: bytes) -> tuple[int, int] | None:
+    """(hundredths of a share, cents) of the first order of a POST, a BUY; None when there is no order in it."""
+    maker, taker = (_amount(body, name) for name in (b'"makerAmount"', b'"takerAmount"'))
+    if maker is None or taker is None:
         return None
-    return int(body[body.index(b":", at) + 1 : at + 64].split(b'"', 2)[1]) // 10_000
+    return taker // 10_000, round(100 * maker / taker)
+
+
+def _amount(body: bytes, name: bytes) -> int | None:
+    at = body.find(name)
+    return None if at < 0 else int(body[body.index(b":", at) + 1 : at + 64].split(b'"', 2)[1])
 
 
 def answer_to(line: str, body: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """`python -m invmm.run`: trade a market from frame to order, and report.
 
-Without arguments a generated market is served by the embedded venue over real loopback sockets, seven times as fast as a clock, and the
-engine trades it on paper. `--replay` takes recorded markets instead; `--speed max` plays them in process on a virtual clock, where equal
-input and seed give equal commands, byte for byte.
+Without arguments a generated market is served by the embedded venue over real loopback sockets, seven times
+as fast as a clock, and the engine trades it on paper. `--replay` takes recorded markets instead; `--speed
+max` plays them in process on a virtual clock, where equal input and seed give equal commands, byte for byte.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line, complete with help."""
     p = argparse.ArgumentParser(
         prog="python -m invmm.run",
-        description="Trade a Polymarket Up/Down market on the embedded venue: a generated one, or recorded ones.",
+        description="Trade Polymarket Up/Down markets, generated or recorded, on the embedded venue.",
         epilog="Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 refused to trade, "
         "4 stopped but not verified clean, 130 interrupted and verified clean.",
     )
@@ -44,13 +44,29 @@ def parser() -> argparse.ArgumentParser:
         help="market seconds per second (default 7), or 'max': in process on a virtual clock, deterministic",
     )
     p.add_argument("--duration", type=float, metavar="S", help="stop each market after S market seconds")
-    p.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the generated market and of order salts (default 1)")
-    p.add_argument("--day", choices=("quiet", "trending", "jumping"), help="kind of generated market (default: drawn from the seed)")
+    p.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="seed of the generated market and of order salts (default 1)",
+    )
+    p.add_argument(
+        "--day",
+        choices=("quiet", "trending", "jumping"),
+        help="kind of generated market (default: drawn from the seed)",
+    )
     p.add_argument("--policy", metavar="NAME", help="inventory_mm (default) or inventory_mm_compatible")
     p.add_argument("--config", metavar="FILE", help="TOML settings; unknown keys are errors")
     p.add_argument("--headless", action="store_true", help="no live view")
-    p.add_argument("--json", action="store_true", help="print the report as one JSON object, the last line of standard output")
-    p.add_argument("--report", metavar="FILE", help="where to write the HTML report (default: reports/ in this folder)")
+    p.add_argument(
+        "--json",
+        action="store_true",
+        help="print the report as one JSON object, the last line of standard output",
+    )
+    p.add_argument(
+        "--report", metavar="FILE", help="where to write the HTML report (default: reports/ in this folder)"
+    )
     return p
 
 
@@ -110,10 +126,14 @@ def tapes(options: argparse.Namespace) -> list[Tape]:
     if not paths:
         folder = os.environ.get("INVMM_RECORDED")
         if not folder:
-            raise ConfigError("--replay: expected a file or folder of recorded markets, or the variable INVMM_RECORDED set to one")
+            raise ConfigError(
+                "--replay: expected a file or folder of recorded markets, or INVMM_RECORDED set to one"
+            )
         paths = sorted({p.parent for p in Path(folder).rglob("replay/*.jsonl*")})
         if not paths:
-            raise ConfigError(f"INVMM_RECORDED: expected a folder with replay/*.jsonl.gz somewhere in it, found none in {folder}")
+            raise ConfigError(
+                f"INVMM_RECORDED: expected a folder with replay/*.jsonl.gz somewhere in it, got {folder}"
+            )
     return [load(path) for path in find(paths)]
 
 
@@ -147,7 +167,13 @@ def _play_at_full_speed(options: argparse.Namespace, settings: Settings) -> int:
     complete = options.duration is None and not interrupted
     extra = {"clean": player.clean}
     code = finish(
-        options, settings, player.results, digest=player.digest, commands=player.commands, extra=extra, complete=complete
+        options,
+        settings,
+        player.results,
+        digest=player.digest,
+        commands=player.commands,
+        extra=extra,
+        complete=complete,
     )
     if not player.clean:
         return EXIT_NOT_CLEAN

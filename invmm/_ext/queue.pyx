@@ -1,12 +1,14 @@
 """Queue position: an estimate of the shares ahead of an own order, from level sizes and trades alone.
 
-The venue tells nobody's place. What is public: the size of our level, and trades. A trade takes shares from the front; a
-decrease that no trade explains is a cancellation, and a model says how much of it stood ahead of us (the idea is the one of
-hftbacktest's queue models). Trade and decrease of one event arrive in either order and up to tens of milliseconds apart, so
-both are remembered until they meet: a decrease is first booked as a cancellation and corrected when its trade arrives.
+The venue tells nobody's place. What is public: the size of our level, and trades. A trade takes shares from
+the front; a decrease that no trade explains is a cancellation, and a model says how much of it stood ahead of
+us (the idea is the one of hftbacktest's queue models). Trade and decrease of one event arrive in either order
+and up to tens of milliseconds apart, so both are remembered until they meet: a decrease is first booked as a
+cancellation and corrected when its trade arrives.
 
-The conservative model never claims a better place than is certain: cancels are taken from behind us as long as the level has
-shares behind us, and increases reported for a venue time before our acknowledgement count as ahead.
+The conservative model never claims a better place than is certain: cancels are taken from behind us as long
+as the level has shares behind us, and increases reported for a venue time before our acknowledgement count as
+ahead.
 """
 
 cimport cython
@@ -29,7 +31,7 @@ cdef int64_t _cancelled_ahead(queue_t* queue, int64_t level_micro, int64_t cance
         int64_t behind = level_micro - queue.ahead_micro
         double front_weight = 1.0
         double back_weight = 1.0
-        int i
+        int _
 
     if behind < 0:
         behind = 0
@@ -37,13 +39,17 @@ cdef int64_t _cancelled_ahead(queue_t* queue, int64_t level_micro, int64_t cance
         return cancelled_micro - behind if cancelled_micro > behind else 0
     if queue.ahead_micro == 0:
         return 0
-    for i in range(queue.exponent):  # whole powers: pow() differs between C libraries, products do not
+    for _ in range(queue.exponent):  # whole powers: pow() differs between C libraries, products do not
         front_weight *= <double>queue.ahead_micro
         back_weight *= <double>behind
-    return _least(<int64_t>(cancelled_micro * (front_weight / (front_weight + back_weight))), queue.ahead_micro)
+    return _least(
+        <int64_t>(cancelled_micro * (front_weight / (front_weight + back_weight))), queue.ahead_micro
+    )
 
 
-cdef void queue_level_c(queue_t* queue, int64_t old_micro, int64_t new_micro, int64_t venue_ms) noexcept nogil:
+cdef void queue_level_c(
+    queue_t* queue, int64_t old_micro, int64_t new_micro, int64_t venue_ms
+) noexcept nogil:
     """The size of our level changed from old to new."""
     cdef:
         int64_t decrease = old_micro - new_micro
@@ -84,7 +90,9 @@ cdef void queue_trade_c(queue_t* queue, int64_t size_micro) noexcept nogil:
     seen = _least(size_micro, queue.credited_micro)
     if seen > 0:
         # Its decrease was booked as a cancellation: give that back, the trade took from the front.
-        returned = <int64_t>(<double>queue.credited_ahead_micro * (<double>seen / <double>queue.credited_micro))
+        returned = <int64_t>(
+            <double>queue.credited_ahead_micro * (<double>seen / <double>queue.credited_micro)
+        )
         queue.credited_micro -= seen
         queue.credited_ahead_micro -= returned
         queue.ahead_micro += returned
@@ -117,7 +125,7 @@ cdef class QueueEstimate:
         if level_micro < 0:
             raise ValueError(f"level_micro: expected at least 0, got {level_micro}")
         if not 0 <= model <= 4:
-            raise ValueError(f"model: expected 0 (conservative), 1 (proportional) or 2…4 (power), got {model}")
+            raise ValueError(f"model: expected 0 (conservative), 1 (proportional), 2…4 (power), got {model}")
         queue_join_c(&self.queue, level_micro, settle_ms, model)
 
     @property

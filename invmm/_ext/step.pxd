@@ -1,4 +1,4 @@
-"""The engine's step for one market: an event in, command records out. Compiled, pure, no allocation after start."""
+"""The engine's step for one market: an event in, command records out. Pure, no allocation after start."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -27,14 +27,14 @@ cdef class MarketStep(OrderDesk):
         const uint8_t[::1] expected     # replay over sockets: which frames are checkpoints
         uint64_t n_expected
 
-    cdef int step_c(self, const event_t* event, int64_t now_ns, const char* payload, size_t size) noexcept nogil
+    cdef int step_c(
+        self, const event_t* event, int64_t now_ns, const char* payload, size_t size
+    ) noexcept nogil
     cdef void news_c(self, const event_t* event, int64_t now_ns) noexcept nogil
     cdef void frame_c(self, const char* data, size_t size, int64_t now_ns) noexcept nogil
     cdef void buffer_end_c(self, int64_t now_ns) noexcept nogil
     cdef void timer_c(self, int64_t now_ns) noexcept nogil
     cdef void solve_c(self, int64_t now_ns) noexcept nogil
     cdef int guard_c(self, int64_t now_ns) noexcept nogil
-    cdef void fill_view_c(self, int64_t now_ns) noexcept nogil
-    cdef void fill_tops_c(self) noexcept nogil
     cdef void checkpoint_c(self) noexcept nogil
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil

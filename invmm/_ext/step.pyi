@@ -4,9 +4,9 @@ from typing_extensions import Buffer, disjoint_base
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.desk import OrderDesk
-from invmm._ext.words import SharedWords
 from invmm._ext.ring import CommandRing
 from invmm._ext.solver import Policy
+from invmm._ext.words import SharedWords
 from invmm.types import CommandArray
 
 @disjoint_base

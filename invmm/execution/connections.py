@@ -124,6 +124,18 @@ class Connection:
     def is_plain(self) -> bool:
         return self.endpoint.tls is None
 
+    @property
+    def writer(self) -> Callable[[bytes], int] | None:
+        """Takes bytes at once as far as the kernel does, over TLS; None without an open TLS connection.
+
+        The bytes are of the request that `begin` is called with next. It raises as `SSLSocket.write` does.
+        """
+        return (
+            self._socket.write
+            if isinstance(self._socket, ssl.SSLSocket) and self.state is State.IDLE
+            else None
+        )
+
     # ── opening ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def connect(self, now_ns: int) -> None:

@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from invmm._ext.l2 import L2Signer
-from invmm.execution.intake import Intake
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sign import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution import answers
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Pool, Request
+from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, CommandArray, CommandKind, EventArray, Mode, OrderStatus, Reason
@@ -37,6 +37,7 @@ BEAT_LIMIT_NS = 3_000 * MS  # silence of an engine that had given signs of life;
 RING_WAIT_FD = 2  # ring_wait.h: the sockets have something
 LONGEST_BLIND_NS = MS // 2
 LONGEST_WAIT_NS = 200 * MS
+KIND_NAMES = {int(kind): kind.name.lower() for kind in CommandKind}
 STASH_MAX = 256  # groups that wait for a connection
 
 
@@ -102,7 +103,7 @@ class Executor:
         self._stop_ns: int | None = None
         self._abandoned = False
         self._closing = False
-        self._requests = {kind.name.lower(): 0 for kind in CommandKind}
+        self._requests = dict.fromkeys(KIND_NAMES.values(), 0)
         self._answers: dict[int, int] = {}
         self._refused = 0
         self._unknown = 0
@@ -207,7 +208,13 @@ class Executor:
             intake.hold_cancels = bool(self._stash[Lane.PLACE])
             place, cancel = pool.idle(Lane.PLACE), pool.idle(Lane.CANCEL)
             kind = intake.take(
-                self._spin_ns, self._wait_ns(now_ns), pool.epoll.fileno(), _target(place), _target(cancel)
+                self._spin_ns,
+                self._wait_ns(now_ns),
+                pool.epoll.fileno(),
+                _target(place),
+                _target(cancel),
+                None if place is None else place.writer,
+                None if cancel is None else cancel.writer,
             )
             if kind == CommandKind.SHUTDOWN:
                 intake.stopping = True
@@ -248,7 +255,7 @@ class Executor:
             self._keep(kind, legs)
             return
         assert connection is not None
-        self._requests[CommandKind(kind).name.lower()] += 1
+        self._requests[KIND_NAMES[kind]] += 1
         request = Request(kind, legs, intake.popped_ns)
         now_ns = time.monotonic_ns()
         if intake.sent < 0:
@@ -263,7 +270,9 @@ class Executor:
         self.pop_to_ready.add(intake.ready_ns - intake.popped_ns)
         self.pop_to_write.add(request.written_ns - intake.popped_ns)
         entered = int(legs["entered_ns_low"][0]) if kind == CommandKind.PLACE else 0
-        if entered:  # of the frame that caused it: low 32 bits of the same clock, so up to 4.3 s are told apart
+        if (
+            entered
+        ):  # of the frame that caused it: low 32 bits of the same clock, so up to 4.3 s are told apart
             self.frame_to_order.add((request.written_ns - entered) & 0xFFFFFFFF)
 
     def _refuse_unsent(self, request: Request) -> None:

@@ -43,7 +43,8 @@ cdef class Intake:
     cdef readonly bint built        # the request is in the buffer
     cdef readonly int64_t sent      # bytes already written, or -errno; 0 when the caller writes
     cdef readonly int64_t popped_ns  # CLOCK_MONOTONIC
-    cdef readonly int64_t ready_ns
+    cdef readonly int64_t ready_ns  # the request is in the buffer
+    cdef readonly int64_t python_ns  # take has the GIL again
     cdef readonly int64_t written_ns
     cdef readonly uint64_t lost     # results dropped because even the backlog was full
     cdef public bint hold_cancels   # take leaves cancels unbuilt: the caller may keep their orders
@@ -56,6 +57,7 @@ cdef class Intake:
     ) noexcept nogil
     cdef void gather_c(self) noexcept nogil
     cdef int dispatch_c(self, int place_fd, int cancel_fd) noexcept nogil
+    cdef int write_by(self, object writer) except -1
     cdef void write_c(self, int fd) noexcept nogil
     cdef int gate_c(self, const command_t* command, int64_t engine_ns) noexcept nogil
     cdef size_t gate_group_c(self) noexcept nogil

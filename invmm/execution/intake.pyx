@@ -66,6 +66,7 @@ cdef enum:
     RULE_MIN_SIZE = -9          # amounts.pxd
     RULE_MIN_NOTIONAL = -10
     MODE_RUNNING = 0
+    BY_CALLER = -2              # a descriptor that stands for: not written here without the GIL
 
 
 @cython.final
@@ -138,7 +139,16 @@ cdef class Intake:
         place = <uint64_t><void*>template if template is not None else 0
         atomic_store_release(<uint64_t*>&self.places[2 * market + token], place)
 
-    def take(self, int64_t spin_ns, int64_t timeout_ns, int epoll_fd, int place_fd, int cancel_fd):
+    def take(
+        self,
+        int64_t spin_ns,
+        int64_t timeout_ns,
+        int epoll_fd,
+        int place_fd,
+        int cancel_fd,
+        place_writer=None,
+        cancel_writer=None,
+    ):
         """Waits for commands (without the GIL) and turns the next group into a request.
 
         Parameters
@@ -146,18 +156,30 @@ cdef class Intake:
         spin_ns, timeout_ns, epoll_fd
             As ring_wait.h: how long to spin, how long to wait at most, what else to watch.
         place_fd, cancel_fd : int
-            Where such a request may go at once: a plain socket, to be written without the GIL; -2: the caller
-            writes; -1: nowhere, so that the group is left unbuilt and the caller keeps it.
+            Where such a request may go at once: a plain socket, to be written without the GIL; -2: its writer,
+            or the caller if there is none, writes; -1: nowhere, so that the group is left unbuilt and the caller
+            keeps it.
+        place_writer, cancel_writer : callable(bytes) -> int, optional
+            Called with the request, with the GIL, before anything else is done in Python; returns how many bytes
+            it took. What it raises (OSError, ValueError) counts as nothing taken: the caller meets it when it
+            writes the rest.
 
         Returns
         -------
         int
             CommandKind of the group at hand (`legs`, `built`, `request`, `sent`), or 0.
         """
-        cdef int kind
+        cdef:
+            int kind
+            object writer
 
         with nogil:
             kind = self.take_c(spin_ns, timeout_ns, epoll_fd, place_fd, cancel_fd)
+        if self.built:
+            self.python_ns = ring_monotonic_ns()
+            writer = place_writer if kind == COMMAND_PLACE else cancel_writer
+            if writer is not None and (place_fd if kind == COMMAND_PLACE else cancel_fd) == BY_CALLER:
+                self.write_by(writer)
         return kind
 
     def again(self, legs, int fd):
@@ -304,6 +326,14 @@ cdef class Intake:
         if fd >= 0:
             self.write_c(fd)
         return kind
+
+    cdef int write_by(self, writer) except -1:
+        try:
+            self.sent = writer(<bytes>self.buffer[self.start:self.start + self.size])
+        except (OSError, ValueError):
+            self.sent = 0
+        self.written_ns = ring_monotonic_ns()
+        return 0
 
     cdef void write_c(self, int fd) noexcept nogil:
         cdef ssize_t written

@@ -1,7 +1,8 @@
-"""Plays tapes through the engine at full speed on a virtual clock: the deterministic face of the whole system.
+"""Plays tapes through the engine at full speed on a virtual clock: the system's deterministic face.
 
-The engine, its step and its settings are those of live trading; what differs is the clock and that the embedded venue is asked in
-process. Same tapes, settings and seed → the same commands, byte for byte; their BLAKE2b digest says so.
+The engine, its step and its settings are those of live trading; what differs is the clock and that the
+embedded venue is asked in process. Same tapes, settings and seed → the same commands, byte for byte; their
+BLAKE2b digest says so.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PULL_NS = 5 * SECOND  # how long a market that is cut short waits for proof that
 
 
 def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
-    """A tape as engine events: a FRAME for each frame, a BUFFER_END after the last frame of equal receive time."""
+    """A tape as events: a FRAME for each frame, a BUFFER_END after the last of equal receive time."""
     rows = tape.rows
     ends = (rows["flags"] & np.uint32(TapeFlag.BUFFER_END)) != 0
     repeats = 1 + ends.astype(np.int64)
@@ -84,7 +85,10 @@ class Player:
         self._stopping = False
 
     def stop(self) -> None:
-        """Ends the market being played at its next timer: its quotes are pulled and what there is counts. Safe in a signal handler."""
+        """Ends the market being played at its next timer: its quotes are pulled and what there is counts.
+
+        Safe in a signal handler.
+        """
         self._stopping = True
 
     @property
@@ -110,7 +114,9 @@ class Player:
         coalesce["kind"], coalesce["market"] = EventKind.BUFFER_END, number
         first_ns = int(times[0]) if count else tape.market.start_s * SECOND
         last_ns = int(times[-1]) if count else first_ns
-        close_ns = max(last_ns, tape.market.end_s * SECOND) + int((self.settings.sim.settlement_lag_s + 60) * SECOND)
+        close_ns = max(last_ns, tape.market.end_s * SECOND) + int(
+            (self.settings.sim.settlement_lag_s + 60) * SECOND
+        )
         if until_ns is not None:
             close_ns = min(close_ns, until_ns)
         timer_ns = self.settings.engine.timer_ms * MS
@@ -202,8 +208,10 @@ class Player:
             self.progress(tape, 1.0)
         return result
 
-    def _pull(self, engine: Engine, venue: EmbeddedVenue, number: int, now_ns: int, submit: Callable[..., None]) -> None:
-        """The market was cut short: cancels, waits for the answers, and looks whether the venue holds no order any more."""
+    def _pull(
+        self, engine: Engine, venue: EmbeddedVenue, number: int, now_ns: int, submit: Callable[..., None]
+    ) -> None:
+        """The market was cut short: cancels, waits for answers, looks whether the venue holds an order."""
         stop = np.zeros(1, dtype=EVENT_DTYPE)
         stop["kind"], stop["market"], stop["status"] = EventKind.MODE, number, Mode.STOPPED
         inbox = np.zeros(512, dtype=EVENT_DTYPE)
@@ -217,5 +225,3 @@ class Player:
             for record in inbox[: venue.poll(due_ns, inbox)]:
                 submit(engine.step(record, due_ns).copy(), due_ns)
         self.clean = self.clean and not venue.core.open_orders()
-
-

@@ -58,7 +58,11 @@ def test_every_model_stays_between_zero_and_the_level(ahead, actions, trade_firs
         assert 0 <= estimate.ahead_micro <= queue.level
 
 
-@given(st.lists(SIZES, min_size=1, max_size=8), st.lists(st.tuples(st.sampled_from(["join", "trade"]), SIZES), max_size=40), st.booleans())
+@given(
+    st.lists(SIZES, min_size=1, max_size=8),
+    st.lists(st.tuples(st.sampled_from(["join", "trade"]), SIZES), max_size=40),
+    st.booleans(),
+)
 @settings(deadline=None)
 def test_without_cancels_every_model_is_exact(ahead, actions, trade_first):
     for model in range(5):

@@ -53,7 +53,9 @@ def test_trade_through_our_price_puts_us_first():
     assert estimate.ahead_micro == 0
 
 
-@pytest.mark.parametrize(("level", "model", "word"), [(-1, 0, "level_micro"), (1, 5, "model"), (1, -1, "model")])
+@pytest.mark.parametrize(
+    ("level", "model", "word"), [(-1, 0, "level_micro"), (1, 5, "model"), (1, -1, "model")]
+)
 def test_constructor_names_what_it_expected(level, model, word):
     with pytest.raises(ValueError, match=word):
         QueueEstimate(level, 0, model)
