@@ -47,9 +47,7 @@ from invmm.strategy.vocabulary import (
 )
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, Side, Venue
 
-_logging.getLogger("invmm").addHandler(
-    _logging.NullHandler()
-)  # what to do with our log is the program's choice
+_logging.getLogger("invmm").addHandler(_logging.NullHandler())  # the program decides
 
 __version__ = "0.1.0"
 

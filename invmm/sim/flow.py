@@ -440,7 +440,9 @@ class Takers:
         rate = (settings.noise_rate_per_s * self._activity * calm + self._excitement) * STEP_S
         while rate > 0 and next(u) < rate:
             ahead_c = (self._later[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
-            distant_c = (self._distant[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
+            distant_c = (
+                self._distant[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2
+            ) * scale
             seen_c = self._seen[index] * 100
             dip_c = self._usual[index] * 100 - seen_c
             leaning = (
