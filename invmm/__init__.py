@@ -47,9 +47,8 @@ from invmm.strategy.vocabulary import (
 )
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, Side, Venue
 
-_logging.getLogger("invmm").addHandler(
-    _logging.NullHandler()
-)  # what to do with our log is the program's choice
+# What to do with our log is the program's choice.
+_logging.getLogger("invmm").addHandler(_logging.NullHandler())
 
 __version__ = "0.1.0"
 
