@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import ssl
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -57,11 +59,17 @@ STAGES = (
 class StampingExecutor(Executor):
     """The executor, which also keeps the stamps of each request, after it was written."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, cores: tuple[int, ...], **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.cores = cores
         self.entered: list[tuple[int, int]] = []
         self.written: list[tuple[int, int]] = []
         self.stages: dict[str, list[int]] = {name: [] for name in STAGES}
+
+    def _run(self) -> None:
+        if self.cores:
+            os.sched_setaffinity(threading.get_native_id(), self.cores)
+        super()._run()
 
     def _sent(self, kind: int, connection: Connection | None) -> None:
         super()._sent(kind, connection)
@@ -95,6 +103,7 @@ class OurStack:
             L2Signer(API_KEY, API_SECRET, API_PASSPHRASE, ADDRESS),
             self.clock,
             wanted.executor,
+            cores=settings.executor_cores,
         )
         now_s = self.clock.now_ns() // 1_000_000_000
         info = MarketInfo("bench", CONDITION, UP, DOWN, now_s - 60, now_s + 3600)

@@ -46,6 +46,7 @@ class StackSettings:
     busy_in: str = "c"
     switch_s: float | None = None
     cores: tuple[int, ...] = ()
+    executor_cores: tuple[int, ...] = ()  # of the thread that sends, where a stack has one
 
 
 @dataclass
@@ -81,7 +82,7 @@ def load(name: str) -> type[Any]:
 def main() -> int:
     name, text = sys.argv[1:3]
     given = json.loads(text)
-    given["cores"] = tuple(given.get("cores", ()))
+    given |= {name: tuple(given.get(name, ())) for name in ("cores", "executor_cores")}
     settings = StackSettings(**given)
     if settings.cores:
         os.sched_setaffinity(0, settings.cores)

@@ -38,7 +38,7 @@ class Plan:
     warmup: int
     gap_ns: int
     spin: bool
-    core: int | None
+    cores: tuple[int, ...]
     certificate: str | None
     key: str | None
 
@@ -131,7 +131,12 @@ class TimingServer:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not is_feed and self.context:
             sock.settimeout(5)
-            sock = self.context.wrap_socket(sock, server_side=True)
+            try:
+                sock = self.context.wrap_socket(sock, server_side=True)
+            except OSError as error:  # a client that went away; it is not what is measured
+                print(f"handshake: {error}", file=sys.stderr)
+                sock.close()
+                return
         sock.setblocking(False)
         self.connections[sock.fileno()] = Connection(sock, is_feed)
         self.epoll.register(sock.fileno(), select.EPOLLIN)
@@ -240,8 +245,8 @@ def _take_message(data: bytearray) -> tuple[int, bytes] | None:
 
 def main() -> int:
     plan = Plan(**json.loads(sys.argv[1]))
-    if plan.core is not None:
-        os.sched_setaffinity(0, {plan.core})
+    if plan.cores:
+        os.sched_setaffinity(0, plan.cores)
     server = TimingServer(plan)
     ports = {
         "feed_port": server.feed_listener.getsockname()[1],

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.errors import ConfigError, InvmmError
+from invmm.execution.reconcile import missed_messages
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings as SocketSettings
 from invmm.settings import Settings
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 MS = 1_000_000
 NS = 1_000_000_000
 LAST_WORD_NS = 2_500_000_000  # after a window's end; a feed takes longer silence for a dead connection
+RECONCILE_AGAIN_S = 0.5  # after a failed attempt to list trades, real seconds
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
 
 
@@ -64,6 +67,7 @@ class Market:
     step: MarketStep
     ledger: Ledger = field(default_factory=Ledger)
     winner: Outcome | None = None
+    refused: int = 0  # frames refused that people have been told of
 
     def up_mid(self) -> float | None:
         """Mid price of Up in dollars; None while a side is empty."""
@@ -127,6 +131,8 @@ class Engine:
         self._keys: dict[bytes, int] = {}
         self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
+        self._reconciling: asyncio.Task[None] | None = None
+        self._mode_now = Mode.RUNNING
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -235,6 +241,7 @@ class Engine:
             feed_settings,
             budget=budget,
             on_state=self._told,
+            on_disconnect=self._user_lost,
         )
         for each in (*self.feeds, self.user_feed):
             each.start()
@@ -268,9 +275,14 @@ class Engine:
             if clean or loop.time() >= until:
                 break
             await asyncio.sleep(0.05)
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+        for task in (self._ticking, self._reconciling):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        try:
+            await self._reconcile_once()  # fills that the user feed did not live to tell
+        except InvmmError as error:
+            self.messages.append(f"trades could not be listed: {error}")
         for feed in (*self.feeds, *([self.user_feed] if self.user_feed else [])):
             await feed.close()
         loop.remove_reader(venue.results.eventfd)
@@ -317,9 +329,20 @@ class Engine:
                 tick["market"] = market.number
                 tick["sequence"] += 1
                 market.step.step(tick, now_ns)
+                self._tell_refused(market)
+
+    def _tell_refused(self, market: Market) -> None:
+        """Says once that frames were refused, with the reason of the last one."""
+        refused = sum(market.step.books.stats["decode_failures"].values())
+        if refused > market.refused:
+            self.messages.append(
+                f"{refused - market.refused} frames refused, books unchanged: {market.step.books.last_error}"
+            )
+            market.refused = refused
 
     def _mode(self, mode: Mode) -> None:
         assert self.clock is not None
+        self._mode_now = mode
         self._remote().words.mode = mode
         event = np.zeros(1, dtype=EVENT_DTYPE)
         event["kind"], event["status"] = EventKind.MODE, mode
@@ -374,9 +397,57 @@ class Engine:
         event["kind"], event["market"], event["token"] = EventKind.SETTLEMENT, number, winner
         self.step(event, now_ns)
 
+    # ---- the user feed replays nothing that it missed ---------------------------------------------------------------------
+
+    def _user_lost(self, _now_ns: int) -> None:
+        """Fills may go unseen from now on: nothing is quoted until they have been asked for."""
+        if self._mode_now == Mode.RUNNING:
+            self.messages.append("user feed lost: quotes pulled until its trades are known")
+            self._mode(Mode.PAUSED)
+
+    async def _reconcile(self) -> None:
+        """Asks until there is an answer, then lets quotes go on."""
+        while True:
+            try:
+                found = await self._reconcile_once()
+            except InvmmError as error:
+                self.messages.append(f"trades could not be listed: {error}")
+                await asyncio.sleep(RECONCILE_AGAIN_S)
+                continue
+            if self._mode_now == Mode.PAUSED:
+                self.messages.append(
+                    f"reconciled with the venue: {found} fills had been missed; quoting again"
+                )
+                self._mode(Mode.RUNNING)
+            return
+
+    async def _reconcile_once(self) -> int:
+        """Applies what the venue lists about our orders and trades; how many fills were new."""
+        assert self.clock is not None
+        if self.user_feed is None:
+            return 0
+        alive = {
+            order["key"] for market in self.markets.values() for order in market.step.registry.orders_live()
+        }
+        ids = ["0x" + order_id.hex() for order_id, key in self._keys.items() if key in alive]
+        conditions = [market.info.condition_id for market in self.markets.values()]
+        messages = await missed_messages(self._remote(), conditions, ids)
+        before = sum(market.step.registry.counts()["fills"] for market in self.markets.values())
+        self._drain()  # whose orders they are
+        records = self.user_feed.messages.read(orjson.dumps(messages), self.clock.now_ns())
+        if len(records):
+            self._on_user_events(records)
+        return int(sum(market.step.registry.counts()["fills"] for market in self.markets.values()) - before)
+
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
-        words = f"{feed.name} feed {state.name.lower()}"
+        words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
+        if feed is self.user_feed and feed.is_live and self._mode_now == Mode.PAUSED:
+            if self._reconciling is not None:
+                self._reconciling.cancel()
+            self._reconciling = asyncio.get_running_loop().create_task(
+                self._reconcile(), name="invmm reconciliation"
+            )
 
     def _limits(self, info: MarketInfo) -> dict[str, int]:
         engine, risk = self.settings.engine, self.settings.risk

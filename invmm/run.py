@@ -8,6 +8,7 @@ max` plays them in process on a virtual clock, where equal input and seed give e
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the main job; the exit code."""
     options = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         settings, speed = _settings(options)
         if speed is None:
@@ -85,13 +87,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InvmmError as error:
         print(f"invmm: {error}", file=sys.stderr)
         return EXIT_FAILED_CHECK
+    except KeyboardInterrupt:
+        print("invmm: interrupted; no order was open, nothing to report", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _interrupt(_signal: int, _frame: Any) -> None:
+    """SIGTERM means what Ctrl-C means."""
+    raise KeyboardInterrupt
 
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, float | None]:
     settings = Settings.load(options.config) if options.config else Settings()
     if options.policy:
         settings = replace(settings, strategy=replace(settings.strategy, policy=options.policy))
-    if options.duration is not None and not options.duration > 0:
+    if options.seed < 0:
+        raise ConfigError(f"--seed: expected an integer of at least 0, found {options.seed}")
+    if options.duration is not None and not (options.duration > 0 and math.isfinite(options.duration)):
         raise ConfigError(f"--duration: expected seconds above 0, found {options.duration:g}")
     if options.speed == "max":
         return settings, None
@@ -130,32 +142,41 @@ def _play_at_full_speed(options: argparse.Namespace, settings: Settings) -> int:
     from invmm.replay.player import Player
 
     markets = tapes(options)
-    interrupted = False
-
-    def stop(_signal: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
     with Progress(len(markets), enabled=not options.headless and sys.stderr.isatty()) as progress:
         player = Player(settings, seed=options.seed, progress=progress.update)
+        interrupted = False
+
+        def stop(_signal: int, _frame: Any) -> None:
+            nonlocal interrupted
+            if interrupted:
+                raise KeyboardInterrupt  # the second time: at once
+            interrupted = True
+            player.stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         for tape in markets:
             until = None
             if options.duration is not None and len(tape):
                 until = int(tape.rows["recv_ns"][0]) + int(options.duration * 1e9)
-            try:
-                player.play(tape, until_ns=until)
-            except KeyboardInterrupt:
-                interrupted = True
+            player.play(tape, until_ns=until)
+            if interrupted:
                 break
-    if not player.results:
-        print("invmm: interrupted before a market was played to its end; nothing to report", file=sys.stderr)
-        return EXIT_INTERRUPTED
     from invmm.ops.results import finish
 
-    complete = options.duration is None
+    complete = options.duration is None and not interrupted
+    extra = {"clean": player.clean}
     code = finish(
-        options, settings, player.results, digest=player.digest, commands=player.commands, complete=complete
+        options,
+        settings,
+        player.results,
+        digest=player.digest,
+        commands=player.commands,
+        extra=extra,
+        complete=complete,
     )
+    if not player.clean:
+        return EXIT_NOT_CLEAN
     return EXIT_INTERRUPTED if interrupted and code == EXIT_DONE else code
 
 

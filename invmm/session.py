@@ -30,7 +30,7 @@ from invmm.ops.results import finish
 from invmm.ops.view import Health, render
 from invmm.replay.player import venue_profile
 from invmm.replay.result import MID_DTYPE, MarketResult
-from invmm.replay.tape import Tape
+from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
 from invmm.sim.child import ChildCredentials, VenueChild
@@ -68,6 +68,7 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
         extra={
             "latency_ns": session.latency_ns,
             "speed": speed,
+            "reconnects": session.reconnects,
             "messages": session.messages,
             "clean": session.clean,
         },
@@ -98,6 +99,7 @@ class _Session:
         self.latency_ns: dict[str, dict[str, float]] = {}
         self.messages: list[str] = []
         self.commands = 0
+        self.reconnects = 0
         self.clean = True
         self.interrupted = False
         self._stop = asyncio.Event()
@@ -138,6 +140,9 @@ class _Session:
         )
         engine = Engine(self.settings, venue=venue, clock=clock, seed=self.options.seed)
         market = engine.add_market(tape.market, number=number)
+        market.step.expect_checkpoints(
+            ((tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0).astype(np.uint8)
+        )
         await engine.start()
         mids: list[tuple[int, float]] = []
         estimates: list[tuple[int, int, int]] = []  # time, own order key, estimated shares ahead
@@ -192,6 +197,9 @@ class _Session:
             self.clean = False
             self.messages.append("not verified clean: the venue did not confirm that no order is open")
         live.update(render(market, self._health(engine, venue, tape, clock.now_ns())), refresh=True)
+        self.reconnects += sum(
+            feed.stats().reconnects for feed in (*engine.feeds, engine.user_feed) if feed is not None
+        )
         self._merge_latency(venue)
         await self._conclude(tape, engine, market, mids, estimates)
 

@@ -192,7 +192,14 @@ class Settings:
                     f"found {table!r}"
                 )
             values[table] = _table(cls, table, content, text, name)
-        return cls(**values)
+        try:
+            return cls(**values)
+        except (
+            ConfigError
+        ) as error:  # of several values together: name the line of the one that the message names
+            named = re.match(r"\[(\w+)\] (\w+): ", str(error))
+            line = _line(text, named.group(1), named.group(2)) if named else 1
+            raise ConfigError(f"{name}:{line}: {error}") from None
 
 
 def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, name: str) -> Any:

@@ -80,4 +80,5 @@ cdef class OrderDesk(FrameSink):
     cdef uint8_t allowed_c(self, const action_t* action, int64_t now_ns) noexcept nogil
     cdef command_t* command_c(self, uint8_t kind, uint8_t reason, int64_t now_ns) noexcept nogil
     cdef void publish_c(self) noexcept nogil
+    cdef void stir_salts_c(self) noexcept nogil
     cdef uint64_t salt_c(self) noexcept nogil

@@ -207,6 +207,7 @@ cdef class MarketStep(OrderDesk):
 
     cdef void on_disconnect_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0
+        self.n_expected = 0  # what comes next is not known any more
         self.disconnect_c(now_ns)
 
     # ---- the step ------------------------------------------------------------------------------------------
@@ -224,9 +225,7 @@ cdef class MarketStep(OrderDesk):
                 return 0
             self.frame_c(payload + event.offset, event.length, now_ns)
             if event.flags & FLAG_CHECKPOINT:
-                self.counters.checkpoints += 1
-                if self.books.n_changes:
-                    self.counters.checkpoint_mismatches += 1
+                self.checkpoint_c()
         elif kind == EVENT_BUFFER_END:
             if event.flags & FLAG_DISCONNECTED:
                 self.disconnect_c(now_ns)
@@ -283,6 +282,12 @@ cdef class MarketStep(OrderDesk):
                     self.cancel_c(order, order.cancel_wanted, now_ns)
                     self.publish_c()
 
+    cdef void checkpoint_c(self) noexcept nogil:
+        """The frame just applied repeated what was known: it must have changed nothing."""
+        self.counters.checkpoints += 1
+        if self.books.n_changes:
+            self.counters.checkpoint_mismatches += 1
+
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil:
         """The feed is gone: forget the levels and pull the quotes."""
         self.books.reset_c()
@@ -296,6 +301,7 @@ cdef class MarketStep(OrderDesk):
         self.counters.frames += 1
         if self.books.apply_c(data, size, now_ns) > 0:
             self.dirty = True
+            self.stir_salts_c()
         if self.books.epoch[UP] + self.books.epoch[DOWN] != self.seen_epoch:
             self.seen_epoch = self.books.epoch[UP] + self.books.epoch[DOWN]
             self.version += 1
@@ -475,6 +481,15 @@ cdef class MarketStep(OrderDesk):
     def settled_outcome(self) -> int | None:
         """The winning outcome (0 Up, 1 Down), None before the market is settled."""
         return None if self.winner < 0 else self.winner
+
+    def expect_checkpoints(self, const uint8_t[::1] flags not None) -> None:
+        """Says which of the frames that a feed will deliver are checkpoints, counted from the first one ever.
+
+        For replay over sockets, where a frame has no flags of its own. Holds until the connection is lost. `flags` has one
+        byte per frame, not 0 for a checkpoint.
+        """
+        self.expected = flags
+        self.n_expected = flags.shape[0]
 
     def end_batch(self) -> None:
         """Runs the book checks that wait for the next timestamp: the input has ended."""

@@ -123,23 +123,29 @@ class RemoteVenue:
 
     async def open_order_count(self) -> int:
         """How many orders the venue says are open, over all pages."""
-        count, cursor = 0, "MA=="
+        return len(await self.pages("/data/orders", {}))
+
+    async def pages(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        """Every entry of a paged listing."""
+        entries: list[dict[str, Any]] = []
+        cursor = "MA=="
         while cursor != LAST_CURSOR:
-            page = await self._ask("GET", "/data/orders", {"next_cursor": cursor})
+            page = await self.ask("GET", path, query | {"next_cursor": cursor})
             try:
-                count += len(page["data"])
+                entries += [dict(entry) for entry in page["data"]]
                 cursor = str(page["next_cursor"])
-            except (KeyError, TypeError) as error:
+            except (KeyError, TypeError, ValueError) as error:
                 raise TransportError(
-                    f"/data/orders: expected a page of orders, found {str(page)[:120]}"
+                    f"{path}: expected a page of entries, found {str(page)[:120]}"
                 ) from error
-        return count
+        return entries
 
     async def cancel_all(self) -> Any:
         """`DELETE /cancel-all`."""
-        return await self._ask("DELETE", "/cancel-all")
+        return await self.ask("DELETE", "/cancel-all")
 
-    async def _ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any:
+    async def ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any:
+        """One signed request without a body; the parsed answer. VenueError for a refusal, TransportError for anything else."""
         headers = l2_headers(self.credentials, self.signer.address, method, path, b"", int(time.time()))
         try:
             async with (

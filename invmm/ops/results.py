@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,9 +45,13 @@ def finish(
     console = Console(stderr=options.json, highlight=False)
     show(console, summary)
     for problem in problems:
-        console.print(f"FAILED CHECK: {problem}", style="bold red")
-    console.print(f"report: {written}" if written else f"report: could not be written to {path}")
-    console.print(f"next:   {_next(options)}")
+        console.print(f"FAILED CHECK: {problem}", style="bold red", markup=False, soft_wrap=True)
+    # Soft-wrapped: a path or a command that is broken over two lines cannot be copied.
+    for line in (
+        f"report: {written}" if written else f"report: could not be written to {path}",
+        f"next:   {next_command(options)}",
+    ):
+        console.print(line, markup=False, soft_wrap=True)
     if options.json:
         sys.stdout.write(
             orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode() + "\n"
@@ -77,7 +82,7 @@ def failed_checks(summary: dict[str, Any], results: Sequence[MarketResult], *, c
 def show(console: Console, summary: dict[str, Any]) -> None:
     """The report for people."""
     if summary["origin"] == "GENERATED":
-        console.print(WARNING, style="yellow")
+        console.print(WARNING, style="yellow", soft_wrap=not console.is_terminal)
     table = Table(show_header=False, box=None, padding=(0, 2))
     profit = summary["profit"]
     cost = summary["pair_cost"]
@@ -121,12 +126,11 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         if figures.get("count"):
             table.add_row(
                 f"latency {stage}",
-                f"p50 {figures['p50'] / 1e3:,.1f} µs, p99 {figures['p99'] / 1e3:,.1f} µs, "
-                f"p99.9 {figures['p999'] / 1e3:,.1f} µs ({figures['count']:,})",
+                f"p50 {figures['p50'] / 1e3:,.1f} µs, p99 {figures['p99'] / 1e3:,.1f} µs, p99.9 {figures['p999'] / 1e3:,.1f} µs ({figures['count']:,.0f} samples)",
             )
+    console.print(table, soft_wrap=not console.is_terminal)
     if summary["digest"]:
-        table.add_row("digest", summary["digest"])
-    console.print(table)
+        console.print(f"  digest             {summary['digest']}", markup=False, soft_wrap=True)
 
 
 def write_page(path: Path, summary: dict[str, Any], results: Sequence[MarketResult]) -> Path | None:
@@ -141,9 +145,12 @@ def write_page(path: Path, summary: dict[str, Any], results: Sequence[MarketResu
     return path
 
 
-def _next(options: argparse.Namespace) -> str:
+def next_command(options: argparse.Namespace) -> str:
+    """What to try next, as it can be typed."""
     if options.replay is None:
-        another = f"--seed {options.seed + 1} --day jumping"
-        return f"python -m invmm.run {another}   (another market)   or   --replay PATH --speed max"
-    original = "--policy inventory_mm_compatible"
-    return f"python -m invmm.run --replay PATH --speed max {original}   (the original policy)"
+        return f"python -m invmm.run --seed {options.seed + 1} --day {'quiet' if options.day == 'jumping' else 'jumping'}"
+    given = ["--replay", *options.replay, *(["--seed", str(options.seed)] if options.seed != 1 else [])]
+    if options.speed != "max":
+        return shlex.join(["python", "-m", "invmm.run", *given, "--speed", "max"])
+    other = "inventory_mm" if options.policy == "inventory_mm_compatible" else "inventory_mm_compatible"
+    return shlex.join(["python", "-m", "invmm.run", *given, "--speed", "max", "--policy", other])

@@ -141,15 +141,18 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def _recorded_lines(path: Path) -> Iterator[tuple[int, int, int, bytes]]:
-    number = 0
+    number, is_filled = 0, False
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 if line.strip():
+                    is_filled = True
                     yield _recorded_line(path, number, line)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: damaged gzip after line {number}: {error}") from error
-    if number == 0:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    if not is_filled:
         raise DataError(f"{path}: expected recorded frames, the file is empty")
 
 
@@ -163,7 +166,7 @@ def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int,
         text = line[start : line.rindex(b"}")].strip()
         # Recorded with microseconds; exact integers from here on.
         recv_ns = round(float(received) * 1e6) * 1000
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
             f'{path}:{number}: expected {{"recv": seconds, "src": "rec"|"der", "frame": …}}, '
             f"found {line[:120]!r} ({error})"
