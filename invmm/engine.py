@@ -397,7 +397,7 @@ class Engine:
         event["kind"], event["market"], event["token"] = EventKind.SETTLEMENT, number, winner
         self.step(event, now_ns)
 
-    # ---- the user feed replays nothing that it missed ---------------------------------------------------------------------
+    # ---- the user feed replays nothing that it missed ------------------------------------------------------
 
     def _user_lost(self, _now_ns: int) -> None:
         """Fills may go unseen from now on: nothing is quoted until they have been asked for."""

@@ -57,6 +57,8 @@ cdef class MarketBooks:
     cdef void reset_c(self) noexcept nogil
     cdef int apply_events(self, scratch_t* scratch, int64_t now_ns) noexcept nogil
     cdef void apply_book(self, scratch_t* scratch, const scan_event_t* event) noexcept nogil
-    cdef void apply_changes(self, scratch_t* scratch, const scan_event_t* event, int64_t now_ns) noexcept nogil
+    cdef void apply_changes(
+        self, scratch_t* scratch, const scan_event_t* event, int64_t now_ns
+    ) noexcept nogil
     cdef void set_tick(self, int token, int32_t tick_e4) noexcept nogil
     cdef int parse(self, scratch_t* scratch, const char* data, Py_ssize_t size) noexcept with gil

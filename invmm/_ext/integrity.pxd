@@ -1,7 +1,8 @@
-"""What a market's two books are checked against at the end of each batch: the bests that the venue told, and each other.
+"""What a market's two books are checked against at the end of each batch: the bests that the venue told, and
+each other.
 
-A batch is all content of one venue timestamp: within it the told bests run ahead of the levels, and one token's
-levels run ahead of the other's.
+A batch is all content of one venue timestamp: within it the told bests run ahead of the levels, and one
+token's levels run ahead of the other's.
 """
 
 from libc.stdint cimport int32_t, int64_t

@@ -1,4 +1,6 @@
-"""Frames that the scanners do not take, by orjson: every valid spelling is accepted, the rest is refused with its reason."""
+"""Frames that the scanners do not take, by orjson: every valid spelling is accepted, the rest is refused with
+its reason.
+"""
 
 import orjson
 

@@ -1,7 +1,7 @@
 """What the venue lists about our orders and trades, as the messages that the user channel would have sent.
 
-The user channel replays nothing: what happens while it is down is known only by asking. The answers become the same evidence, so
-what is known already changes nothing.
+The user channel replays nothing: what happens while it is down is known only by asking. The answers become
+the same evidence, so what is known already changes nothing.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ async def missed_messages(
     condition_ids : iterable of str
         Markets to ask about.
     alive : collection of str
-        Ids (`0x…`) of the own orders that are believed to be possibly alive. One that is not among the open orders is asked for by
-        name: its absence alone proves nothing.
+        Ids (`0x…`) of the own orders that are believed to be possibly alive. One that is not among the open
+        orders is asked for by name: its absence alone proves nothing.
 
     Returns
     -------
@@ -49,7 +49,8 @@ async def missed_messages(
     for condition_id in condition_ids:
         query = {"market": condition_id}
         orders += await venue.pages(ORDERS, query)
-        # Trades after orders: an order that is filled between the two questions is then seen open and filled, not neither.
+        # Trades after orders: an order that is filled between the two questions is then seen open and filled,
+        # not neither.
         messages += [entry | {"event_type": "trade"} for entry in await venue.pages(TRADES, query)]
     open_ids = {str(entry.get("id", "")).lower() for entry in orders}
     for order_id in alive:

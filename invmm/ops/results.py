@@ -126,7 +126,8 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         if figures.get("count"):
             table.add_row(
                 f"latency {stage}",
-                f"p50 {figures['p50'] / 1e3:,.1f} µs, p99 {figures['p99'] / 1e3:,.1f} µs, p99.9 {figures['p999'] / 1e3:,.1f} µs ({figures['count']:,.0f} samples)",
+                f"p50 {figures['p50'] / 1e3:,.1f} µs, p99 {figures['p99'] / 1e3:,.1f} µs, "
+                f"p99.9 {figures['p999'] / 1e3:,.1f} µs ({figures['count']:,.0f} samples)",
             )
     console.print(table, soft_wrap=not console.is_terminal)
     if summary["digest"]:
@@ -148,7 +149,8 @@ def write_page(path: Path, summary: dict[str, Any], results: Sequence[MarketResu
 def next_command(options: argparse.Namespace) -> str:
     """What to try next, as it can be typed."""
     if options.replay is None:
-        return f"python -m invmm.run --seed {options.seed + 1} --day {'quiet' if options.day == 'jumping' else 'jumping'}"
+        day = "quiet" if options.day == "jumping" else "jumping"
+        return f"python -m invmm.run --seed {options.seed + 1} --day {day}"
     given = ["--replay", *options.replay, *(["--seed", str(options.seed)] if options.seed != 1 else [])]
     if options.speed != "max":
         return shlex.join(["python", "-m", "invmm.run", *given, "--speed", "max"])

@@ -85,7 +85,7 @@ class Player:
         self._stopping = False
 
     def stop(self) -> None:
-        """Ends the market being played at its next timer: its quotes are pulled and what there is counts. Safe in a signal handler."""
+        """Ends the market being played at its next timer: quotes are pulled. Safe in a signal handler."""
         self._stopping = True
 
     @property
@@ -209,7 +209,7 @@ class Player:
     def _pull(
         self, engine: Engine, venue: EmbeddedVenue, number: int, now_ns: int, submit: Callable[..., None]
     ) -> None:
-        """The market was cut short: cancels, waits for the answers, and looks whether the venue holds no order any more."""
+        """The market was cut short: cancels, waits for the answers, looks whether the venue holds none."""
         stop = np.zeros(1, dtype=EVENT_DTYPE)
         stop["kind"], stop["market"], stop["status"] = EventKind.MODE, number, Mode.STOPPED
         inbox = np.zeros(512, dtype=EVENT_DTYPE)

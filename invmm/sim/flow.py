@@ -87,7 +87,7 @@ ROUND_SIZES = (
 # Persistence of uninformed signs: seconds, log odds. Tuned to the recorded correlation of trade signs.
 PRESSURE = ((1.0, 0.6), (30.0, 0.4))
 
-# Takers' orders: median in shares, standard deviation of the log, share of popular sizes. Tuned to recorded sizes.
+# Takers' orders: median in shares, deviation of the log, share of popular sizes. Tuned to recorded sizes.
 TAKER_SIZES = (12.0, 0.95, 0.30)
 
 TAKER_DELAY_S = 0.15  # the venue holds orders that would match on entry, crypto Up/Down, since 2026-09-04
@@ -440,7 +440,9 @@ class Takers:
         rate = (settings.noise_rate_per_s * self._activity * calm + self._excitement) * STEP_S
         while rate > 0 and next(u) < rate:
             ahead_c = (self._later[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
-            distant_c = (self._distant[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
+            distant_c = (
+                self._distant[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2
+            ) * scale
             seen_c = self._seen[index] * 100
             dip_c = self._usual[index] * 100 - seen_c
             leaning = (

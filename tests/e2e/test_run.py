@@ -22,11 +22,37 @@ from tests.reference import recording
 RECORDED = os.environ.get("INVMM_RECORDED")
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 120
-KEYS = (
-    "digest decode_failures checkpoints checkpoint_mismatches best_checks best_mismatches mirror_checks mirror_mismatches markets "
-    "frames commands solves suppressed orders fills pairs pair_cost profit latency_ns"
-).split()
-CHECKS = "frames checkpoints checkpoint_mismatches best_checks best_mismatches mirror_checks mirror_mismatches decode_failures".split()
+KEYS = [
+    "digest",
+    "decode_failures",
+    "checkpoints",
+    "checkpoint_mismatches",
+    "best_checks",
+    "best_mismatches",
+    "mirror_checks",
+    "mirror_mismatches",
+    "markets",
+    "frames",
+    "commands",
+    "solves",
+    "suppressed",
+    "orders",
+    "fills",
+    "pairs",
+    "pair_cost",
+    "profit",
+    "latency_ns",
+]
+CHECKS = [
+    "frames",
+    "checkpoints",
+    "checkpoint_mismatches",
+    "best_checks",
+    "best_mismatches",
+    "mirror_checks",
+    "mirror_mismatches",
+    "decode_failures",
+]
 
 
 @contextmanager
@@ -92,7 +118,7 @@ def plain(market: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
     return report
 
 
-# ---- the default ----------------------------------------------------------------------------------------------------------
+# ---- the default -------------------------------------------------------------------------------------------
 
 
 def test_default_run_reports_all_figures_on_the_last_line_and_no_escape_codes(tmp_path: Path) -> None:
@@ -115,7 +141,9 @@ def test_default_run_reports_all_figures_on_the_last_line_and_no_escape_codes(tm
     assert "<svg" in page.read_text()
 
 
-def test_without_json_the_report_is_on_standard_output_with_the_file_and_a_next_command(tmp_path: Path) -> None:
+def test_without_json_the_report_is_on_standard_output_with_the_file_and_a_next_command(
+    tmp_path: Path,
+) -> None:
     code, out, err = run(tmp_path, "--speed", "50", "--duration", "30", "--report", "deep/er/report.html")
     assert code == 0, err
     assert "\x1b" not in out + err
@@ -125,10 +153,12 @@ def test_without_json_the_report_is_on_standard_output_with_the_file_and_a_next_
     assert any(line.startswith("next:   python -m invmm.run ") for line in lines)
 
 
-# ---- replay at full speed -------------------------------------------------------------------------------------------------
+# ---- replay at full speed ----------------------------------------------------------------------------------
 
 
-def test_equal_seeds_give_one_digest_and_another_seed_another(market: Path, plain: dict[str, Any], tmp_path: Path) -> None:
+def test_equal_seeds_give_one_digest_and_another_seed_another(
+    market: Path, plain: dict[str, Any], tmp_path: Path
+) -> None:
     code, again = replay(tmp_path, str(market))
     assert (code, again["digest"]) == (0, plain["digest"])
     assert again["commands"] == plain["commands"] > 0
@@ -158,15 +188,21 @@ def test_replay_without_a_path_takes_the_folder_of_the_variable(market: Path, tm
     home.mkdir(parents=True)
     (home / market.name).symlink_to(market)
     (home / "markets.json").symlink_to(market.parent / "markets.json")
-    code, out, err = run(tmp_path, "--speed", "max", "--json", "--replay", INVMM_RECORDED=str(tmp_path / "data"))
+    code, out, err = run(
+        tmp_path, "--speed", "max", "--json", "--replay", INVMM_RECORDED=str(tmp_path / "data")
+    )
     assert code == 0, err
     assert report_of(out)["markets"] == 1
 
 
-def test_one_flipped_level_is_counted_as_a_checkpoint_mismatch(market: Path, plain: dict[str, Any], tmp_path: Path) -> None:
+def test_one_flipped_level_is_counted_as_a_checkpoint_mismatch(
+    market: Path, plain: dict[str, Any], tmp_path: Path
+) -> None:
     lines = recording.read_lines(market)
     number = recording.change_before_checkpoint(lines)
-    copy = recording.copy_with(market, tmp_path / "copy", number, recording.with_sizes(lines[number], "1234", entries=(0, 1)))
+    copy = recording.copy_with(
+        market, tmp_path / "copy", number, recording.with_sizes(lines[number], "1234", entries=(0, 1))
+    )
     code, report = replay(tmp_path, str(copy))
     assert code == 1
     assert report["checkpoint_mismatches"] == 1
@@ -178,7 +214,9 @@ def test_one_flipped_level_is_counted_as_a_checkpoint_mismatch(market: Path, pla
 def test_one_flipped_best_is_counted_as_a_best_mismatch(market: Path, tmp_path: Path) -> None:
     lines = recording.read_lines(market)
     number = recording.change_before_checkpoint(lines)
-    copy = recording.copy_with(market, tmp_path / "copy", number, recording.with_best_bid(lines[number], "0.48", entry=0))
+    copy = recording.copy_with(
+        market, tmp_path / "copy", number, recording.with_best_bid(lines[number], "0.48", entry=0)
+    )
     code, report = replay(tmp_path, str(copy))
     assert code == 1
     assert report["best_mismatches"] == 1
@@ -188,7 +226,9 @@ def test_one_flipped_best_is_counted_as_a_best_mismatch(market: Path, tmp_path: 
 def test_one_flipped_mirror_size_is_counted_as_a_mirror_mismatch(market: Path, tmp_path: Path) -> None:
     lines = recording.read_lines(market)
     number = recording.change_before_checkpoint(lines)
-    copy = recording.copy_with(market, tmp_path / "copy", number, recording.with_sizes(lines[number], "1234", entries=(0,)))
+    copy = recording.copy_with(
+        market, tmp_path / "copy", number, recording.with_sizes(lines[number], "1234", entries=(0,))
+    )
     code, report = replay(tmp_path, str(copy))
     assert code == 1
     assert report["mirror_mismatches"] >= 1
@@ -198,7 +238,9 @@ def test_one_flipped_mirror_size_is_counted_as_a_mirror_mismatch(market: Path, t
 def test_one_changed_size_changes_the_digest(market: Path, plain: dict[str, Any], tmp_path: Path) -> None:
     lines = recording.read_lines(market)
     number = next(n for n in range(40, len(lines)) if recording.is_change(lines[n]))
-    copy = recording.copy_with(market, tmp_path / "copy", number, recording.with_sizes(lines[number], "77", entries=(0, 1)))
+    copy = recording.copy_with(
+        market, tmp_path / "copy", number, recording.with_sizes(lines[number], "77", entries=(0, 1))
+    )
     _, report = replay(tmp_path, str(copy))
     assert report["digest"] != plain["digest"]
 
@@ -214,14 +256,17 @@ def test_decode_failures_are_counted_by_kind_and_fail_the_run(market: Path, tmp_
     assert sum(report["decode_failures"].values()) == 1
 
 
-# ---- the same over sockets ------------------------------------------------------------------------------------------------
+# ---- the same over sockets ---------------------------------------------------------------------------------
 
 
-def test_over_sockets_books_and_checks_are_those_of_full_speed(market: Path, plain: dict[str, Any], tmp_path: Path) -> None:
+def test_over_sockets_books_and_checks_are_those_of_full_speed(
+    market: Path, plain: dict[str, Any], tmp_path: Path
+) -> None:
     code, out, err = run(tmp_path, "--headless", "--json", "--speed", "40", "--replay", str(market))
     assert code == 0, err
     report = report_of(out)
-    # A quiet or slow moment may replace the connection: then the snapshot counts once more and nothing else may differ.
+    # A quiet or slow moment may replace the connection: then the snapshot counts once more and nothing else
+    # may differ.
     assert report["clean"] is True
     assert report["orders"] > 0
     assert report["winners"] == plain["winners"]
@@ -231,7 +276,9 @@ def test_over_sockets_books_and_checks_are_those_of_full_speed(market: Path, pla
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_in_the_middle_cancels_verifies_and_reports(number: signal.Signals, market: Path, tmp_path: Path) -> None:
+def test_signal_in_the_middle_cancels_verifies_and_reports(
+    number: signal.Signals, market: Path, tmp_path: Path
+) -> None:
     with job(tmp_path, "--headless", "--json", "--speed", "5", "--replay", str(market)) as process:
         time.sleep(8)
         assert process.poll() is None
@@ -253,7 +300,9 @@ def test_signal_before_trading_ends_without_a_traceback(tmp_path: Path) -> None:
     assert process.returncode in (130, -signal.SIGINT)
 
 
-def test_signal_at_full_speed_pulls_the_orders_and_reports_what_there_is(market: Path, tmp_path: Path) -> None:
+def test_signal_at_full_speed_pulls_the_orders_and_reports_what_there_is(
+    market: Path, tmp_path: Path
+) -> None:
     many = [str(market)] * 100
     with job(tmp_path, "--headless", "--json", "--speed", "max", "--replay", *many) as process:
         time.sleep(8)
@@ -265,7 +314,7 @@ def test_signal_at_full_speed_pulls_the_orders_and_reports_what_there_is(market:
     assert "Traceback" not in err
 
 
-# ---- what is refused ------------------------------------------------------------------------------------------------------
+# ---- what is refused ---------------------------------------------------------------------------------------
 
 
 def test_unknown_flag_ends_with_code_two_and_usage(tmp_path: Path) -> None:
@@ -343,7 +392,18 @@ def test_replay_without_a_path_or_variable_says_what_is_expected(
         gzip.compress(b"\n\n"),
         gzip.compress(b""),
     ],
-    ids=["truncated", "no gzip", "garbage", "infinite time", "wrong time", "no frame", "no text", "deep", "blank", "empty"],
+    ids=[
+        "truncated",
+        "no gzip",
+        "garbage",
+        "infinite time",
+        "wrong time",
+        "no frame",
+        "no text",
+        "deep",
+        "blank",
+        "empty",
+    ],
 )
 @pytest.mark.parametrize("speed", ["max", "50"])
 def test_damaged_recordings_are_named_on_one_line(
@@ -355,7 +415,7 @@ def test_damaged_recordings_are_named_on_one_line(
     assert str(path) in failed(capsys, "--speed", speed, "--replay", str(path))
 
 
-# ---- recorded markets -----------------------------------------------------------------------------------------------------
+# ---- recorded markets --------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -399,7 +459,9 @@ def test_one_changed_size_in_a_copy_of_a_recorded_market_changes_the_digest(
 ) -> None:
     lines = recording.read_lines(recorded)
     number = recording.change_before_checkpoint(lines)
-    copy = recording.copy_with(recorded, tmp_path / "copy", number, recording.with_sizes(lines[number], "1234", entries=(0, 1)))
+    copy = recording.copy_with(
+        recorded, tmp_path / "copy", number, recording.with_sizes(lines[number], "1234", entries=(0, 1))
+    )
     _, report = replay(tmp_path, str(copy))
     assert report["digest"] != recorded_plain["digest"]
 

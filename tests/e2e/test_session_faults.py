@@ -1,6 +1,8 @@
-"""The live engine against a venue that fails: it pulls its quotes or recovers, says so, quotes again and counts every fill.
+"""The live engine against a venue that fails: it pulls its quotes or recovers, says so, quotes again and
+counts every fill.
 
-Engine, executor and feeds run in this process, the venue in a child, as in a session. Times are generous: machines are slow.
+Engine, executor and feeds run in this process, the venue in a child, as in a session. Times are generous:
+machines are slow.
 """
 
 from __future__ import annotations
@@ -85,7 +87,9 @@ async def rig(tape: Tape) -> AsyncIterator[Rig]:
         mapping = await asyncio.to_thread(child.begin, 0, speed=SPEED, in_s=0.6)
         clock = LiveClock(SPEED, int(mapping["tape_ns"]), int(mapping["monotonic_ns"]))
         credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
-        venue = RemoteVenue(child.base_url, child.market_url, child.user_url, credentials, signer, clock, settings)
+        venue = RemoteVenue(
+            child.base_url, child.market_url, child.user_url, credentials, signer, clock, settings
+        )
         engine = Engine(settings, venue=venue, clock=clock, seed=1)
         desk = Rig(child, engine, engine.add_market(tape.market, number=0))
         await engine.start()
@@ -116,7 +120,10 @@ def test_killed_market_socket_pulls_the_quotes_until_fresh_books_have_come(tape:
         before = desk.prevented(*NO_DATA)
         await desk.fault("kill")
         await desk.until("quotes pulled", lambda: desk.prevented(*NO_DATA) > before)
-        await desk.until("a new connection", lambda: desk.engine.feeds[0].stats().reconnects == 1 and desk.engine.feeds[0].is_live)
+        await desk.until(
+            "a new connection",
+            lambda: desk.engine.feeds[0].stats().reconnects == 1 and desk.engine.feeds[0].is_live,
+        )
         await desk.quotes()
         assert "market feed connecting" in desk.said.split("market feed live", 1)[1]
 
@@ -125,7 +132,13 @@ def test_killed_market_socket_pulls_the_quotes_until_fresh_books_have_come(tape:
 
 def test_garbage_changes_nothing_is_counted_and_told(tape: Tape) -> None:
     async def act(desk: Rig) -> None:
-        for text in ("", "no JSON", '{"event_type":"price_change","price_changes":[', '{"event_type":"book","bids":7}', "[" * 500):
+        for text in (
+            "",
+            "no JSON",
+            '{"event_type":"price_change","price_changes":[',
+            '{"event_type":"book","bids":7}',
+            "[" * 500,
+        ):
             await desk.fault("garbage", text=text)
         books = desk.market.step.books
         await desk.until("refusals", lambda: sum(books.stats["decode_failures"].values()) >= 3)

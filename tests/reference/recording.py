@@ -20,8 +20,8 @@ WINDOW_S = 300
 def write_market(folder: Path, *, seed: int = 7) -> Path:
     """Writes `markets.json` and a market of one window; the path of its file.
 
-    A book that rests around 0.50, with level changes four times a second, a Down book every five seconds that says again what is
-    known (a checkpoint), and sometimes a sale that goes through the best bids.
+    A book that rests around 0.50, with level changes four times a second, a Down book every five seconds that
+    says again what is known (a checkpoint), and sometimes a sale that goes through the best bids.
     """
     draw = random.Random(seed)
     bids = {price: float(draw.randrange(50, 400)) for price in range(4500, 5000, 100)}
@@ -36,13 +36,19 @@ def write_market(folder: Path, *, seed: int = 7) -> Path:
             text = wire.book_text(wire.DOWN, wire.mirrored(asks), wire.mirrored(bids), now_ms)
             lines.append((now_ms / 1000, "rec", text.encode()))
         elif step % 20 == 15:
-            token, side, price = draw.choice([(wire.UP, "SELL", best_bid - 300), (wire.DOWN, "SELL", 10_000 - best_ask - 300)])
-            lines.append((now_ms / 1000, "rec", wire.trade(token, side, price, draw.randrange(100, 600), now_ms)))
+            token, side, price = draw.choice(
+                [(wire.UP, "SELL", best_bid - 300), (wire.DOWN, "SELL", 10_000 - best_ask - 300)]
+            )
+            lines.append(
+                (now_ms / 1000, "rec", wire.trade(token, side, price, draw.randrange(100, 600), now_ms))
+            )
         else:
             own, name = (bids, "BUY") if draw.random() < 0.5 else (asks, "SELL")
             price = draw.choice(sorted(own))
             own[price] = float(draw.randrange(50, 400))
-            lines.append((now_ms / 1000, "der", wire.change(name, price, own[price], best_bid, best_ask, now_ms)))
+            lines.append(
+                (now_ms / 1000, "der", wire.change(name, price, own[price], best_bid, best_ask, now_ms))
+            )
     path = folder / f"{SLUG}.jsonl.gz"
     write_lines(path, lines)
     entry = {"slug": SLUG, "condition_id": wire.MARKET, "token_up": wire.UP, "token_down": wire.DOWN}
@@ -53,7 +59,9 @@ def write_market(folder: Path, *, seed: int = 7) -> Path:
 
 def write_lines(path: Path, lines: list[tuple[float, str, bytes]]) -> None:
     """Writes frames as a recording has them, gzipped without a time so that equal frames give equal bytes."""
-    text = b"".join(b'{"recv":%.6f,"src":"%s","frame":%s}\n' % (at, source.encode(), frame) for at, source, frame in lines)
+    text = b"".join(
+        b'{"recv":%.6f,"src":"%s","frame":%s}\n' % (at, source.encode(), frame) for at, source, frame in lines
+    )
     path.write_bytes(gzip.compress(text, mtime=0))
 
 
@@ -68,7 +76,9 @@ def copy_with(path: Path, folder: Path, number: int, line: bytes) -> Path:
     assert lines[number] != line, "the copy would be equal"
     lines[number] = line
     folder.mkdir(parents=True)
-    listing = next(p / "markets.json" for p in (path.parent, path.parent.parent) if (p / "markets.json").is_file())
+    listing = next(
+        p / "markets.json" for p in (path.parent, path.parent.parent) if (p / "markets.json").is_file()
+    )
     shutil.copyfile(listing, folder / "markets.json")
     made = folder / path.name
     made.write_bytes(gzip.compress(b"".join(lines), mtime=0))
@@ -97,13 +107,20 @@ def is_checkpoint(line: bytes) -> bool:
 
 def change_before_checkpoint(lines: list[bytes]) -> int:
     """Number of a line with a change, late enough that there are orders, followed at once by a checkpoint."""
-    return next(n for n in range(len(lines) // 4, len(lines) - 1) if is_change(lines[n]) and is_checkpoint(lines[n + 1]))
+    return next(
+        n
+        for n in range(len(lines) // 4, len(lines) - 1)
+        if is_change(lines[n]) and is_checkpoint(lines[n + 1])
+    )
 
 
 def change_at_end_of_batch(lines: list[bytes]) -> int:
     """Number of a line with a change, after which another timestamp begins."""
     for number in range(len(lines) // 4, len(lines) - 1):
-        if is_change(lines[number]) and frame_of(lines[number])["timestamp"] != frame_of(lines[number + 1])["timestamp"]:
+        if (
+            is_change(lines[number])
+            and frame_of(lines[number])["timestamp"] != frame_of(lines[number + 1])["timestamp"]
+        ):
             return number
     raise AssertionError("no such line")
 

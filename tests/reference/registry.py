@@ -1,4 +1,4 @@
-"""The registry's rules over a set of evidence, slow and obvious: what is left when the order of arrival does not matter."""
+"""The registry's rules over a set of evidence, slow and obvious: the order of arrival does not matter."""
 
 from __future__ import annotations
 
@@ -39,7 +39,11 @@ class RegistryTwin:
         for stage in stages:
             if stage.key in known:
                 legs.setdefault((stage.trade, stage.key), set()).add(stage)
-        self.legs = {name: said for name, said in legs.items() if all(s.status != OrderStatus.TRADE_FAILED for s in said)}
+        self.legs = {
+            name: said
+            for name, said in legs.items()
+            if all(s.status != OrderStatus.TRADE_FAILED for s in said)
+        }
         for (_, key), said in self.legs.items():
             order, size_micro = known[key], next(iter(said)).size_micro
             signed_micro = size_micro if order.side == Side.BUY else -size_micro

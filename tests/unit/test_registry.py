@@ -126,6 +126,8 @@ def test_sent_never_makes_an_order_larger(desk):
 
 
 def test_news_about_a_foreign_order_is_counted_and_moves_nothing(desk):
-    desk.event(EventKind.USER_EVENT, 30, status=OrderStatus.TRADE_MATCHED, key=99, trade=5, size_micro=1_000_000)
+    desk.event(
+        EventKind.USER_EVENT, 30, status=OrderStatus.TRADE_MATCHED, key=99, trade=5, size_micro=1_000_000
+    )
     assert desk.market.step.registry.counts()["foreign"] == 1
     assert desk.market.step.registry.position() == (0, 0)
