@@ -95,7 +95,9 @@ class OurStack:
             strategy=StrategySettings(num_levels=-(-settings.orders // 2), base_offset=DISTANCE_CENTS / 100),
             risk=RiskSettings(max_open_orders=settings.orders, orders_per_second=600, orders_burst=900),
         )
-        wanted = replace(wanted, executor=ExecutorSettings(wait=settings.executor))
+        wanted = replace(
+            wanted, executor=ExecutorSettings(wait=settings.executor, rehearse_ms=settings.rehearse_ms)
+        )
         context = ssl.create_default_context(cafile=settings.ca_file) if settings.tls else None
         signer = OrderSigner(PRIVATE_KEY)
         self.executor = StampingExecutor(
@@ -136,6 +138,7 @@ class OurStack:
         facts = {
             "executor": self.settings.executor,
             "loop": self.loop,
+            "rehearsals": executor.intake.rehearsals,
             "frames": counters["frames"],
             "solves": counters["solves"],
             "commands": counters["commands"],

@@ -50,7 +50,12 @@ class Market:
         bids = {BEST_BID_CENTS - i: 100 + i for i in range(DEPTH)}
         asks = {self.ask_cents(-1): 7} | {still + i: 100 + i for i in range(DEPTH)}
         mirror = ({100 - cents: size for cents, size in side.items()} for side in (asks, bids))
-        return json.dumps([self._book(UP, bids, asks), self._book(DOWN, *mirror)], separators=(",", ":")).encode() + b"\n"
+        return (
+            json.dumps(
+                [self._book(UP, bids, asks), self._book(DOWN, *mirror)], separators=(",", ":")
+            ).encode()
+            + b"\n"
+        )
 
     def _book(self, token: str, bids: dict[int, int], asks: dict[int, int]) -> dict[str, object]:
         return {
@@ -59,7 +64,9 @@ class Market:
             "timestamp": str(time.time_ns() // 1_000_000),
             "hash": "0" * 40,
             "bids": [{"price": price_text(cents), "size": str(bids[cents])} for cents in sorted(bids)],
-            "asks": [{"price": price_text(cents), "size": str(asks[cents])} for cents in sorted(asks, reverse=True)],
+            "asks": [
+                {"price": price_text(cents), "size": str(asks[cents])} for cents in sorted(asks, reverse=True)
+            ],
             "tick_size": "0.01",
             "event_type": "book",
             "last_trade_price": "",
@@ -80,7 +87,11 @@ def sent_frame(market: Market, number: int) -> bytes:
     """Frame `number` with its WebSocket header: the best ask of Up, and the best bid of Down that mirrors it, moves
     to another price, with the size that names the frame.
     """
-    size, after, before = size_text(market.tag(number)), market.ask_cents(number), market.ask_cents(number - 1)
+    size, after, before = (
+        size_text(market.tag(number)),
+        market.ask_cents(number),
+        market.ask_cents(number - 1),
+    )
     bid, ask = price_text(BEST_BID_CENTS), price_text(after)
     mirror_bid, mirror_ask = price_text(100 - after), price_text(100 - BEST_BID_CENTS)
 
