@@ -1,14 +1,14 @@
 """Ours from end to end, nothing replaced: compiled listener, `MarketStep` with the inventory_mm policy as the
 frame sink, command ring, executor thread that signs and writes.
 
-    picows ─▶ FeedListener ─▶ MarketStep (books, trigger, policy, limits) ─▶ command ring ─▶ Executor ─▶ server
+    picows ─▶ FeedListener ─▶ MarketStep (books, trigger, policy, limits) ─▶ ring ─▶ Executor ─▶ server
 
-No Python runs from the frame callback to the ring. Each frame moves the best ask of Up, so each is solved. The number of
-orders is that of the settings: as many levels as needed on both tokens, cut by `max_open_orders`.
+No Python runs from the frame callback to the ring. Each frame moves the best ask of Up, so each is solved. The
+number of orders is that of the settings: as many levels as needed on both tokens, cut by `max_open_orders`.
 
-Only between ticks the bench plays the venue: it tells the step, through the results that the engine also drains there, that
-the orders just sent are cancelled, so that the next tick places its whole ladder again. The engine's timer is left out, since
-it would place that ladder before the tick comes.
+Only between ticks the bench plays the venue: it tells the step, where the engine drains its results, that the
+orders just sent are cancelled, so that the next tick places its whole ladder again. The engine's timer is left
+out, since it would place that ladder before the tick comes.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class OurStack:
     def run(self) -> StackResult:
         factory: Any = asyncio.new_event_loop
         try:
-            import uvloop
+            import uvloop  # type: ignore[import-not-found,unused-ignore]
 
             self.loop, factory = f"uvloop {uvloop.__version__}", uvloop.new_event_loop
         except ImportError:

@@ -109,8 +109,8 @@ class Places:
 def split_cores(name: str, executor: str) -> Places:
     """A core each for the server and for the stack, and one for our executor where it spins.
 
-    With two cores the server shares the engine's then: a thread that spins has used up its time, so whatever it wakes
-    on its own core would run before its write returns.
+    With two cores the server shares the engine's then: a thread that spins has used up its time, so whatever
+    it wakes on its own core would run before its write returns.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -233,7 +233,8 @@ def rows_of(title: str, runs: Sequence[Run], rows: dict[str, list[harness.Distri
     for end, parts in ends:
         if sum(map(len, parts)):
             values = np.concatenate(parts)
-            facts = {**runs[0].facts, "p50_of_turns": [float(np.median(part)) for part in parts if len(part)]}
+            medians = [float(np.median(part)) for part in parts if len(part)]
+            facts = {**runs[0].facts, "p50_of_turns": medians}
             text = f"p10 {np.percentile(values, 10):.0f}; {note}"
             rows.setdefault(f"frame sent → {end}", []).append(
                 harness.distribution(title, values, text, **facts)

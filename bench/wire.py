@@ -1,5 +1,5 @@
-"""What travels between the timing server and a stack: frames that move the best ask and carry their number, and
-the venue's answers.
+"""What travels between the timing server and a stack: frames that move the best ask and carry their number,
+and the venue's answers.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ API_PASSPHRASE = "bench"
 BEST_BID_CENTS = 48
 FIRST_ASK_CENTS = 52
 ASKS = 16
-"""The best ask of Up takes sixteen prices in turn, so that each frame moves it and its price tells frames apart
-that are less than sixteen gaps from each other.
+"""The best ask of Up takes sixteen prices in turn, so that each frame moves it and its price tells frames
+apart that are less than sixteen gaps from each other.
 """
 DISTANCE_CENTS = 30
 """Every bot bids so far below the best ask, and on the cents below that."""
@@ -58,6 +58,7 @@ class Market:
         )
 
     def _book(self, token: str, bids: dict[int, int], asks: dict[int, int]) -> dict[str, object]:
+        highest_first = sorted(asks, reverse=True)
         return {
             "market": CONDITION,
             "asset_id": token,
@@ -111,7 +112,7 @@ def sent_frame(market: Market, number: int) -> bytes:
 
 
 def first_order(body: bytes) -> tuple[int, int] | None:
-    """(hundredths of a share, cents) of the first order of a POST, a BUY; None when there is no order in it."""
+    """(hundredths of a share, cents) of the first order of a POST, a BUY; None when it has none."""
     maker, taker = (_amount(body, name) for name in (b'"makerAmount"', b'"takerAmount"'))
     if maker is None or taker is None:
         return None

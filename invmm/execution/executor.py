@@ -286,9 +286,7 @@ class Executor:
         self.pop_to_ready.add(intake.ready_ns - intake.popped_ns)
         self.pop_to_write.add(request.written_ns - intake.popped_ns)
         entered = int(legs["entered_ns_low"][0]) if kind == CommandKind.PLACE else 0
-        if (
-            entered
-        ):  # of the frame that caused it: low 32 bits of the same clock, so up to 4.3 s are told apart
+        if entered:  # of the frame that caused it: low 32 bits of the same clock, enough for 4.3 s
             self.frame_to_order.add((request.written_ns - entered) & 0xFFFFFFFF)
 
     def _refuse_unsent(self, request: Request) -> None:

@@ -51,7 +51,7 @@ cdef class Intake:
     cdef public bint stopping       # placements are refused
     cdef public int64_t linger_ns   # how long an unfinished batch is waited for
 
-    cdef public object rehearsal    # callable(bytes) that writes as a writer does, to nobody; None: no rehearsals
+    cdef public object rehearsal    # callable(bytes) that writes as a writer does, to nobody; or None
     cdef public int64_t rehearse_ns     # time between two, while nothing else is to be done
     cdef readonly uint64_t rehearsals   # how many were made to the end
     cdef int64_t rehearse_after_ns

@@ -162,13 +162,13 @@ cdef class Intake:
         spin_ns, timeout_ns, epoll_fd
             As ring_wait.h: how long to spin, how long to wait at most, what else to watch.
         place_fd, cancel_fd : int
-            Where such a request may go at once: a plain socket, to be written without the GIL; -2: its writer,
-            or the caller if there is none, writes; -1: nowhere, so that the group is left unbuilt and the caller
-            keeps it.
+            Where such a request may go at once: a plain socket, to be written without the GIL; -2: its
+            writer, or the caller if there is none, writes; -1: nowhere, so that the group is left unbuilt and
+            the caller keeps it.
         place_writer, cancel_writer : callable(bytes) -> int, optional
-            Called with the request, with the GIL, before anything else is done in Python; returns how many bytes
-            it took. What it raises (OSError, ValueError) counts as nothing taken: the caller meets it when it
-            writes the rest.
+            Called with the request, with the GIL, before anything else is done in Python; returns how many
+            bytes it took. What it raises (OSError, ValueError) counts as nothing taken: the caller meets it
+            when it writes the rest.
 
         Returns
         -------
@@ -342,10 +342,10 @@ cdef class Intake:
         return kind
 
     cdef int rehearse(self) except -1:
-        """Signs, makes headers and writes without any of it being used, so that the processor still knows how.
+        """Signs, makes headers and writes without any of it being used: the processor still knows how then.
 
-        What is signed is no order and no hash of one. Gives way as soon as there is a command, and keeps away for
-        a while from an interpreter lock that somebody holds for long.
+        What is signed is no order and no hash of one. Gives way as soon as there is a command, and keeps away
+        for a while from an interpreter lock that somebody holds for long.
         """
         cdef:
             int64_t asked_ns, taken_ns

@@ -1,12 +1,12 @@
 """A TLS connection of the executor to itself, over which nothing but rehearsals travel.
 
-Between two orders the processor forgets the way from a request's bytes to the wire: with 25 ms in between, Python's `ssl`,
-the cipher and the kernel's TCP take about 100 µs instead of 30. Writing the same number of bytes the same way every few
-milliseconds, to a socket of our own, keeps it known. Public interfaces only; the venue sees none of it.
+Between two orders the processor forgets the way from a request's bytes to the wire: with 25 ms in between,
+Python's `ssl`, the cipher and the kernel's TCP take about 100 µs instead of 30. Writing bytes the same way every
+few milliseconds, to a socket of our own, keeps it known. Public interfaces only; the venue sees none of it.
 
-The connection needs no certificate: both ends are ours, so an anonymous key exchange will do. Without TLS in the endpoint,
-and where the library refuses that exchange, bytes travel over the same loopback pair in the clear, which still keeps the
-kernel's part.
+The connection needs no certificate: both ends are ours, so an anonymous key exchange will do. Without TLS in
+the endpoint, and where the library refuses that exchange, bytes travel over such a pair in the clear, which
+still keeps the kernel's part.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Rehearsal:
         return False
 
     def __call__(self, data: bytes) -> None:
-        """Writes `data` as a request is written; OSError or ValueError when the connection is of no use any more."""
+        """Writes `data` as a request is written; OSError or ValueError when the connection is broken."""
         if self.is_encrypted:
             assert isinstance(self._near, ssl.SSLSocket)
             self._near.write(data)
@@ -100,9 +100,7 @@ def _anonymous(protocol: ssl._SSLMethod) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.maximum_version = (
-        ssl.TLSVersion.TLSv1_2
-    )  # 1.3 has no anonymous exchange; its records are made alike
+    context.maximum_version = ssl.TLSVersion.TLSv1_2  # 1.3 has no anonymous exchange; records are alike
     context.set_ciphers(CIPHER)
     return context
 
