@@ -3,12 +3,12 @@ frame sink, command ring, executor thread that signs and writes.
 
     picows ─▶ FeedListener ─▶ MarketStep (books, trigger, policy, limits) ─▶ ring ─▶ Executor ─▶ server
 
-No Python runs from the frame callback to the ring. Each frame moves the best ask of Up, so each is solved. The
-number of orders is that of the settings: as many levels as needed on both tokens, cut by `max_open_orders`.
+No Python runs from the frame callback to the ring. Each frame moves the best ask of Up, so each is solved.
+The number of orders is that of the settings: as many levels as needed on both tokens, cut by its limit.
 
 Only between ticks the bench plays the venue: it tells the step, where the engine drains its results, that the
-orders just sent are cancelled, so that the next tick places its whole ladder again. The engine's timer is left
-out, since it would place that ladder before the tick comes.
+orders just sent are cancelled, so that the next tick places its whole ladder again. The engine's timer is
+left out, since it would place that ladder before the tick comes.
 """
 
 from __future__ import annotations

@@ -119,12 +119,8 @@ def split_cores(name: str, executor: str) -> Places:
     if len(cores) == 2:
         first, last = (cores[0],), (cores[1],)
         return Places(first, False, first, last) if spins else Places(last, True, first, first)
-    return Places(
-        cores[-1:],
-        True,
-        tuple(cores[:-2] if spins else cores[:-1]),
-        tuple(cores[-2:-1] if spins else cores[:-1]),
-    )
+    server, rest = (cores[-1],), tuple(cores[:-1])
+    return Places(server, True, rest[:-1], rest[-1:]) if spins else Places(server, True, rest, rest)
 
 
 def run(

@@ -58,7 +58,6 @@ class Market:
         )
 
     def _book(self, token: str, bids: dict[int, int], asks: dict[int, int]) -> dict[str, object]:
-        highest_first = sorted(asks, reverse=True)
         return {
             "market": CONDITION,
             "asset_id": token,
@@ -85,8 +84,8 @@ def size_text(centishares: int) -> str:
 
 
 def sent_frame(market: Market, number: int) -> bytes:
-    """Frame `number` with its WebSocket header: the best ask of Up, and the best bid of Down that mirrors it, moves
-    to another price, with the size that names the frame.
+    """Frame `number` with its WebSocket header: the best ask of Up, and the best bid of Down that mirrors it,
+    moves to another price, with the size that names the frame.
     """
     size, after, before = (
         size_text(market.tag(number)),

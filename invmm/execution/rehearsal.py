@@ -1,7 +1,7 @@
 """A TLS connection of the executor to itself, over which nothing but rehearsals travel.
 
 Between two orders the processor forgets the way from a request's bytes to the wire: with 25 ms in between,
-Python's `ssl`, the cipher and the kernel's TCP take about 100 µs instead of 30. Writing bytes the same way every
+Python's `ssl`, the cipher and the kernel's TCP take about 100 µs instead of 30. Writing bytes alike every
 few milliseconds, to a socket of our own, keeps it known. Public interfaces only; the venue sees none of it.
 
 The connection needs no certificate: both ends are ours, so an anonymous key exchange will do. Without TLS in
