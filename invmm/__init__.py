@@ -47,8 +47,7 @@ from invmm.strategy.vocabulary import (
 )
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, Side, Venue
 
-# What to do with our log is the program's choice.
-_logging.getLogger("invmm").addHandler(_logging.NullHandler())
+_logging.getLogger("invmm").addHandler(_logging.NullHandler())  # the program decides
 
 __version__ = "0.1.0"
 

@@ -23,6 +23,7 @@ from invmm.errors import ConfigError, InvmmError
 from invmm.execution.reconcile import missed_messages
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings as SocketSettings
+from invmm.feed.integrity import HashCheck
 from invmm.settings import Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR, Ledger
 from invmm.strategy.policies import make_policy
@@ -52,9 +53,11 @@ if TYPE_CHECKING:
     from invmm.replay.tape import MarketInfo
 
 MS = 1_000_000
-NS = 1_000_000_000
-LAST_WORD_NS = 2_500_000_000  # after a window's end; a feed takes longer silence for a dead connection
 RECONCILE_AGAIN_S = 0.5  # after a failed attempt to list trades, real seconds
+NS = 1_000_000_000
+LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
+HASH_EVERY_NS = 10_000_000_000
+HASH_ALARM = 3  # a single mismatch is usual: the frame was not the last one of its timestamp
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
 
 
@@ -66,8 +69,14 @@ class Market:
     number: int
     step: MarketStep
     ledger: Ledger = field(default_factory=Ledger)
+    hashes: HashCheck = field(init=False)
     winner: Outcome | None = None
     refused: int = 0  # frames refused that people have been told of
+
+    def __post_init__(self) -> None:
+        self.hashes = HashCheck(
+            self.info.up_token_id, self.info.down_token_id, f"{self.info.min_size_micro / MICRO:g}"
+        )
 
     def up_mid(self) -> float | None:
         """Mid price of Up in dollars; None while a side is empty."""
@@ -243,6 +252,8 @@ class Engine:
             on_state=self._told,
             on_disconnect=self._user_lost,
         )
+        for market in self.markets.values():
+            market.step.watcher = self._compare_hash
         for each in (*self.feeds, self.user_feed):
             each.start()
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
@@ -317,11 +328,16 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
+        hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
             venue.words.beat_ns = time.monotonic_ns()
             self._drain()
             now_ns = self.clock.now_ns()
+            if now_ns >= hash_due_ns:
+                hash_due_ns = now_ns + HASH_EVERY_NS
+                for market in self.markets.values():
+                    market.step.wants_frame = True
             for market, feed in zip(self.markets.values(), self.feeds, strict=True):
                 if feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
                     feed.set_tokens(())  # its window is over: what is silent now is meant to be
@@ -339,6 +355,17 @@ class Engine:
                 f"{refused - market.refused} frames refused, books unchanged: {market.step.books.last_error}"
             )
             market.refused = refused
+
+    def _compare_hash(self, books: MarketBooks, frame: bytes) -> None:
+        """A frame that the step was asked to show: are the books what the venue's checksum says?"""
+        for market in self.markets.values():
+            if market.step.books is books:
+                if market.hashes.compare(books, frame) is None:
+                    market.step.wants_frame = True  # it carried no checksum: the next one
+                elif market.hashes.in_a_row == HASH_ALARM:
+                    self.messages.append(
+                        f"{market.info.slug}: book checksum differs {HASH_ALARM} times in a row"
+                    )
 
     def _mode(self, mode: Mode) -> None:
         assert self.clock is not None
@@ -397,7 +424,7 @@ class Engine:
         event["kind"], event["market"], event["token"] = EventKind.SETTLEMENT, number, winner
         self.step(event, now_ns)
 
-    # ---- the user feed replays nothing that it missed ------------------------------------------------------
+    # ---- the user feed replays nothing that it missed ----------------------------------------------------
 
     def _user_lost(self, _now_ns: int) -> None:
         """Fills may go unseen from now on: nothing is quoted until they have been asked for."""
@@ -426,18 +453,17 @@ class Engine:
         assert self.clock is not None
         if self.user_feed is None:
             return 0
-        alive = {
-            order["key"] for market in self.markets.values() for order in market.step.registry.orders_live()
-        }
+        registries = [market.step.registry for market in self.markets.values()]
+        alive = {order["key"] for registry in registries for order in registry.orders_live()}
         ids = ["0x" + order_id.hex() for order_id, key in self._keys.items() if key in alive]
         conditions = [market.info.condition_id for market in self.markets.values()]
         messages = await missed_messages(self._remote(), conditions, ids)
-        before = sum(market.step.registry.counts()["fills"] for market in self.markets.values())
+        before = sum(registry.counts()["fills"] for registry in registries)
         self._drain()  # whose orders they are
         records = self.user_feed.messages.read(orjson.dumps(messages), self.clock.now_ns())
         if len(records):
             self._on_user_events(records)
-        return int(sum(market.step.registry.counts()["fills"] for market in self.markets.values()) - before)
+        return sum(registry.counts()["fills"] for registry in registries) - before
 
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"

@@ -140,9 +140,8 @@ class _Session:
         )
         engine = Engine(self.settings, venue=venue, clock=clock, seed=self.options.seed)
         market = engine.add_market(tape.market, number=number)
-        market.step.expect_checkpoints(
-            ((tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0).astype(np.uint8)
-        )
+        checkpoints = (tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
+        market.step.expect_checkpoints(checkpoints.astype(np.uint8))
         await engine.start()
         mids: list[tuple[int, float]] = []
         estimates: list[tuple[int, int, int]] = []  # time, own order key, estimated shares ahead
@@ -172,9 +171,8 @@ class _Session:
                     and truth["sent_frames"] == len(tape)
                     and market.step.stats()["frames"] >= len(tape)
                 ):
-                    is_heard = (
-                        True  # nothing more will come: a feed that waits for data would think itself dead
-                    )
+                    # Nothing more will come: a feed that waits for data would think itself dead.
+                    is_heard = True
                     market.step.end_batch()
                     engine.feeds[0].set_tokens(())
                 if truth["winner"] is not None and winner is None:
@@ -236,6 +234,8 @@ class _Session:
                 venue_cash_micro=cash_micro,
                 mids=np.array(mids, dtype=MID_DTYPE),
                 queue_errors_micro=errors,
+                hash_checks=market.hashes.checks,
+                hash_mismatches=market.hashes.mismatches,
                 queue_ahead_of_truth=sum(error < 0 for error in errors),
             )
         )
@@ -285,7 +285,7 @@ def _queue_errors(
 
 
 def _agree(market: Market, truth: dict[str, Any], start_cash_micro: int) -> bool:
-    """Whether the ledger holds every fill that the venue paid for, rounding of each fill apart."""
+    """Whether the ledger holds every fill that the venue paid for; it rounds each fill to a micro-dollar."""
     cash_micro = (
         market.ledger.cash_e10(start_cash_micro * E10_PER_MICRO_DOLLAR, market.winner) / E10_PER_MICRO_DOLLAR
     )

@@ -197,9 +197,7 @@ class Settings:
             values[table] = _table(cls, table, content, text, name)
         try:
             return cls(**values)
-        except (
-            ConfigError
-        ) as error:  # of several values together: name the line of the one that the message names
+        except ConfigError as error:  # about several values: the line of the one it names
             named = re.match(r"\[(\w+)\] (\w+): ", str(error))
             line = _line(text, named.group(1), named.group(2)) if named else 1
             raise ConfigError(f"{name}:{line}: {error}") from None

@@ -1,12 +1,14 @@
 """Market-channel frames, as bytes, into the two order books of one Up/Down market.
 
 A frame is read by the C scanners of `scan.h`; what they do not take goes, whole, through orjson, which
-accepts every valid spelling and says what is wrong with the rest (`parse.pyx`). Only a frame that is valid to
-its end changes a book. Afterwards the fields of `MarketBooks` tell what it meant. `apply_c` needs no GIL,
-allocates nothing and raises nothing; only the orjson path takes the GIL. One object belongs to one thread.
+accepts every valid spelling and says what is wrong with the rest (`parse.pyx`).
+Only a frame that is valid to its end
+changes a book. Afterwards the fields of `MarketBooks` tell what it meant. `apply_c` needs no GIL, allocates
+nothing and raises nothing; only the orjson path takes the GIL. One object belongs to one thread.
 
-Integrity checks run at the end of each batch, which is all content of one venue timestamp (`integrity.pxd`).
-Frames are read in memory that all books of a thread share (`scratch.h`); a thread's first frame allocates it.
+Integrity checks run at the end of each batch, which is all content of one venue timestamp
+(`integrity.pxd`). Frames are read in memory that all books of a thread share (`scratch.h`); a thread's first
+frame allocates it.
 """
 
 from collections import deque

@@ -1,6 +1,6 @@
 """What the scanners and the parser make of a frame: declarations of `frame.h`, `scan.h` and `scratch.h`."""
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t
 
 
 cdef extern from "frame.h":

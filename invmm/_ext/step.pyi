@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,8 @@ class MarketStep(OrderDesk):
     def run(
         self, events: npt.NDArray[np.uint8] | Buffer, first: int, last: int, frames: Buffer
     ) -> tuple[int, CommandArray]: ...
+    wants_frame: bool
+    watcher: Callable[[MarketBooks, bytes], object] | None
     def stats(self) -> dict[str, Any]: ...
     @property
     def no_quote_reasons(self) -> tuple[int, int]: ...

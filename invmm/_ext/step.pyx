@@ -200,6 +200,14 @@ cdef class MarketStep(OrderDesk):
         if last:
             self.buffer_end_c(now_ns)
         self.cause_ns = 0  # what a timer or an answer leads to was not caused by this frame
+        if self.wants_frame and last:
+            self.wants_frame = False
+            self._show(data[:size])
+
+    cdef void _show(self, bytes frame) noexcept:
+        """Hands a frame to the watcher, after its commands are published. Rare: the caller asks for each one."""
+        if self.watcher is not None:
+            self.watcher(self.books, frame)
 
     cdef void on_buffer_end_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0

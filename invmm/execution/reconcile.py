@@ -49,8 +49,7 @@ async def missed_messages(
     for condition_id in condition_ids:
         query = {"market": condition_id}
         orders += await venue.pages(ORDERS, query)
-        # Trades after orders: an order that is filled between the two questions is then seen open and filled,
-        # not neither.
+        # Trades after orders: one that is filled between the two questions is then seen twice, not missed.
         messages += [entry | {"event_type": "trade"} for entry in await venue.pages(TRADES, query)]
     open_ids = {str(entry.get("id", "")).lower() for entry in orders}
     for order_id in alive:

@@ -145,7 +145,10 @@ class RemoteVenue:
         return await self.ask("DELETE", "/cancel-all")
 
     async def ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any:
-        """One signed request without a body; the parsed answer. VenueError: refused; else TransportError."""
+        """One signed request without a body; the parsed answer.
+
+        VenueError for a refusal, TransportError for anything else that goes wrong.
+        """
         headers = l2_headers(self.credentials, self.signer.address, method, path, b"", int(time.time()))
         try:
             async with (

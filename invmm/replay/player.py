@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from invmm.engine import Engine
+from invmm.engine import Engine, Market
 from invmm.replay.result import MID_DTYPE, MarketResult
 from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings, SimSettings
@@ -85,7 +85,10 @@ class Player:
         self._stopping = False
 
     def stop(self) -> None:
-        """Ends the market being played at its next timer: quotes are pulled. Safe in a signal handler."""
+        """Ends the market being played at its next timer: its quotes are pulled and what there is counts.
+
+        Safe in a signal handler.
+        """
         self._stopping = True
 
     @property
@@ -104,6 +107,9 @@ class Player:
         raw = events.view(np.uint8).reshape(-1)
         times = events["time_ns"]
         count = len(events)
+        rows_of = (
+            np.cumsum(events["kind"] == EventKind.FRAME) - 1
+        )  # the tape's row that each event belongs to
         inbox = np.zeros(512, dtype=EVENT_DTYPE)
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"], tick["market"] = EventKind.TIMER, number
@@ -164,6 +170,7 @@ class Player:
                 break
             if now >= next_sample:
                 next_sample += self.sample_ns
+                self._compare_hash(market, tape, rows_of[index - 1] if 0 < index <= count else -1)
                 mid = market.up_mid()
                 if mid is not None:
                     mids.append((now, mid))
@@ -198,6 +205,8 @@ class Player:
             venue_cash_micro=account.cash_micro,
             mids=np.array(mids, dtype=MID_DTYPE),
             queue_errors_micro=errors,
+            hash_checks=market.hashes.checks,
+            hash_mismatches=market.hashes.mismatches,
             queue_ahead_of_truth=ahead_of_truth,
         )
         venue.close()
@@ -209,7 +218,7 @@ class Player:
     def _pull(
         self, engine: Engine, venue: EmbeddedVenue, number: int, now_ns: int, submit: Callable[..., None]
     ) -> None:
-        """The market was cut short: cancels, waits for the answers, looks whether the venue holds none."""
+        """The market was cut short: cancels, waits for answers, looks whether the venue holds an order."""
         stop = np.zeros(1, dtype=EVENT_DTYPE)
         stop["kind"], stop["market"], stop["status"] = EventKind.MODE, number, Mode.STOPPED
         inbox = np.zeros(512, dtype=EVENT_DTYPE)
@@ -223,3 +232,9 @@ class Player:
             for record in inbox[: venue.poll(due_ns, inbox)]:
                 submit(engine.step(record, due_ns).copy(), due_ns)
         self.clean = self.clean and not venue.core.open_orders()
+
+    def _compare_hash(self, market: Market, tape: Tape, row: int) -> None:
+        """Holds the books against the venue's checksum in a frame that was the last of its timestamp."""
+        rows = tape.rows["venue_ms"]
+        if 0 <= row < len(rows) - 1 and rows[row] != rows[row + 1]:
+            market.hashes.compare(market.step.books, tape.frame(row))

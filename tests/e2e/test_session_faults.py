@@ -1,5 +1,4 @@
-"""The live engine against a venue that fails: it pulls its quotes or recovers, says so, quotes again and
-counts every fill.
+"""The live engine against a venue that fails: it pulls its quotes or recovers, and counts every fill.
 
 Engine, executor and feeds run in this process, the venue in a child, as in a session. Times are generous:
 machines are slow.

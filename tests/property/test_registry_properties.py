@@ -1,6 +1,4 @@
-"""The registry against its twin: evidence about fills gives one position, in every order and with every
-repetition.
-"""
+"""The registry against its twin: evidence gives one position, in every order and with every repetition."""
 
 from __future__ import annotations
 
@@ -13,15 +11,17 @@ from invmm.types import EventKind, OrderStatus, Side
 from tests.reference.registry import Order, RegistryTwin, Stage
 from tests.unit.test_step import Desk
 
+BETWEEN = (OrderStatus.TRADE_MINED, OrderStatus.TRADE_RETRYING)
 TERMINAL = (None, OrderStatus.TRADE_CONFIRMED, OrderStatus.TRADE_FAILED)
 
 
+Items = list[tuple[str, int, Stage | None]]
+
+
 @st.composite
-def evidence(draw: Any) -> list[tuple[str, int, Stage | None]]:
-    """For two orders: `("cancel", order, None)` and `("stage", order, stage)` items, shuffled and partly
-    repeated; orders by index.
-    """
-    items: list[tuple[str, int, Stage | None]] = []
+def evidence(draw: Any) -> Items:
+    """`("cancel", order, None)` and `("stage", order, stage)` items of two orders, shuffled."""
+    items: Items = []
     for trade in range(1, draw(st.integers(0, 6)) + 1):
         for order in draw(st.lists(st.integers(0, 1), min_size=1, max_size=2, unique=True)):
             size = draw(st.integers(1, 150_000_000))
@@ -54,7 +54,7 @@ def test_every_order_and_repetition_of_evidence_gives_the_position_of_the_twin(
         for c in placed
     ]
     assert len(orders) == 2
-    for _, index, stage in items:
+    for _kind, index, stage in items:
         order = orders[index]
         about = {"key": order.key, "token": order.token, "side": order.side, "price_e4": order.price_e4}
         if stage is None:

@@ -1,4 +1,4 @@
-"""The registry's rules over a set of evidence, slow and obvious: the order of arrival does not matter."""
+"""The registry's rules over a set of evidence, slow and obvious: neither order nor repeats matter."""
 
 from __future__ import annotations
 
