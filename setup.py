@@ -1,7 +1,7 @@
 """Compiled extensions and their three build modes; everything else is in pyproject.toml.
 
 INVMM_BUILD    release (default): checks off, for users and benchmarks
-               checked:           bounds, None and initialisation checks and assertions on, test-only extensions
+               checked:           bounds and initialisation checks and assertions on, test-only extensions
                coverage:          checked, plus line tracing (the generated C stays beside its source)
 INVMM_CFLAGS   extra compiler and linker flags, such as -fsanitize=address
 """
@@ -30,7 +30,8 @@ DIRECTIVES = {
     "freethreading_compatible": False,  # no free-threaded job runs the tests yet
     "boundscheck": CHECKED,
     "initializedcheck": CHECKED,
-    "nonecheck": False,  # Cython 3.3 refuses `self.x += 1` in a nogil method with it on; arguments are declared `not None`
+    # Cython 3.3 refuses `self.x += 1` in a nogil method with it on; arguments are declared `not None`.
+    "nonecheck": False,
     "wraparound": False,  # no kernel indexes from the end
     "cdivision": True,  # divisors are validated by constructors, so C division is what is meant
     "linetrace": MODE == "coverage",
@@ -65,11 +66,15 @@ def extension(path: Path) -> Extension:
     )
 
 
-sources = [path for folder in ("invmm/_ext", "invmm/feed", "invmm/execution") for path in sorted(Path(folder).glob("*.pyx"))]
+sources = [
+    path
+    for folder in ("invmm/_ext", "invmm/feed", "invmm/execution")
+    for path in sorted(Path(folder).glob("*.pyx"))
+]
 if CHECKED:
     sources += sorted(Path("tests/concurrency").glob("*.pyx"))
 
-# Objects of another mode are newer than nothing in this one: without force a switch would keep the old binary.
+# Objects of another mode look up to date in this one: without force a switch keeps the old binary.
 stamp = Path("build/mode")
 wanted = " ".join([MODE, *EXTRA_FLAGS])
 switched = not stamp.exists() or stamp.read_text() != wanted

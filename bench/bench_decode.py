@@ -1,7 +1,8 @@
 """Frame to both books to best, per shape of frame; peers run on the same frames.
 
 `pytest bench/bench_decode.py --benchmark-enable` for the table, `python -m bench.bench_decode` for
-nanoseconds from a loop in C. Release build only. With INVMM_RECORDED set the 1- and 2-change frames are recorded ones.
+nanoseconds from a loop in C. Release build only. With INVMM_RECORDED set the 1- and 2-change frames are
+recorded ones.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@ The names below are what other programs import; they are typed, documented and s
 (4800, 100000000)
 """
 
+import logging as _logging
+
 try:
     from invmm._ext.book import Book
     from invmm._ext.build import build_mode
@@ -17,8 +19,8 @@ try:
 except ImportError as error:  # a source tree without its compiled modules shadows an installed package
     if error.name is not None and error.name.startswith("invmm._ext"):
         raise ImportError(
-            f"{error}: the compiled modules are not built in {__path__[0]}. In a source tree, run `pip install -e .`; to use an "
-            "installed package instead, start Python from another folder."
+            f"{error}: the compiled modules are not built in {__path__[0]}. In a source tree, run "
+            "`pip install -e .`; to use an installed package instead, start Python from another folder."
         ) from error
     raise
 
@@ -44,6 +46,10 @@ from invmm.strategy.vocabulary import (
     TakerOrder,
 )
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, Side, Venue
+
+_logging.getLogger("invmm").addHandler(
+    _logging.NullHandler()
+)  # what to do with our log is the program's choice
 
 __version__ = "0.1.0"
 

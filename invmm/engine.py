@@ -1,7 +1,8 @@
 """The engine: wires books, policy, registry and venue together, and runs them live or step by step.
 
-One `MarketStep` (compiled) per market does the work; this module opens markets, keeps their ledgers and drives the steps from
-sockets and timers. `step(event, now_ns)` is what live trading, replay and tests have in common.
+One `MarketStep` (compiled) per market does the work; this module opens markets, keeps their ledgers and
+drives the steps from sockets and timers. `step(event, now_ns)` is what live trading, replay and tests have in
+common.
 """
 
 from __future__ import annotations
@@ -14,16 +15,29 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.errors import ConfigError, InvmmError
+from invmm.execution.reconcile import missed_messages
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings as SocketSettings
 from invmm.settings import Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR, Ledger
 from invmm.strategy.policies import make_policy
-from invmm.types import EVENT_DTYPE, MICRO, CommandArray, EventFlag, EventKind, Mode, OrderStatus, Outcome, Side, Venue
+from invmm.types import (
+    EVENT_DTYPE,
+    MICRO,
+    CommandArray,
+    EventFlag,
+    EventKind,
+    Mode,
+    OrderStatus,
+    Outcome,
+    Side,
+    Venue,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -38,6 +52,9 @@ if TYPE_CHECKING:
     from invmm.replay.tape import MarketInfo
 
 MS = 1_000_000
+NS = 1_000_000_000
+LAST_WORD_NS = 2_500_000_000  # after a window's end; a feed takes longer silence for a dead connection
+RECONCILE_AGAIN_S = 0.5  # after a failed attempt to list trades, real seconds
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
 
 
@@ -50,6 +67,7 @@ class Market:
     step: MarketStep
     ledger: Ledger = field(default_factory=Ledger)
     winner: Outcome | None = None
+    refused: int = 0  # frames refused that people have been told of
 
     def up_mid(self) -> float | None:
         """Mid price of Up in dollars; None while a side is empty."""
@@ -113,8 +131,12 @@ class Engine:
         self._keys: dict[bytes, int] = {}
         self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
+        self._reconciling: asyncio.Task[None] | None = None
+        self._mode_now = Mode.RUNNING
 
-    def add_market(self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None) -> Market:
+    def add_market(
+        self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
+    ) -> Market:
         """Opens a market; its events carry `number` (the next free one if omitted)."""
         if number is None:
             number = max(self.markets, default=-1) + 1
@@ -163,17 +185,20 @@ class Engine:
         record = record.reshape(1)
         market = self.markets.get(int(record["market"][0]))
         if market is None:
-            raise ConfigError(f"event names market {int(record['market'][0])}, open are {sorted(self.markets)}")
+            raise ConfigError(
+                f"event names market {int(record['market'][0])}, open are {sorted(self.markets)}"
+            )
         if int(record["kind"][0]) in (EventKind.USER_EVENT, EventKind.SETTLEMENT):
             market.take(record[0])
         return market.step.step(record, now_ns, frame)
 
-    # ---- live: sockets, timers, results ------------------------------------------------------------------------------
+    # ---- live: sockets, timers, results --------------------------------------------------------------------
 
     async def start(self) -> None:
         """Connects the venue and the feeds of every market and starts trading.
 
-        The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a player.
+        The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a
+        player.
         """
         from invmm.feed.market import MarketFeed
         from invmm.feed.user import UserFeed
@@ -196,7 +221,15 @@ class Engine:
         for market in self.markets.values():
             ids = (market.info.up_token_id, market.info.down_token_id)
             tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-            feed = MarketFeed(venue.market_url, ids, market.step, self.clock, feed_settings, budget=budget, on_state=self._told)
+            feed = MarketFeed(
+                venue.market_url,
+                ids,
+                market.step,
+                self.clock,
+                feed_settings,
+                budget=budget,
+                on_state=self._told,
+            )
             self.feeds.append(feed)
         self.user_feed = UserFeed(
             venue.user_url,
@@ -208,23 +241,28 @@ class Engine:
             feed_settings,
             budget=budget,
             on_state=self._told,
+            on_disconnect=self._user_lost,
         )
         for each in (*self.feeds, self.user_feed):
             each.start()
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
-        """Pulls every quote, waits for proof, disconnects. True when the venue itself confirms that nothing is left open."""
+        """Pulls every quote, waits for proof, disconnects. True if the venue confirms that all is closed."""
         venue = self._remote()
         self._mode(Mode.STOPPED)
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline_s
         proof_until = loop.time() + deadline_s / 2
-        while loop.time() < proof_until and any(m.step.registry.counts()["live"] for m in self.markets.values()):
+        while loop.time() < proof_until and any(
+            m.step.registry.counts()["live"] for m in self.markets.values()
+        ):
             await asyncio.sleep(0.02)
         for market in self.markets.values():
             for order in market.step.registry.orders_live():
-                self.messages.append(f"no proof of the end of order {order['key']} ({order['state']}): asking the venue")
+                self.messages.append(
+                    f"no proof of the end of order {order['key']} ({order['state']}): asking the venue"
+                )
         clean = False
         while True:
             try:
@@ -237,9 +275,14 @@ class Engine:
             if clean or loop.time() >= until:
                 break
             await asyncio.sleep(0.05)
-        if self._ticking is not None:
-            self._ticking.cancel()
-            await asyncio.gather(self._ticking, return_exceptions=True)
+        for task in (self._ticking, self._reconciling):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        try:
+            await self._reconcile_once()  # fills that the user feed did not live to tell
+        except InvmmError as error:
+            self.messages.append(f"trades could not be listed: {error}")
         for feed in (*self.feeds, *([self.user_feed] if self.user_feed else [])):
             await feed.close()
         loop.remove_reader(venue.results.eventfd)
@@ -248,7 +291,7 @@ class Engine:
         return clean
 
     def run(self) -> bool:
-        """Blocking: `start`, trade until every market is settled or SIGINT/SIGTERM, `stop`. What `stop` returned."""
+        """Blocking: `start`, trade until all is settled or SIGINT/SIGTERM, `stop`. What `stop` returned."""
         return asyncio.run(self._run())
 
     async def _run(self) -> bool:
@@ -279,14 +322,27 @@ class Engine:
             venue.words.beat_ns = time.monotonic_ns()
             self._drain()
             now_ns = self.clock.now_ns()
-            for market in self.markets.values():
+            for market, feed in zip(self.markets.values(), self.feeds, strict=True):
+                if feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
+                    feed.set_tokens(())  # its window is over: what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
                 market.step.step(tick, now_ns)
+                self._tell_refused(market)
+
+    def _tell_refused(self, market: Market) -> None:
+        """Says once that frames were refused, with the reason of the last one."""
+        refused = sum(market.step.books.stats["decode_failures"].values())
+        if refused > market.refused:
+            self.messages.append(
+                f"{refused - market.refused} frames refused, books unchanged: {market.step.books.last_error}"
+            )
+            market.refused = refused
 
     def _mode(self, mode: Mode) -> None:
         assert self.clock is not None
+        self._mode_now = mode
         self._remote().words.mode = mode
         event = np.zeros(1, dtype=EVENT_DTYPE)
         event["kind"], event["status"] = EventKind.MODE, mode
@@ -331,15 +387,67 @@ class Engine:
             end["market"] = number
             market.step.step(end, now_ns)
 
+    def key_of(self, order_id: bytes) -> int | None:
+        """Own key of an order by the venue's 32-byte id; None if it is not ours."""
+        return self._keys.get(order_id)
+
     def settle(self, number: int, winner: Outcome, now_ns: int) -> None:
         """The market is resolved: nothing more is quoted, and its ledger knows what its shares are worth."""
         event = np.zeros(1, dtype=EVENT_DTYPE)
         event["kind"], event["market"], event["token"] = EventKind.SETTLEMENT, number, winner
         self.step(event, now_ns)
 
+    # ---- the user feed replays nothing that it missed ---------------------------------------------------------------------
+
+    def _user_lost(self, _now_ns: int) -> None:
+        """Fills may go unseen from now on: nothing is quoted until they have been asked for."""
+        if self._mode_now == Mode.RUNNING:
+            self.messages.append("user feed lost: quotes pulled until its trades are known")
+            self._mode(Mode.PAUSED)
+
+    async def _reconcile(self) -> None:
+        """Asks until there is an answer, then lets quotes go on."""
+        while True:
+            try:
+                found = await self._reconcile_once()
+            except InvmmError as error:
+                self.messages.append(f"trades could not be listed: {error}")
+                await asyncio.sleep(RECONCILE_AGAIN_S)
+                continue
+            if self._mode_now == Mode.PAUSED:
+                self.messages.append(
+                    f"reconciled with the venue: {found} fills had been missed; quoting again"
+                )
+                self._mode(Mode.RUNNING)
+            return
+
+    async def _reconcile_once(self) -> int:
+        """Applies what the venue lists about our orders and trades; how many fills were new."""
+        assert self.clock is not None
+        if self.user_feed is None:
+            return 0
+        alive = {
+            order["key"] for market in self.markets.values() for order in market.step.registry.orders_live()
+        }
+        ids = ["0x" + order_id.hex() for order_id, key in self._keys.items() if key in alive]
+        conditions = [market.info.condition_id for market in self.markets.values()]
+        messages = await missed_messages(self._remote(), conditions, ids)
+        before = sum(market.step.registry.counts()["fills"] for market in self.markets.values())
+        self._drain()  # whose orders they are
+        records = self.user_feed.messages.read(orjson.dumps(messages), self.clock.now_ns())
+        if len(records):
+            self._on_user_events(records)
+        return int(sum(market.step.registry.counts()["fills"] for market in self.markets.values()) - before)
+
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
-        words = f"{feed.name} feed {state.name.lower()}"
+        words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
+        if feed is self.user_feed and feed.is_live and self._mode_now == Mode.PAUSED:
+            if self._reconciling is not None:
+                self._reconciling.cancel()
+            self._reconciling = asyncio.get_running_loop().create_task(
+                self._reconcile(), name="invmm reconciliation"
+            )
 
     def _limits(self, info: MarketInfo) -> dict[str, int]:
         engine, risk = self.settings.engine, self.settings.risk

@@ -1,7 +1,7 @@
 """What can go wrong at the edges. The core raises nothing: kernels return status, queues refuse.
 
 InvmmError
-├── ConfigError       a setting is unknown, of the wrong type or out of range (file, line, key, expected, found)
+├── ConfigError       a setting is unknown, mistyped or out of range (file, line, key, expected, found)
 ├── DataError         a recording or another input file is not what it should be (file, line, expected, found)
 ├── VenueError        the venue answered something that ends what was asked (status and text of the answer)
 └── TransportError    no usable answer came: the state of what was asked is unknown

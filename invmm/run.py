@@ -1,13 +1,14 @@
 """`python -m invmm.run`: trade a market from frame to order, and report.
 
-Without arguments a generated market is served by the embedded venue over real loopback sockets, six times as fast as a clock, and the
-engine trades it on paper. `--replay` takes recorded markets instead; `--speed max` plays them in process on a virtual clock, where equal
-input and seed give equal commands, byte for byte.
+Without arguments a generated market is served by the embedded venue over real loopback sockets, seven times
+as fast as a clock, and the engine trades it on paper. `--replay` takes recorded markets instead; `--speed
+max` plays them in process on a virtual clock, where equal input and seed give equal commands, byte for byte.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line, complete with help."""
     p = argparse.ArgumentParser(
         prog="python -m invmm.run",
-        description="Trade a Polymarket Up/Down market on the embedded venue: a generated one, or recorded ones.",
+        description="Trade Polymarket Up/Down markets, generated or recorded, on the embedded venue.",
         epilog="Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 refused to trade, "
         "4 stopped but not verified clean, 130 interrupted and verified clean.",
     )
@@ -40,22 +41,39 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--speed",
         metavar="X",
-        help="market seconds per second (default 6), or 'max': in process on a virtual clock, deterministic",
+        help="market seconds per second (default 7), or 'max': in process on a virtual clock, deterministic",
     )
     p.add_argument("--duration", type=float, metavar="S", help="stop each market after S market seconds")
-    p.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the generated market and of order salts (default 1)")
-    p.add_argument("--day", choices=("quiet", "trending", "jumping"), help="kind of generated market (default: drawn from the seed)")
+    p.add_argument(
+        "--seed",
+        type=int,
+        default=1,
+        metavar="N",
+        help="seed of the generated market and of order salts (default 1)",
+    )
+    p.add_argument(
+        "--day",
+        choices=("quiet", "trending", "jumping"),
+        help="kind of generated market (default: drawn from the seed)",
+    )
     p.add_argument("--policy", metavar="NAME", help="inventory_mm (default) or inventory_mm_compatible")
     p.add_argument("--config", metavar="FILE", help="TOML settings; unknown keys are errors")
     p.add_argument("--headless", action="store_true", help="no live view")
-    p.add_argument("--json", action="store_true", help="print the report as one JSON object, the last line of standard output")
-    p.add_argument("--report", metavar="FILE", help="where to write the HTML report (default: reports/ in this folder)")
+    p.add_argument(
+        "--json",
+        action="store_true",
+        help="print the report as one JSON object, the last line of standard output",
+    )
+    p.add_argument(
+        "--report", metavar="FILE", help="where to write the HTML report (default: reports/ in this folder)"
+    )
     return p
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the main job; the exit code."""
     options = parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         settings, speed = _settings(options)
         if speed is None:
@@ -69,13 +87,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InvmmError as error:
         print(f"invmm: {error}", file=sys.stderr)
         return EXIT_FAILED_CHECK
+    except KeyboardInterrupt:
+        print("invmm: interrupted; no order was open, nothing to report", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _interrupt(_signal: int, _frame: Any) -> None:
+    """SIGTERM means what Ctrl-C means."""
+    raise KeyboardInterrupt
 
 
 def _settings(options: argparse.Namespace) -> tuple[Settings, float | None]:
     settings = Settings.load(options.config) if options.config else Settings()
     if options.policy:
         settings = replace(settings, strategy=replace(settings.strategy, policy=options.policy))
-    if options.duration is not None and not options.duration > 0:
+    if options.seed < 0:
+        raise ConfigError(f"--seed: expected an integer of at least 0, found {options.seed}")
+    if options.duration is not None and not (options.duration > 0 and math.isfinite(options.duration)):
         raise ConfigError(f"--duration: expected seconds above 0, found {options.duration:g}")
     if options.speed == "max":
         return settings, None
@@ -98,10 +126,14 @@ def tapes(options: argparse.Namespace) -> list[Tape]:
     if not paths:
         folder = os.environ.get("INVMM_RECORDED")
         if not folder:
-            raise ConfigError("--replay: expected a file or folder of recorded markets, or the variable INVMM_RECORDED set to one")
+            raise ConfigError(
+                "--replay: expected a file or folder of recorded markets, or INVMM_RECORDED set to one"
+            )
         paths = sorted({p.parent for p in Path(folder).rglob("replay/*.jsonl*")})
         if not paths:
-            raise ConfigError(f"INVMM_RECORDED: expected a folder with replay/*.jsonl.gz somewhere in it, found none in {folder}")
+            raise ConfigError(
+                f"INVMM_RECORDED: expected a folder with replay/*.jsonl.gz somewhere in it, got {folder}"
+            )
     return [load(path) for path in find(paths)]
 
 
@@ -110,30 +142,41 @@ def _play_at_full_speed(options: argparse.Namespace, settings: Settings) -> int:
     from invmm.replay.player import Player
 
     markets = tapes(options)
-    interrupted = False
-
-    def stop(_signal: int, _frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
     with Progress(len(markets), enabled=not options.headless and sys.stderr.isatty()) as progress:
         player = Player(settings, seed=options.seed, progress=progress.update)
+        interrupted = False
+
+        def stop(_signal: int, _frame: Any) -> None:
+            nonlocal interrupted
+            if interrupted:
+                raise KeyboardInterrupt  # the second time: at once
+            interrupted = True
+            player.stop()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         for tape in markets:
             until = None
             if options.duration is not None and len(tape):
                 until = int(tape.rows["recv_ns"][0]) + int(options.duration * 1e9)
-            try:
-                player.play(tape, until_ns=until)
-            except KeyboardInterrupt:
-                interrupted = True
+            player.play(tape, until_ns=until)
+            if interrupted:
                 break
-    if not player.results:
-        print("invmm: interrupted before a market was played to its end; nothing to report", file=sys.stderr)
-        return EXIT_INTERRUPTED
     from invmm.ops.results import finish
 
-    complete = options.duration is None
-    code = finish(options, settings, player.results, digest=player.digest, commands=player.commands, complete=complete)
+    complete = options.duration is None and not interrupted
+    extra = {"clean": player.clean}
+    code = finish(
+        options,
+        settings,
+        player.results,
+        digest=player.digest,
+        commands=player.commands,
+        extra=extra,
+        complete=complete,
+    )
+    if not player.clean:
+        return EXIT_NOT_CLEAN
     return EXIT_INTERRUPTED if interrupted and code == EXIT_DONE else code
 
 

@@ -1,6 +1,7 @@
-"""A session over real sockets: the embedded venue in a child process, the engine in this one, the live view, the report.
+"""A session over real sockets: the venue in a child process, the engine in this one, view, report.
 
-The markets are served one after another on one scaled clock that both processes share; latency figures are real time.
+The markets are served one after another on one scaled clock that both processes share; latency figures are
+real time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import os
 import secrets
 import signal
 import sys
+from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,8 +30,9 @@ from invmm.ops.results import finish
 from invmm.ops.view import Health, render
 from invmm.replay.player import venue_profile
 from invmm.replay.result import MID_DTYPE, MarketResult
-from invmm.replay.tape import Tape
+from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings
+from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.types import Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
@@ -45,7 +49,8 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     signer = OrderSigner(secrets.token_hex(32))  # of this session only: nobody's key
     child_key = ChildCredentials.fresh(signer.address)
-    child = VenueChild(tapes, credentials=child_key, profile=venue_profile(settings.sim), seed=options.seed)
+    profile = replace(venue_profile(settings.sim), record_truth=True)
+    child = VenueChild(tapes, credentials=child_key, profile=profile, seed=options.seed)
     with child:
         session = _Session(options, settings, speed, child, signer, child_key)
         gc.collect()
@@ -60,7 +65,13 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
         session.results,
         digest="",
         commands=session.commands,
-        extra={"latency_ns": session.latency_ns, "speed": speed, "messages": session.messages, "clean": session.clean},
+        extra={
+            "latency_ns": session.latency_ns,
+            "speed": speed,
+            "reconnects": session.reconnects,
+            "messages": session.messages,
+            "clean": session.clean,
+        },
         complete=options.duration is None and not session.interrupted,
     )
     if not session.clean:
@@ -88,6 +99,7 @@ class _Session:
         self.latency_ns: dict[str, dict[str, float]] = {}
         self.messages: list[str] = []
         self.commands = 0
+        self.reconnects = 0
         self.clean = True
         self.interrupted = False
         self._stop = asyncio.Event()
@@ -96,8 +108,8 @@ class _Session:
     async def run(self, tapes: Sequence[Tape]) -> None:
         """Every tape in turn, until one is interrupted."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupt)
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(kind, self._interrupt)
         truth = await asyncio.to_thread(self.child.truth)
         self._cash_micro = truth["cash_micro"]
         console = Console(stderr=True)
@@ -128,11 +140,15 @@ class _Session:
         )
         engine = Engine(self.settings, venue=venue, clock=clock, seed=self.options.seed)
         market = engine.add_market(tape.market, number=number)
+        market.step.expect_checkpoints(
+            ((tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0).astype(np.uint8)
+        )
         await engine.start()
         mids: list[tuple[int, float]] = []
+        estimates: list[tuple[int, int, int]] = []  # time, own order key, estimated shares ahead
         first_ns = int(tape.rows["recv_ns"][0])
         until_ns = None if self.options.duration is None else first_ns + int(self.options.duration * SECOND)
-        next_sample, told, winner, polled = first_ns, 0, None, 0.0
+        next_sample, told, winner, polled, is_heard = first_ns, 0, None, 0.0, False
         loop = asyncio.get_running_loop()
         last_ns = max(int(tape.rows["recv_ns"][-1]), tape.market.end_s * SECOND)
         give_up_ns = last_ns + int((self.settings.sim.settlement_lag_s + 120) * SECOND)
@@ -145,13 +161,28 @@ class _Session:
                 mid = market.up_mid()
                 if mid is not None:
                     mids.append((now_ns, mid))
+                for order in market.step.registry.orders_live():
+                    if order["ahead_micro"] is not None:
+                        estimates.append((now_ns, int(str(order["key"])), int(str(order["ahead_micro"]))))
             if now_ns > last_ns and loop.time() - polled > 0.1:
                 polled = loop.time()
                 truth = await asyncio.to_thread(self.child.truth)
+                if (
+                    not is_heard
+                    and truth["sent_frames"] == len(tape)
+                    and market.step.stats()["frames"] >= len(tape)
+                ):
+                    is_heard = (
+                        True  # nothing more will come: a feed that waits for data would think itself dead
+                    )
+                    market.step.end_batch()
+                    engine.feeds[0].set_tokens(())
                 if truth["winner"] is not None and winner is None:
                     winner = Outcome(truth["winner"])
                     engine.settle(number, winner, now_ns)
-                if winner is not None and not truth["is_running"]:
+                if winner is not None and (
+                    not truth["is_running"] or _agree(market, truth, self._cash_micro)
+                ):
                     break
             health = self._health(engine, venue, tape, now_ns)
             messages = list(engine.messages)
@@ -166,17 +197,29 @@ class _Session:
             self.clean = False
             self.messages.append("not verified clean: the venue did not confirm that no order is open")
         live.update(render(market, self._health(engine, venue, tape, clock.now_ns())), refresh=True)
+        self.reconnects += sum(
+            feed.stats().reconnects for feed in (*engine.feeds, engine.user_feed) if feed is not None
+        )
         self._merge_latency(venue)
-        await self._conclude(tape, market, mids)
+        await self._conclude(tape, engine, market, mids, estimates)
 
-    async def _conclude(self, tape: Tape, market: Market, mids: list[tuple[int, float]]) -> None:
+    async def _conclude(
+        self,
+        tape: Tape,
+        engine: Engine,
+        market: Market,
+        mids: list[tuple[int, float]],
+        estimates: list[tuple[int, int, int]],
+    ) -> None:
         step = market.step
         step.end_batch()
         counts, stats = step.registry.counts(), step.stats()
         cash_micro: int | None = None
+        errors: list[int] = []
         try:
             truth = await asyncio.to_thread(self.child.truth)
             cash_micro = int(truth["cash_micro"])
+            errors = _queue_errors(estimates, truth["orders"], engine)
         except InvmmError as error:
             self.messages.append(f"the venue's balance could not be read: {error}")
         self.commands += stats["commands"]
@@ -192,6 +235,8 @@ class _Session:
                 start_cash_micro=self._cash_micro,
                 venue_cash_micro=cash_micro,
                 mids=np.array(mids, dtype=MID_DTYPE),
+                queue_errors_micro=errors,
+                queue_ahead_of_truth=sum(error < 0 for error in errors),
             )
         )
         if cash_micro is not None:
@@ -219,6 +264,32 @@ class _Session:
             figures = _figures(summary)
             if figures["count"] >= self.latency_ns.get(name, {"count": -1.0})["count"]:
                 self.latency_ns[name] = figures
+
+
+def _queue_errors(
+    estimates: list[tuple[int, int, int]], orders: list[dict[str, Any]], engine: Engine
+) -> list[int]:
+    """Estimated minus true shares ahead, where the venue knows the order's place at that time."""
+    truth: dict[int, tuple[list[int], list[int]]] = {}
+    for order in orders:
+        key = engine.key_of(bytes.fromhex(order["order_id"][2:]))
+        if key is not None and order["truth"]:
+            truth[key] = ([int(t) for t, _ in order["truth"]], [int(a) for _, a in order["truth"]])
+    errors = []
+    for time_ns, key, ahead in estimates:
+        times, places = truth.get(key, ([], []))
+        at = bisect_right(times, time_ns) - 1
+        if at >= 0:
+            errors.append(ahead - places[at])
+    return errors
+
+
+def _agree(market: Market, truth: dict[str, Any], start_cash_micro: int) -> bool:
+    """Whether the ledger holds every fill that the venue paid for, rounding of each fill apart."""
+    cash_micro = (
+        market.ledger.cash_e10(start_cash_micro * E10_PER_MICRO_DOLLAR, market.winner) / E10_PER_MICRO_DOLLAR
+    )
+    return bool(abs(cash_micro - truth["cash_micro"]) <= len(market.ledger.legs))
 
 
 def _figures(summary: dict[str, int | None]) -> dict[str, float]:

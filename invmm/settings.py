@@ -1,7 +1,8 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
-A TOML file has one table per class below: `[engine]`, `[risk]`, `[strategy]`, `[executor]`, `[feed]`, `[sim]`. Unknown tables or keys,
-wrong types and values out of range are errors that name the file, the line and what was expected.
+A TOML file has one table per class below: `[engine]`, `[risk]`, `[strategy]`, `[executor]`, `[feed]`,
+`[sim]`. Unknown tables or keys, wrong types and values out of range are errors that name the file, the line
+and what was expected.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -38,21 +39,35 @@ class EngineSettings:
     """When to solve, when to pull quotes."""
 
     size_change_ppm: int = _number(250_000, 0, 1_000_000, "ppm", "best size change that triggers a solve")
-    queue_change_ppm: int = _number(250_000, 0, 1_000_000, "ppm", "change of shares ahead that triggers a solve, of those at the start")
-    queue_model: str = _choice("conservative", ("conservative", "proportional", "power2", "power3"), "queue position model")
-    book_max_age_ms: int = _number(3_000, 100, 600_000, "ms", "silence of a token after which its quotes are pulled")
-    stop_before_end_ms: int = _number(15_000, 0, 3_600_000, "ms", "quotes are pulled this long before the window ends")
+    queue_change_ppm: int = _number(
+        250_000, 0, 1_000_000, "ppm", "change of shares ahead that triggers a solve, of those at the start"
+    )
+    queue_model: str = _choice(
+        "conservative", ("conservative", "proportional", "power2", "power3"), "queue position model"
+    )
+    book_max_age_ms: int = _number(
+        3_000, 100, 600_000, "ms", "silence of a token after which its quotes are pulled"
+    )
+    stop_before_end_ms: int = _number(
+        15_000, 0, 3_600_000, "ms", "quotes are pulled this long before the window ends"
+    )
     command_deadline_ms: int = _number(250, 1, 60_000, "ms", "a command not sent within this time is dropped")
-    quote_lifetime_s: int = _number(184, 0, 86_400, "s", "GTD expiration after sending (0: GTC); the venue asks for at least 180")
+    quote_lifetime_s: int = _number(
+        184, 0, 86_400, "s", "GTD expiration after sending (0: GTC); the venue asks for at least 180"
+    )
     timer_ms: int = _number(50, 1, 10_000, "ms", "period of the engine's own timer")
-    cancel_retry_ms: int = _number(1_000, 50, 60_000, "ms", "a cancel without proof is repeated after this time")
+    cancel_retry_ms: int = _number(
+        1_000, 50, 60_000, "ms", "a cancel without proof is repeated after this time"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class RiskSettings:
     """Hard limits, checked before a command is handed over."""
 
-    max_cash_dollars: float = _number(5_000.0, 1.0, 1_000_000.0, "dollars", "cash in positions and possibly-live bids of one market")
+    max_cash_dollars: float = _number(
+        5_000.0, 1.0, 1_000_000.0, "dollars", "cash in positions and possibly-live bids of one market"
+    )
     max_order_shares: float = _number(200.0, 5.0, 100_000.0, "shares", "size of one order")
     max_open_orders: int = _number(24, 1, 64, "orders", "possibly-live orders of one market")
     orders_per_second: int = _number(40, 1, 600, "1/s", "placements; the venue's standard tier")
@@ -65,7 +80,9 @@ class StrategySettings:
 
     policy: str = _choice("inventory_mm", ("inventory_mm", "inventory_mm_compatible"), "which policy decides")
     num_levels: int = _number(3, 1, 10, "levels", "bids per token")
-    base_offset: float = _number(0.01, 0.0, 0.5, "dollars", "distance of the first bid from the best ask when balanced")
+    base_offset: float = _number(
+        0.01, 0.0, 0.5, "dollars", "distance of the first bid from the best ask when balanced"
+    )
     min_profit_margin: float = _number(0.01, 0.0, 0.5, "dollars", "least profit of a pair")
     max_imbalance: float = _number(0.8, 0.01, 1.0, "", "imbalance at which the heavy side stops quoting")
     order_size: float = _number(100.0, 5.0, 100_000.0, "shares", "size of one bid")
@@ -86,7 +103,9 @@ class ExecutorSettings:
     spin_us: int = _number(50, 0, 1_000_000, "µs", "time spent spinning before it parks")
     rehearse_ms: int = _number(5, 0, 1_000, "ms", "while spinning, how often signing and sending are rehearsed (0: never)")
     connect_timeout_ms: int = _number(3_000, 10, 60_000, "ms", "deadline for a connection")
-    unknown_after_ms: int = _number(1_500, 10, 60_000, "ms", "an order without an answer is UNKNOWN after this time")
+    unknown_after_ms: int = _number(
+        1_500, 10, 60_000, "ms", "an order without an answer is UNKNOWN after this time"
+    )
     hard_deadline_ms: int = _number(5_000, 10, 120_000, "ms", "a request is given up after this time")
 
 
@@ -97,21 +116,27 @@ class FeedSettings:
     ping_interval_ms: int = _number(5_000, 100, 60_000, "ms", "text PING period")
     pong_deadline_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for PONG")
     first_event_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for a token's first event")
-    reconnect_budget: int = _number(20, 1, 10_000, "1/min", "reconnects allowed in a minute, over all sockets")
+    reconnect_budget: int = _number(
+        20, 1, 10_000, "1/min", "reconnects allowed in a minute, over all sockets"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class SimSettings:
     """The embedded venue."""
 
-    queue_model: str = _choice("proportional", ("conservative", "proportional", "power"), "how cancels ahead of us are modelled")
+    queue_model: str = _choice(
+        "proportional", ("conservative", "proportional", "power"), "how cancels ahead of us are modelled"
+    )
     feed_latency_ms: float = _number(10.0, 0.0, 5_000.0, "ms", "venue to engine")
     order_latency_ms: float = _number(5.0, 0.0, 5_000.0, "ms", "engine to venue")
-    ack_latency_ms: float = _number(10.0, 0.0, 5_000.0, "ms", "venue's answer to engine, down the same wire as the feed")
+    ack_latency_ms: float = _number(
+        10.0, 0.0, 5_000.0, "ms", "venue's answer to engine, down the same wire as the feed"
+    )
     taker_delay_ms: float = _number(150.0, 0.0, 5_000.0, "ms", "hold of orders that would match on entry")
     collateral_dollars: float = _number(10_000.0, 0.0, 1e9, "dollars", "starting balance")
     settlement_lag_s: float = _number(5.0, 0.0, 600.0, "s", "window end to resolution (the venue: 53…152 s)")
-    speed: float = _number(6.0, 0.01, 1_000.0, "×", "venue seconds per second in the demo")
+    speed: float = _number(7.0, 0.01, 1_000.0, "×", "venue seconds per second in the demo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +187,20 @@ class Settings:
         values: dict[str, Any] = {}
         for table, content in tables.items():
             if table not in known or not isinstance(content, dict):
+                tables_known = ", ".join(f"[{t}]" for t in known)
                 raise ConfigError(
-                    f"{name}:{_line(text, None, table)}: expected one of the tables {', '.join(f'[{t}]' for t in known)}, "
+                    f"{name}:{_line(text, None, table)}: expected one of the tables {tables_known}, "
                     f"found {table!r}"
                 )
             values[table] = _table(cls, table, content, text, name)
-        return cls(**values)
+        try:
+            return cls(**values)
+        except (
+            ConfigError
+        ) as error:  # of several values together: name the line of the one that the message names
+            named = re.match(r"\[(\w+)\] (\w+): ", str(error))
+            line = _line(text, named.group(1), named.group(2)) if named else 1
+            raise ConfigError(f"{name}:{line}: {error}") from None
 
 
 def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, name: str) -> Any:
@@ -183,7 +216,9 @@ def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, 
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not type(default):
-            raise ConfigError(f"{where}: expected {type(default).__name__}, found {value!r} ({type(value).__name__})")
+            raise ConfigError(
+                f"{where}: expected {type(default).__name__}, found {value!r} ({type(value).__name__})"
+            )
         problem = _problem(keys[key], value)
         if problem:
             raise ConfigError(f"{where}: {problem}")
@@ -194,10 +229,21 @@ def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, 
 def _problem(key: dataclasses.Field[Any], value: Any) -> str | None:
     limits = key.metadata
     if "options" in limits:
-        return None if value in limits["options"] else f"expected one of {', '.join(limits['options'])}, found {value!r}"
+        return (
+            None
+            if value in limits["options"]
+            else f"expected one of {', '.join(limits['options'])}, found {value!r}"
+        )
     if "low" in limits:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not limits["low"] <= value <= limits["high"]:
-            return f"expected {limits['low']:g}…{limits['high']:g} {limits['unit']}".rstrip() + f", found {value!r}"
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not limits["low"] <= value <= limits["high"]
+        ):
+            return (
+                f"expected {limits['low']:g}…{limits['high']:g} {limits['unit']}".rstrip()
+                + f", found {value!r}"
+            )
     elif not isinstance(value, bool):
         return f"expected true or false, found {value!r}"
     return None

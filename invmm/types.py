@@ -1,7 +1,8 @@
 """Vocabulary: the enumerations, record layouts and protocols that the stages share.
 
-Units end a name: `price_e4` is 1e-4 dollars (0…10000), `size_micro` is 1e-6 shares, `_ns` and `_ms` are times.
-`EVENT_DTYPE` and `COMMAND_DTYPE` mirror the structs of `_ext/records.pxd` byte for byte (128 bytes each).
+Units end a name: `price_e4` is 1e-4 dollars (0…10000), `size_micro` is 1e-6 shares, `_ns` and `_ms` are
+times. `EVENT_DTYPE` and `COMMAND_DTYPE` mirror the structs of `_ext/records.pxd` byte for byte (128 bytes
+each).
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class CommandKind(IntEnum):
 
 
 class OrderStatus(IntEnum):
-    """Evidence about an own order: answers of the executor (below 16) and trade stages of the user channel."""
+    """Evidence about an own order: answers of the executor (below 16), trade stages of the user channel."""
 
     SENT = 1
     LIVE = 2
@@ -219,8 +220,9 @@ CommandArray = npt.NDArray[np.void]
 class Venue(Protocol):
     """Whatever takes commands and answers with events: the executor thread or an in-process venue.
 
-    `submit` never blocks and never raises for a full queue: it returns how many of the commands it took, in order.
-    `poll` writes what has become known by `now_ns` into `out` (`EVENT_DTYPE`) and returns how many records it wrote.
+    `submit` never blocks and never raises for a full queue: it returns how many of the commands it took, in
+    order. `poll` writes what has become known by `now_ns` into `out` (`EVENT_DTYPE`) and returns how many
+    records it wrote.
     """
 
     def start(self) -> None: ...

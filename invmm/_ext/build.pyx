@@ -1,4 +1,4 @@
-"""How the compiled modules were built: benchmarks refuse anything but a release build, test runs print the mode."""
+"""How the compiled modules were built: benchmarks want a release build, test runs print the mode."""
 
 cdef extern from *:
     const char* INVMM_BUILD_MODE

@@ -33,7 +33,7 @@ cdef struct limits_t:
     int64_t queue_change_ppm
     int32_t fee_rate_ppm
     int queue_exponent              # queue model, QUEUE_*
-    bint book_shows_own             # the displayed book contains our own orders (live), or not (embedded venue)
+    bint book_shows_own             # whether the displayed book contains our own orders; live it does
 
 
 cdef struct counters_t:
@@ -53,11 +53,11 @@ cdef class OrderDesk(FrameSink):
     cdef:
         readonly MarketBooks books
         readonly Registry registry
-        readonly CommandRing ring       # where commands are published, None: the caller takes them from the returned view
+        readonly CommandRing ring       # where commands are published; None: the caller takes them
         readonly SharedWords words      # where the executor's gate reads the version, None: nobody does
         limits_t limits
         counters_t counters
-        policy_input_t view             # what the policy sees; its tops are what placements are checked against
+        policy_input_t view             # what the policy sees; placements are checked against its tops
         command_t[MAX_COMMANDS] commands
         int n_commands
         object _records                 # numpy view of `commands`
@@ -68,8 +68,8 @@ cdef class OrderDesk(FrameSink):
         uint64_t sequence
         uint32_t batch
         readonly uint32_t market        # engine's number of this market
-        readonly uint64_t version       # grows with every change of mode, epoch or connection; the executor's gate reads it
-        bint own_dirty                  # own orders, position or mode changed since the last solve, or a command found no room
+        readonly uint64_t version       # grows with every change of mode, epoch or connection
+        bint own_dirty                  # own orders, position or mode changed, or a command had no room
         int64_t order_tokens_ns         # token bucket: time credit of placements
         int64_t[2] cool_until_ns        # per token: no placement before
         int64_t[2] cool_ns              # the present pause after a refusal
@@ -80,4 +80,5 @@ cdef class OrderDesk(FrameSink):
     cdef uint8_t allowed_c(self, const action_t* action, int64_t now_ns) noexcept nogil
     cdef command_t* command_c(self, uint8_t kind, uint8_t reason, int64_t now_ns) noexcept nogil
     cdef void publish_c(self) noexcept nogil
+    cdef void stir_salts_c(self) noexcept nogil
     cdef uint64_t salt_c(self) noexcept nogil

@@ -1,7 +1,7 @@
 """The order desk of one market: wanted actions become command records, and only what the limits allow.
 
-It holds the own orders (`Registry`), the limits and the commands of the present step. Every check counts each order that may be
-alive; each refusal is a Reason. The market step on top decides what is wanted.
+It holds the own orders (`Registry`), the limits and the commands of the present step. Every check counts each
+order that may be alive; each refusal is a Reason. The market step on top decides what is wanted.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -32,9 +32,9 @@ from invmm._ext.records cimport (
     command_t,
 )
 from invmm._ext.registry cimport ORDER_PREPARED, ORDER_SENT, order_t
-from invmm._ext.solver cimport ACTION_QUOTE, ACTION_TAKE, action_t
+from invmm._ext.solver cimport ACTION_QUOTE, ACTION_TAKE, action_t, top_t
 
-from invmm.types import COMMAND_DTYPE
+from invmm import types
 
 cdef int64_t SECOND_NS = 1000000000
 
@@ -47,12 +47,13 @@ cdef class OrderDesk(FrameSink):
     market : int
         Number of this market in event and command records.
     version : int
-        Grows with every change of mode, epoch or connection; the executor's gate refuses commands of an older one.
+        Grows with every change of mode, epoch or connection; the executor's gate refuses commands of an older
+        one.
     """
 
     def __cinit__(self):
         self._records = np.frombuffer(
-            <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=COMMAND_DTYPE
+            <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=types.COMMAND_DTYPE
         )
 
     cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil:
@@ -63,8 +64,9 @@ cdef class OrderDesk(FrameSink):
                 self.cancel_c(&self.registry.live[i], reason, now_ns)
 
     cdef void cancel_c(self, order_t* order, uint8_t reason, int64_t now_ns) noexcept nogil:
-        """Asks for an order's end. One that is still on its way is cancelled when its answer comes, because a cancel that
-        overtakes its order cancels nothing."""
+        """Asks for an order's end. One that is still on its way is cancelled when its answer comes, because a
+        cancel that overtakes its order cancels nothing.
+        """
         cdef command_t* command
 
         if order.order_type >= FOK:
@@ -94,13 +96,17 @@ cdef class OrderDesk(FrameSink):
             int64_t committed_e10 = self.registry.spent_e10
             int64_t new_e10 = <int64_t> action.price_e4 * action.size_micro
             int other = 1 - action.token
+            const top_t* top = &self.view.top[action.token]
             int64_t interval_ns = SECOND_NS // self.limits.orders_per_second
 
         if action.side != BUY and action.size_micro > self.registry.position_micro[action.token]:
             return R_CASH
         if action.size_micro < self.books.min_size_micro:
             return R_BELOW_MIN_SIZE
-        if action.size_micro > self.limits.max_order_micro or self.registry.n_live >= self.limits.max_open_orders:
+        if (
+            action.size_micro > self.limits.max_order_micro
+            or self.registry.n_live >= self.limits.max_open_orders
+        ):
             return R_ORDER_LIMIT
         if now_ns < self.cool_until_ns[action.token]:
             return R_COOL_DOWN
@@ -129,9 +135,9 @@ cdef class OrderDesk(FrameSink):
             return R_CASH
         if action.kind == ACTION_QUOTE:
             if action.side == BUY:
-                if self.view.top[action.token].ask_e4 >= 0 and action.price_e4 >= self.view.top[action.token].ask_e4:
+                if top.ask_e4 >= 0 and action.price_e4 >= top.ask_e4:
                     return R_POST_ONLY
-            elif action.price_e4 <= self.view.top[action.token].bid_e4:
+            elif action.price_e4 <= top.bid_e4:
                 return R_POST_ONLY
         self.order_tokens_ns += interval_ns
         return 0
@@ -172,8 +178,20 @@ cdef class OrderDesk(FrameSink):
         self.next_key += 1
         return 0
 
+    cdef void stir_salts_c(self) noexcept nogil:
+        """Makes the salts to come depend on the level changes of the last frame.
+
+        The digest over the commands then covers the books as well: no size can be another one and leave it as it was.
+        """
+        cdef int i
+
+        for i in range(self.books.n_changes):
+            self.salt_state = (
+                self.salt_state ^ <uint64_t> self.books.changes[i].new_micro ^ (<uint64_t> self.books.changes[i].price_e4 << 48)
+            ) * <uint64_t> 0x9E3779B97F4A7C15
+
     cdef uint64_t salt_c(self) noexcept nogil:
-        """Next value of splitmix64 (Steele, Lea, Flood 2014), cut to the 53 bits that a JSON number carries exactly."""
+        """Next value of splitmix64 (Steele, Lea, Flood 2014), cut to 53 bits: exact in a JSON number."""
         cdef uint64_t z
 
         self.salt_state += <uint64_t> 0x9E3779B97F4A7C15
@@ -183,7 +201,7 @@ cdef class OrderDesk(FrameSink):
         return (z ^ (z >> 31)) >> 11
 
     cdef command_t* command_c(self, uint8_t kind, uint8_t reason, int64_t now_ns) noexcept nogil:
-        """The next command record with the fields that all have; NULL when this step has no more room for it."""
+        """The next command record, common fields filled in; NULL when this step has no room for more."""
         cdef:
             command_t* command
             uint64_t pending = self.n_commands

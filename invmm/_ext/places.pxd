@@ -12,8 +12,12 @@ cdef struct own_fills_t:        # own fills not yet seen in a print, by the side
     int64_t[2] told_ns          # when the last of them was told
 
 
-cdef void places_frame_c(Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns) noexcept nogil
-cdef void places_traded_c(Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns) noexcept nogil
+cdef void places_frame_c(
+    Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns
+) noexcept nogil
+cdef void places_traded_c(
+    Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns
+) noexcept nogil
 cdef void places_own_fill_c(own_fills_t* fills, const event_t* event, int64_t now_ns) noexcept nogil
 cdef void places_join_c(
     Registry registry, MarketBooks books, order_t* order, int64_t now_ns, int exponent, bint book_shows_own

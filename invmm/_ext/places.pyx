@@ -1,6 +1,7 @@
-"""Queue places of all own orders of a market: what a frame, a trade or an acknowledgement means for each of them.
+"""Queue places of a market's own orders: what a frame, a trade or an acknowledgement means for each.
 
-The estimate itself is `_ext/queue`; this module knows which level is whose and what part of a trade was our own.
+The estimate itself is `_ext/queue`; this module knows which level is whose and what part of a trade was our
+own.
 """
 
 from libc.stdint cimport int32_t, int64_t
@@ -14,14 +15,17 @@ from invmm._ext.trigger cimport moved_c
 
 
 cdef enum:
-    SETTLE_MS = 100             # clocks differ and prints come late (33-39 ms were captured): what is stamped up to this
-                                # long after an acknowledgement may have happened before it
+    # Clocks differ and prints come late (33-39 ms were captured): what is stamped up to this long after an
+    # acknowledgement may have happened before it.
+    SETTLE_MS = 100
 
 cdef int64_t OWN_FILL_NS = 1000000000   # a fill of ours and the print that contains it come within this time
 cdef int64_t MILLISECOND_NS = 1000000
 
 
-cdef void places_frame_c(Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns) noexcept nogil:
+cdef void places_frame_c(
+    Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns
+) noexcept nogil:
     """Queue positions of own orders, from the changes and the trade of the last frame."""
     cdef:
         order_t* order
@@ -35,13 +39,19 @@ cdef void places_frame_c(Registry registry, MarketBooks books, own_fills_t* fill
             continue
         for j in range(books.n_changes):
             change = &books.changes[j]
-            if change.price_e4 == order.price_e4 and change.token == order.token and change.side == order.side:
+            if (
+                change.price_e4 == order.price_e4
+                and change.token == order.token
+                and change.side == order.side
+            ):
                 queue_level_c(&order.queue, change.old_micro, change.new_micro, books.venue_ms)
     if books.has_trade:
         places_traded_c(registry, books, fills, now_ns)
 
 
-cdef void places_traded_c(Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns) noexcept nogil:
+cdef void places_traded_c(
+    Registry registry, MarketBooks books, own_fills_t* fills, int64_t now_ns
+) noexcept nogil:
     """A trade printed: it took from the front of our level what our own better orders left of it."""
     cdef:
         order_t* order
@@ -57,16 +67,20 @@ cdef void places_traded_c(Registry registry, MarketBooks books, own_fills_t* fil
     taker_side[token] = books.trade.side
     taker_side[1 - token] = 1 - books.trade.side
     hit = 1 - taker_side[UP]
-    # Shares of this print that were ours took nothing from anybody ahead of us. Their fill may have been told already.
+    # Shares of this print that were ours took nothing from anybody ahead of us. Their fill may have been told
+    # already.
     if now_ns - fills.told_ns[hit] < OWN_FILL_NS:
         left_micro -= fills.micro[hit]
     fills.micro[hit] = 0
     for i in range(registry.n_live):
         order = &registry.live[i]
         if order.queue.known and order.side != taker_side[order.token] and (
-            trade_e4[order.token] < order.price_e4 if order.side == BUY else trade_e4[order.token] > order.price_e4
+            trade_e4[order.token] < order.price_e4
+            if order.side == BUY
+            else trade_e4[order.token] > order.price_e4
         ):
-            queue_front_c(&order.queue)  # it traded through our price
+            if books.venue_ms > order.queue.settle_ms:  # else it may have traded before we joined
+                queue_front_c(&order.queue)  # it traded through our price
             left_micro -= registry.remaining_c(order)
     if left_micro <= 0:
         return
@@ -78,7 +92,7 @@ cdef void places_traded_c(Registry registry, MarketBooks books, own_fills_t* fil
             and trade_e4[order.token] == order.price_e4
             and books.venue_ms > order.queue.settle_ms  # else its decrease was displayed before we joined
         ):
-            queue_trade_c(&order.queue, left_micro)
+            queue_trade_c(&order.queue, left_micro, books.venue_ms)
 
 
 cdef void places_own_fill_c(own_fills_t* fills, const event_t* event, int64_t now_ns) noexcept nogil:

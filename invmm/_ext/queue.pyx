@@ -1,12 +1,14 @@
 """Queue position: an estimate of the shares ahead of an own order, from level sizes and trades alone.
 
-The venue tells nobody's place. What is public: the size of our level, and trades. A trade takes shares from the front; a
-decrease that no trade explains is a cancellation, and a model says how much of it stood ahead of us (the idea is the one of
-hftbacktest's queue models). Trade and decrease of one event arrive in either order and up to tens of milliseconds apart, so
-both are remembered until they meet: a decrease is first booked as a cancellation and corrected when its trade arrives.
+The venue tells nobody's place. What is public: the size of our level, and trades. A trade takes shares from
+the front; a decrease that no trade explains is a cancellation, and a model says how much of it stood ahead of
+us (the idea is the one of hftbacktest's queue models). Trade and decrease of one event arrive in either order
+and up to tens of milliseconds apart, so both are remembered until they meet: a decrease is first booked as a
+cancellation and corrected when its trade arrives.
 
-The conservative model never claims a better place than is certain: cancels are taken from behind us as long as the level has
-shares behind us, and increases reported for a venue time before our acknowledgement count as ahead.
+The conservative model never claims a better place than is certain: cancels are taken from behind us as long
+as the level has shares behind us, and increases reported for a venue time before our acknowledgement count as
+ahead.
 """
 
 cimport cython
@@ -19,6 +21,9 @@ cdef void queue_join_c(queue_t* queue, int64_t level_micro, int64_t settle_ms, i
     queue.unseen_trade_micro = 0
     queue.credited_micro = 0
     queue.credited_ahead_micro = 0
+    queue.credited_ms = 0
+    queue.batch_ms = -1
+    queue.batch_taken_micro = 0
     queue.exponent = exponent
     queue.known = True
 
@@ -29,7 +34,7 @@ cdef int64_t _cancelled_ahead(queue_t* queue, int64_t level_micro, int64_t cance
         int64_t behind = level_micro - queue.ahead_micro
         double front_weight = 1.0
         double back_weight = 1.0
-        int i
+        int _
 
     if behind < 0:
         behind = 0
@@ -37,13 +42,17 @@ cdef int64_t _cancelled_ahead(queue_t* queue, int64_t level_micro, int64_t cance
         return cancelled_micro - behind if cancelled_micro > behind else 0
     if queue.ahead_micro == 0:
         return 0
-    for i in range(queue.exponent):  # whole powers: pow() differs between C libraries, products do not
+    for _ in range(queue.exponent):  # whole powers: pow() differs between C libraries, products do not
         front_weight *= <double>queue.ahead_micro
         back_weight *= <double>behind
-    return _least(<int64_t>(cancelled_micro * (front_weight / (front_weight + back_weight))), queue.ahead_micro)
+    return _least(
+        <int64_t>(cancelled_micro * (front_weight / (front_weight + back_weight))), queue.ahead_micro
+    )
 
 
-cdef void queue_level_c(queue_t* queue, int64_t old_micro, int64_t new_micro, int64_t venue_ms) noexcept nogil:
+cdef void queue_level_c(
+    queue_t* queue, int64_t old_micro, int64_t new_micro, int64_t venue_ms
+) noexcept nogil:
     """The size of our level changed from old to new."""
     cdef:
         int64_t decrease = old_micro - new_micro
@@ -57,7 +66,20 @@ cdef void queue_level_c(queue_t* queue, int64_t old_micro, int64_t new_micro, in
             # May have been there before we arrived: the acknowledgement overtook the feed.
             queue.ahead_micro -= decrease
             queue.joined_micro -= decrease
+        elif venue_ms == queue.batch_ms:
+            # One venue timestamp is one change, told in pieces: a cancellation that is refilled in it is none.
+            taken = _least(-decrease, queue.batch_taken_micro)
+            queue.ahead_micro += taken
+            queue.batch_taken_micro -= taken
+            queue.credited_ahead_micro -= _least(taken, queue.credited_ahead_micro)
+            queue.credited_micro -= _least(-decrease, queue.credited_micro)
         return
+    if venue_ms != queue.batch_ms:
+        queue.batch_ms = venue_ms
+        queue.batch_taken_micro = 0
+    if venue_ms - queue.credited_ms > MEET_MS:
+        queue.credited_micro = 0
+        queue.credited_ahead_micro = 0
     explained = _least(decrease, queue.unseen_trade_micro)
     queue.unseen_trade_micro -= explained
     decrease -= explained
@@ -65,26 +87,33 @@ cdef void queue_level_c(queue_t* queue, int64_t old_micro, int64_t new_micro, in
         taken = _cancelled_ahead(queue, old_micro - explained, decrease)
         queue.ahead_micro -= taken
         queue.credited_micro += decrease
+        queue.credited_ms = venue_ms
         queue.credited_ahead_micro += taken
+        queue.batch_taken_micro += taken
     if queue.ahead_micro > new_micro:
         queue.credited_ahead_micro += queue.ahead_micro - new_micro
+        queue.batch_taken_micro += queue.ahead_micro - new_micro
         queue.ahead_micro = new_micro
     if queue.ahead_micro < 0:
         queue.ahead_micro = 0
 
 
-cdef void queue_trade_c(queue_t* queue, int64_t size_micro) noexcept nogil:
-    """A trade took `size_micro` shares from the front of our level."""
+cdef void queue_trade_c(queue_t* queue, int64_t size_micro, int64_t venue_ms) noexcept nogil:
+    """A trade took `size_micro` shares from the front of our level; `venue_ms` is the stamp of its print."""
     cdef:
         int64_t seen
         int64_t returned
 
     if not queue.known:
         return
+    if venue_ms - queue.credited_ms > MEET_MS:
+        queue.credited_micro = 0
+        queue.credited_ahead_micro = 0
     seen = _least(size_micro, queue.credited_micro)
     if seen > 0:
-        # Its decrease was booked as a cancellation: give that back, the trade took from the front.
-        returned = <int64_t>(<double>queue.credited_ahead_micro * (<double>seen / <double>queue.credited_micro))
+        # Its decrease was booked as a cancellation: give that back, the trade took from the front. Which of the recent
+        # decreases it was is unknown; giving back as much as possible never claims a better place.
+        returned = _least(seen, queue.credited_ahead_micro)
         queue.credited_micro -= seen
         queue.credited_ahead_micro -= returned
         queue.ahead_micro += returned
@@ -117,7 +146,7 @@ cdef class QueueEstimate:
         if level_micro < 0:
             raise ValueError(f"level_micro: expected at least 0, got {level_micro}")
         if not 0 <= model <= 4:
-            raise ValueError(f"model: expected 0 (conservative), 1 (proportional) or 2…4 (power), got {model}")
+            raise ValueError(f"model: expected 0 (conservative), 1 (proportional), 2…4 (power), got {model}")
         queue_join_c(&self.queue, level_micro, settle_ms, model)
 
     @property
@@ -129,9 +158,9 @@ cdef class QueueEstimate:
         """The level's displayed size changed."""
         queue_level_c(&self.queue, old_micro, new_micro, venue_ms)
 
-    def on_trade(self, size_micro: int) -> None:
+    def on_trade(self, size_micro: int, venue_ms: int = 0) -> None:
         """A trade at our price took shares."""
-        queue_trade_c(&self.queue, size_micro)
+        queue_trade_c(&self.queue, size_micro, venue_ms)
 
     def on_front(self) -> None:
         """An own fill or a trade through our price."""

@@ -116,7 +116,7 @@ cdef struct command_t:
     uint64_t sequence           # of commands, from 1, without gaps
     uint64_t key                # own order key: unique over the engine's life
     int32_t price_e4
-    uint32_t entered_ns_low     # monotonic clock at the entry of the frame that caused it, low 32 bits; 0 unknown
+    uint32_t entered_ns_low     # monotonic clock when its frame entered, low 32 bits; 0 unknown
     int64_t size_micro
     int64_t expiration_s        # GTD: unix seconds; otherwise 0
     uint64_t market_version     # the gate refuses older versions than the published one

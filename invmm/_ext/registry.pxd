@@ -1,4 +1,4 @@
-"""What the engine knows of its own orders and position in one market. Fixed tables, no allocation after start."""
+"""The engine's own orders and position in one market. Fixed tables, no allocation after start."""
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -10,6 +10,7 @@ from invmm._ext.records cimport command_t, event_t
 cdef enum:
     MAX_LIVE = 64               # possibly-live orders of one market
     MAX_ENDED = 1024            # ended orders remembered for late fills (newest win)
+    DUST_MICRO = 10000          # a remainder below 0.01 share is none
     FILL_SLOTS = 16384          # (trade, order) legs remembered, a power of two
 
     ORDER_NONE = 0              # order states

@@ -1,9 +1,10 @@
 """Own orders and position of one market, moved by evidence only.
 
-An order leaves the table of possibly-live orders on proof alone: a cancellation naming it, a documented refusal, a fill of
-its whole size, or that it was never sent. No answer is not proof: such an order is UNKNOWN and counts as alive. Ended orders
-stay on a watch list, because a fill may still name them. A fill leg is keyed by (trade, own order): repeats change nothing,
-FAILED voids it once. Token, side and price of a leg come from our own record of the order, the size from the venue.
+An order leaves the table of possibly-live orders on proof alone: a cancellation naming it, a documented
+refusal, a fill of its whole size, or that it was never sent. No answer is not proof: such an order is UNKNOWN
+and counts as alive. Ended orders stay on a watch list, because a fill may still name them. A fill leg is
+keyed by (trade, own order): repeats change nothing, FAILED voids it once. Token, side and price of a leg come
+from our own record of the order, the size from the venue.
 """
 
 cimport cython
@@ -13,6 +14,7 @@ from libc.string cimport memset
 from invmm._ext.records cimport (
     BUY,
     FLAG_TAKER,
+    FOK,
     STATUS_CANCELED,
     STATUS_DELAYED,
     STATUS_LIVE,
@@ -28,6 +30,8 @@ from invmm._ext.records cimport (
     command_t,
     event_t,
 )
+
+cdef tuple STATE_NAMES = ("none", "prepared", "sent", "live", "unknown", "dead", "filled")
 
 
 @cython.final
@@ -76,12 +80,12 @@ cdef class Registry:
 
     cdef int64_t remaining_c(self, const order_t* order) noexcept nogil:
         """Shares that may still trade."""
-        cdef int64_t matched = order.filled_micro if order.filled_micro > order.hinted_micro else order.hinted_micro
+        cdef int64_t matched = max(order.filled_micro, order.hinted_micro)
 
         return order.original_micro - matched if order.original_micro > matched else 0
 
     cdef void end_c(self, order_t* order, uint8_t state, uint8_t reason) noexcept nogil:
-        """Moves an order to the watch list; `order` must point into the live table and is invalid afterwards."""
+        """Moves an order to the watch list; `order` points into the live table and is invalid afterwards."""
         cdef int last = self.n_live - 1
 
         order.state = state
@@ -107,6 +111,10 @@ cdef class Registry:
         if status == STATUS_SENT:
             if order.state == ORDER_PREPARED:
                 order.state = ORDER_SENT
+                if 0 < event.size_micro < order.original_micro:
+                    # Signed amounts are rounded down; waiting for the rest would keep a filled order alive.
+                    self.placed_micro -= order.original_micro - event.size_micro
+                    order.original_micro = event.size_micro
             return IGNORED
         if status == STATUS_LIVE or status == STATUS_DELAYED:
             if order.state == ORDER_LIVE:
@@ -142,7 +150,9 @@ cdef class Registry:
     cdef int apply_leg_c(self, const event_t* event) noexcept nogil:
         """One stage of one fill leg."""
         cdef:
-            uint64_t slot = (event.trade * <uint64_t>0x9E3779B97F4A7C15 ^ event.key * <uint64_t>0xC2B2AE3D27D4EB4F) >> 40
+            uint64_t slot = (
+                event.trade * <uint64_t>0x9E3779B97F4A7C15 ^ event.key * <uint64_t>0xC2B2AE3D27D4EB4F
+            ) >> 40
             fill_leg_t* leg
             order_t* order = self.find_c(event.key)
             order_t* ended = NULL
@@ -186,7 +196,9 @@ cdef class Registry:
             if order != NULL:
                 order.filled_micro += leg.size_micro
                 order.queue.ahead_micro = 0
-                if order.filled_micro >= order.original_micro:
+                # What takes never rests: its first fill ends it, later ones find it on the watch list. The
+                # venue's rounding may leave less than a cent of a share of a resting order: it never trades.
+                if order.order_type >= FOK or order.filled_micro + DUST_MICRO > order.original_micro:
                     self.end_c(order, ORDER_FILLED, 0)
             else:
                 ended.filled_micro += leg.size_micro
@@ -216,7 +228,9 @@ cdef class Registry:
             self.cost_e10[leg.token] -= value_e10
         elif held > 0:
             # Selling takes cost out in proportion, so the average of what stays does not move.
-            self.cost_e10[leg.token] += <int64_t>(<double>self.cost_e10[leg.token] * (<double>signed_micro / <double>held))
+            self.cost_e10[leg.token] += <int64_t>(
+                <double>self.cost_e10[leg.token] * (<double>signed_micro / <double>held)
+            )
         self.position_micro[leg.token] = held + signed_micro
         if self.position_micro[leg.token] <= 0 or self.cost_e10[leg.token] < 0:
             self.cost_e10[leg.token] = 0
@@ -252,7 +266,7 @@ cdef class Registry:
         return [
             {
                 "key": self.live[i].key,
-                "state": ("none", "prepared", "sent", "live", "unknown", "dead", "filled")[self.live[i].state],
+                "state": STATE_NAMES[self.live[i].state],
                 "token": self.live[i].token,
                 "side": self.live[i].side,
                 "level": self.live[i].level,

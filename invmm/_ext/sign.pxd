@@ -11,6 +11,7 @@ from invmm._ext.keys cimport KeyBuffer
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.order cimport SignedOrder
 from invmm._ext.records cimport command_t
+from invmm._ext.wallet cimport Wallet
 
 
 cdef struct piece_t:            # constant text of a body; its owner keeps the bytes object behind it
@@ -18,13 +19,8 @@ cdef struct piece_t:            # constant text of a body; its owner keeps the b
     size_t size
 
 
-cdef class OrderSigner:
-    cdef KeyBuffer keys
+cdef class OrderSigner(Wallet):
     cdef dict templates         # (exchange, token, metadata, builder) -> OrderTemplate, bounded
-    cdef readonly str address   # of the key, checksummed
-    cdef readonly str maker     # who pays: the key itself, or the wallet given as funder
-    cdef readonly int signature_type
-    cdef readonly long long chain_id
 
     cdef OrderTemplate template_of(self, object token_id, object exchange, object metadata, object builder)
     cdef SignedOrder finish(

@@ -5,25 +5,11 @@ import numpy.typing as npt
 from typing_extensions import disjoint_base
 
 from invmm._ext.order import SignedOrder
+from invmm._ext.wallet import Wallet
 from invmm.types import OrderType, Side
 
 @disjoint_base
-class OrderSigner:
-    def __new__(
-        cls,
-        private_key: str | bytes | bytearray,
-        signature_type: int = 0,
-        funder: str | None = None,
-        chain_id: int = 137,
-    ) -> OrderSigner: ...
-    @property
-    def address(self) -> str: ...
-    @property
-    def maker(self) -> str: ...
-    @property
-    def signature_type(self) -> int: ...
-    @property
-    def chain_id(self) -> int: ...
+class OrderSigner(Wallet):
     def sign(
         self,
         token_id: str,
@@ -56,10 +42,8 @@ class OrderSigner:
         metadata: str | bytes | None = None,
         builder: str | bytes | None = None,
     ) -> SignedOrder: ...
-    def sign_auth(self, timestamp_s: int, nonce: int = 0) -> str: ...
     def _now_ms(self) -> int: ...
     def _new_salt(self) -> int: ...
-    def __reduce__(self) -> NoReturn: ...
 
 @final
 class OrderTemplate:

@@ -8,8 +8,8 @@ and draws no random number.
     order words (12 x 32 bytes) -keccak-> struct hash -0x1901, domain-> digest = order id -secp256k1->
     signature
 
-The private key lives in one native buffer, shared by a signer and its templates and wiped with the last of
-them.
+The private key lives in the native buffer of the signer's `Wallet`, shared by its templates and wiped with
+the last of them.
 """
 
 cimport cython
@@ -19,7 +19,6 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from invmm._ext.amounts import OrderRuleError
-from invmm._ext.eip712 import checksum_address
 from invmm.venue import profile as venue
 
 from invmm._ext.amounts cimport (
@@ -30,7 +29,6 @@ from invmm._ext.amounts cimport (
     RULE_MIN_SIZE,
     RULE_POST_ONLY,
     RULE_SALT,
-    RULE_SIGNING,
     RULE_TIMESTAMP,
     market_amounts_c,
     order_amounts_c,
@@ -38,19 +36,17 @@ from invmm._ext.amounts cimport (
     side_of,
 )
 from invmm._ext.eip712 cimport (
-    checksummed,
     domain_separator,
     hex_of,
-    keccak,
     plain,
     word_hash,
     word_of,
     word_of_address,
     word_of_text,
 )
-from invmm._ext.keys cimport KeyBuffer
 from invmm._ext.order cimport SignedOrder
 from invmm._ext.records cimport BUY, COMMAND_PLACE, FLAG_POST_ONLY, FOK, GTD, command_t
+from invmm._ext.wallet cimport Wallet
 from invmm._ext.wire cimport put, put_hex, put_number, put_word
 
 
@@ -65,51 +61,15 @@ cdef uint64_t SALT_LIMIT = 1 << 53                      # the salt travels as a 
 cdef const char* ORDER_TYPES = b"GTCGTDFOKFAK"          # three letters each, by number
 
 
-cdef class OrderSigner:
+cdef class OrderSigner(Wallet):
     """Signs orders with one private key for one wallet.
 
-    Parameters
-    ----------
-    private_key
-        64 hex digits with or without 0x, or 32 bytes. It is copied to native memory; the caller's object is
-        not changed.
-    signature_type
-        0: the key's own account; 1: proxy wallet; 2: Safe; 3: deposit wallet (ERC-7739).
-    funder
-        The wallet that pays, for types 1 to 3.
-    chain_id
-        137 (Polygon) or 80002.
-
-    Notes ----- `repr` shows the address only; pickling and copying are refused. This class has no clock and
-    no random source: `timestamp_ms` and `salt` must be given. `invmm.venue.auth.OrderSigner` adds both.
+    The parameters are those of `Wallet`. This class has no clock and no random source: `timestamp_ms` and
+    `salt` must be given; `invmm.venue.auth.OrderSigner` adds both.
     """
 
-    def __cinit__(self, private_key, int signature_type=0, funder=None, long long chain_id=137):
-        if not 0 <= signature_type <= 3:
-            raise ValueError(f"signature type: expected 0, 1, 2 or 3, found {signature_type}")
-        if chain_id not in venue.CONTRACTS:
-            raise ValueError(f"chain id: expected one of {sorted(venue.CONTRACTS)}, found {chain_id}")
-        self.keys = KeyBuffer()
-        self.keys.load(private_key)
-        self.address = checksummed(self.keys.account())
-        self.maker = self.address if funder is None else checksum_address(funder)
-        if signature_type == 0 and self.maker != self.address:
-            raise ValueError(
-                "funder: signature type 0 pays from the key's own account; a wallet needs type 1, 2 or 3"
-            )
-        if signature_type != 0 and funder is None:
-            raise ValueError(
-                f"funder: signature type {signature_type} needs the address of the wallet that pays"
-            )
-        self.signature_type = signature_type
-        self.chain_id = chain_id
+    def __cinit__(self):
         self.templates = {}
-
-    def __repr__(self):
-        return f"OrderSigner({self.address})"
-
-    def __reduce__(self):
-        raise TypeError("OrderSigner holds a private key: it cannot be pickled or copied")
 
     def _now_ms(self):
         raise ValueError("timestamp_ms: expected unix milliseconds; this signer has no clock")
@@ -264,26 +224,6 @@ cdef class OrderSigner:
                 f"timestamp_ms={made_ms} salt={command.salt}",
             )
         return self.finish(template, &command, maker, taker, made_ms)
-
-    def sign_auth(self, long long timestamp_s, long long nonce=0):
-        """The signature of the venue's L1 login message: 0x and 130 hex digits.
-
-        Parameters
-        ----------
-        timestamp_s
-            Unix seconds, the same that the `POLY_TIMESTAMP` header says.
-        nonce
-            0 unless the wallet wants several sets of credentials.
-        """
-        cdef uint8_t[65] signature
-        cdef bytes digest
-        content = (word_hash(venue.AUTH_TYPE) + word_of_address(self.address) + word_hash(str(timestamp_s))
-                   + word_of(nonce) + word_hash(venue.AUTH_MESSAGE))
-        domain = domain_separator(venue.AUTH_DOMAIN_NAME, venue.AUTH_DOMAIN_VERSION, self.chain_id, None)
-        digest = keccak(b"\x19\x01" + domain + keccak(content))
-        if self.keys.sign_c(<const uint8_t*>PyBytes_AS_STRING(digest), signature):
-            raise OrderRuleError(RULE_SIGNING, "a login message")
-        return hex_of(signature, 65)
 
 
 cdef inline int check_terms(const command_t* command, int64_t timestamp_ms) noexcept nogil:

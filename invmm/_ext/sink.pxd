@@ -25,8 +25,8 @@ cdef inline int latency_bucket(int64_t ns) noexcept nogil:
 cdef class FrameSink:
     cdef:
         readonly int64_t entered_ns  # CLOCK_MONOTONIC when the callback of the current frame was entered
-        int64_t[LATENCY_BUCKETS] acted      # messages that led to commands, by the time from entry to their publication
-        readonly int32_t published   # commands that the present message led to; set by the step, read and cleared by the feed
+        int64_t[LATENCY_BUCKETS] acted      # messages that led to commands, by time from entry to publication
+        readonly int32_t published   # commands that the present message led to; the feed clears it
         readonly int32_t fault       # not 0: the sink failed on the message it was given; cleared by the feed
 
     # One whole message, in the receive buffer: `data` is invalid after the return.

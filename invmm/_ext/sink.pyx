@@ -27,7 +27,7 @@ cdef class FrameSink:
     """
 
     def acted_counts(self) -> list[int]:
-        """Counts of messages that led to commands, by the time from entry of the callback to the publication of the commands.
+        """Counts of messages that led to commands, by the time from callback entry to publication.
 
         Returns
         -------

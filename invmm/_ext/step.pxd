@@ -1,6 +1,6 @@
-"""The engine's step for one market: an event in, command records out. Compiled, pure, no allocation after start."""
+"""The engine's step for one market: an event in, command records out. Pure, no allocation after start."""
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from invmm._ext.desk cimport OrderDesk
 from invmm._ext.places cimport own_fills_t
@@ -24,14 +24,17 @@ cdef class MarketStep(OrderDesk):
         int64_t solved_ns
         uint32_t seen_epoch             # sum over both tokens
         int winner                      # -1 until settled
+        const uint8_t[::1] expected     # replay over sockets: which frames are checkpoints
+        uint64_t n_expected
 
-    cdef int step_c(self, const event_t* event, int64_t now_ns, const char* payload, size_t size) noexcept nogil
+    cdef int step_c(
+        self, const event_t* event, int64_t now_ns, const char* payload, size_t size
+    ) noexcept nogil
     cdef void news_c(self, const event_t* event, int64_t now_ns) noexcept nogil
     cdef void frame_c(self, const char* data, size_t size, int64_t now_ns) noexcept nogil
     cdef void buffer_end_c(self, int64_t now_ns) noexcept nogil
     cdef void timer_c(self, int64_t now_ns) noexcept nogil
     cdef void solve_c(self, int64_t now_ns) noexcept nogil
     cdef int guard_c(self, int64_t now_ns) noexcept nogil
-    cdef void fill_view_c(self, int64_t now_ns) noexcept nogil
-    cdef void fill_tops_c(self) noexcept nogil
+    cdef void checkpoint_c(self) noexcept nogil
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil

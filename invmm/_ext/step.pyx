@@ -1,7 +1,7 @@
 """One step of the engine for one market: `step(event, now_ns) → commands`.
 
-The same step runs live, on paper, in replay and in tests. It reads no clock and draws no random number: times come with the
-events, salts from a generator that was seeded at construction. Flow of a step:
+The same step runs live, on paper, in replay and in tests. It reads no clock and draws no random number: times
+come with the events, salts from a generator that was seeded at construction. Flow of a step:
 
     FRAME       decode → books → queue positions of own orders
     BUFFER_END  trigger: did a best level, a queue position or something of ours move?  → solve
@@ -10,22 +10,21 @@ events, salts from a generator that was seeded at construction. Flow of a step:
     MODE        running, paused, stopped
     SETTLEMENT  the market is resolved
 
-    solve       guards → policy → cancels and placements, each placement checked against the limits → command records
+    solve       guards → policy → cancels and placements, each checked against the limits → command records
 
-A guard that fails pulls every quote, with its reason. Placements that a limit forbids are counted by reason and tried again by
-a later solve. Commands go to the ring where one is attached, and are also visible as the returned view until the next step.
+A guard that fails pulls every quote, with its reason. Placements that a limit forbids are counted by reason
+and tried again by a later solve. Commands go to the ring where one is attached, and are also visible as the
+returned view until the next step.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 import numpy as np
 
-from invmm._ext.book cimport book_best_ask, book_best_bid, book_size, book_t
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.desk cimport LEGS_PER_BATCH, MAX_REASONS, OrderDesk
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
-    BUY,
     DOWN,
     EVENT_BUFFER_END,
     EVENT_FRAME,
@@ -36,7 +35,6 @@ from invmm._ext.records cimport (
     EVENT_USER_EVENT,
     FLAG_CHECKPOINT,
     FLAG_DISCONNECTED,
-    FOK,
     MODE_RUNNING,
     R_BEST_MISMATCH,
     R_CROSSED,
@@ -61,14 +59,11 @@ from invmm._ext.records cimport (
 from invmm._ext.registry cimport APPLIED, ORDER_LIVE, ORDER_UNKNOWN, Registry, order_t
 from invmm._ext.ring cimport CommandRing
 from invmm._ext.solver cimport ACTION_CANCEL, Policy
-from invmm._ext.solver cimport ORDER_OPEN as VIEW_OPEN
-from invmm._ext.solver cimport ORDER_PENDING_CANCEL as VIEW_PENDING_CANCEL
-from invmm._ext.solver cimport ORDER_PENDING_NEW as VIEW_PENDING_NEW
-from invmm._ext.solver cimport ORDER_UNKNOWN as VIEW_UNKNOWN
 from invmm._ext.trigger cimport best_moved_c, remember_best_c
+from invmm._ext.view cimport view_fill_c, view_tops_c
 from invmm._ext.words cimport SharedWords
 
-from invmm.types import EVENT_DTYPE
+from invmm import types
 
 cdef int64_t SECOND_NS = 1000000000
 cdef int64_t MILLISECOND_NS = 1000000
@@ -82,7 +77,7 @@ cdef const uint8_t[::1] _event_bytes(object event):
     """The 128 bytes of one EVENT_DTYPE record; TypeError for anything else."""
     cdef object array = np.asarray(event)
 
-    if array.dtype != EVENT_DTYPE or array.size != 1:
+    if array.dtype != types.EVENT_DTYPE or array.size != 1:
         raise TypeError(f"event: expected one record of EVENT_DTYPE, got {array.size} of {array.dtype}")
     return np.frombuffer(array.tobytes(), dtype=np.uint8)
 
@@ -160,13 +155,25 @@ cdef class MarketStep(OrderDesk):
             const uint8_t[::1] record = _event_bytes(event)
             const uint8_t[::1] payload = frame
 
-        self.step_c(<const event_t*> &record[0], now_ns, <const char*> &payload[0] if payload.shape[0] else NULL, payload.shape[0])
+        self.step_c(
+            <const event_t*> &record[0],
+            now_ns,
+            <const char*> &payload[0] if payload.shape[0] else NULL,
+            payload.shape[0],
+        )
         return self._records[: self.n_commands]
 
-    def run(self, const uint8_t[::1] events not None, Py_ssize_t first, Py_ssize_t last, const uint8_t[::1] frames not None):
+    def run(
+        self,
+        const uint8_t[::1] events not None,
+        Py_ssize_t first,
+        Py_ssize_t last,
+        const uint8_t[::1] frames not None,
+    ):
         """Steps through `events[first:last]` (EVENT_DTYPE records as bytes), each at its own `time_ns`.
 
-        Stops after the first event that led to commands. Returns the index of the next event and the commands.
+        Stops after the first event that led to commands. Returns the index of the next event and the
+        commands.
         """
         cdef:
             const event_t* records = <const event_t*> &events[0]
@@ -184,7 +191,7 @@ cdef class MarketStep(OrderDesk):
                     break
         return i, self._records[: self.n_commands]
 
-    # ---- the border to the feed -------------------------------------------------------------------------------------
+    # ---- the border to the feed ----------------------------------------------------------------------------
 
     cdef void on_frame_c(self, const char* data, Py_ssize_t size, int64_t now_ns, bint last) noexcept:
         self.n_commands = 0
@@ -200,11 +207,14 @@ cdef class MarketStep(OrderDesk):
 
     cdef void on_disconnect_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0
+        self.n_expected = 0  # what comes next is not known any more
         self.disconnect_c(now_ns)
 
-    # ---- the step -----------------------------------------------------------------------------------------------------
+    # ---- the step ------------------------------------------------------------------------------------------
 
-    cdef int step_c(self, const event_t* event, int64_t now_ns, const char* payload, size_t size) noexcept nogil:
+    cdef int step_c(
+        self, const event_t* event, int64_t now_ns, const char* payload, size_t size
+    ) noexcept nogil:
         """Applies one event; the number of commands that it led to."""
         cdef uint8_t kind = event.kind
 
@@ -215,9 +225,7 @@ cdef class MarketStep(OrderDesk):
                 return 0
             self.frame_c(payload + event.offset, event.length, now_ns)
             if event.flags & FLAG_CHECKPOINT:
-                self.counters.checkpoints += 1
-                if self.books.n_changes:
-                    self.counters.checkpoint_mismatches += 1
+                self.checkpoint_c()
         elif kind == EVENT_BUFFER_END:
             if event.flags & FLAG_DISCONNECTED:
                 self.disconnect_c(now_ns)
@@ -274,6 +282,12 @@ cdef class MarketStep(OrderDesk):
                     self.cancel_c(order, order.cancel_wanted, now_ns)
                     self.publish_c()
 
+    cdef void checkpoint_c(self) noexcept nogil:
+        """The frame just applied repeated what was known: it must have changed nothing."""
+        self.counters.checkpoints += 1
+        if self.books.n_changes:
+            self.counters.checkpoint_mismatches += 1
+
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil:
         """The feed is gone: forget the levels and pull the quotes."""
         self.books.reset_c()
@@ -287,6 +301,7 @@ cdef class MarketStep(OrderDesk):
         self.counters.frames += 1
         if self.books.apply_c(data, size, now_ns) > 0:
             self.dirty = True
+            self.stir_salts_c()
         if self.books.epoch[UP] + self.books.epoch[DOWN] != self.seen_epoch:
             self.seen_epoch = self.books.epoch[UP] + self.books.epoch[DOWN]
             self.version += 1
@@ -301,7 +316,7 @@ cdef class MarketStep(OrderDesk):
         if not self.dirty and not self.own_dirty:
             return
         if not self.own_dirty and not self.blocked:
-            self.fill_tops_c()
+            view_tops_c(&self.view, self.books)
             if not places_moved_c(self.registry, self.trigger.queue_change_ppm):
                 for token in range(2):
                     if best_moved_c(
@@ -338,7 +353,11 @@ cdef class MarketStep(OrderDesk):
                     and (order.expiration_s - EXPIRES_EARLY_S - REFRESH_BEFORE_S) * SECOND_NS <= now_ns
                 ):
                     self.cancel_c(order, R_EXPIRING, now_ns)
-        if self.own_dirty or now_ns - self.solved_ns >= self.limits.update_interval_ns or self.guard_c(now_ns):
+        if (
+            self.own_dirty
+            or now_ns - self.solved_ns >= self.limits.update_interval_ns
+            or self.guard_c(now_ns)
+        ):
             self.solve_c(now_ns)
         else:
             self.publish_c()
@@ -365,7 +384,7 @@ cdef class MarketStep(OrderDesk):
         self.connected = True
         if not self.books.mirror_ok:
             return R_MIRROR_MISMATCH
-        self.fill_tops_c()
+        view_tops_c(&self.view, self.books)
         for token in range(2):
             if (
                 self.view.top[token].bid_e4 >= 0
@@ -388,7 +407,7 @@ cdef class MarketStep(OrderDesk):
         self.dirty = False
         self.own_dirty = False
         self.solved_ns = now_ns
-        self.fill_tops_c()
+        view_tops_c(&self.view, self.books)
         for token in range(2):
             remember_best_c(
                 &self.trigger,
@@ -410,7 +429,9 @@ cdef class MarketStep(OrderDesk):
             self.publish_c()
             return
         self.counters.solves += 1
-        self.fill_view_c(now_ns)
+        view_fill_c(&self.view, self.registry, self.books, self.limits.book_shows_own)
+        self.view.fee_rate_ppm = self.limits.fee_rate_ppm
+        self.view.ms_to_end = self.end_ms - now_ns // MILLISECOND_NS
         if self.policy.decide_c(&self.view, &self.wanted) < 0:
             self.counters.policy_errors += 1
             self.reasons[R_POLICY_ERROR] += 1
@@ -437,68 +458,10 @@ cdef class MarketStep(OrderDesk):
                     legs += 1
         self.publish_c()
 
-    cdef void fill_tops_c(self) noexcept nogil:
-        """Best levels of both tokens into the view."""
-        cdef:
-            int token
-            const book_t* book
-            int32_t price_e4
-
-        for token in range(2):
-            book = self.books.book[token]
-            price_e4 = book_best_bid(book)
-            self.view.top[token].bid_e4 = price_e4
-            self.view.top[token].bid_micro = book_size(book, BUY, price_e4) if price_e4 >= 0 else 0
-            price_e4 = book_best_ask(book)
-            self.view.top[token].ask_e4 = price_e4
-            self.view.top[token].ask_micro = book_size(book, SELL, price_e4) if price_e4 >= 0 else 0
-
-    cdef void fill_view_c(self, int64_t now_ns) noexcept nogil:
-        """What the policy sees; the tops are filled already."""
-        cdef:
-            int i
-            int token
-            const order_t* order
-
-        self.view.tick_e4 = self.books.tick_e4
-        self.view.min_size_micro = self.books.min_size_micro
-        self.view.fee_rate_ppm = self.limits.fee_rate_ppm
-        self.view.ms_to_end = self.end_ms - now_ns // MILLISECOND_NS
-        for token in range(2):
-            self.view.position_micro[token] = self.registry.position_micro[token]
-            self.view.cost_micro[token] = (self.registry.cost_e10[token] + 5000) // 10000
-            self.view.top[token].bid_is_ours = False
-            self.view.top[token].ask_is_ours = False
-        self.view.n_orders = self.registry.n_live
-        for i in range(self.registry.n_live):
-            order = &self.registry.live[i]
-            self.view.orders[i].key = order.key
-            self.view.orders[i].original_micro = order.original_micro
-            self.view.orders[i].remaining_micro = self.registry.remaining_c(order)
-            self.view.orders[i].price_e4 = order.price_e4
-            self.view.orders[i].token = order.token
-            self.view.orders[i].side = order.side
-            self.view.orders[i].is_taker = order.order_type >= FOK
-            if order.cancel_sent or order.cancel_wanted:
-                self.view.orders[i].state = VIEW_PENDING_CANCEL
-            elif order.state == ORDER_UNKNOWN:
-                self.view.orders[i].state = VIEW_UNKNOWN
-            elif order.state == ORDER_LIVE:
-                self.view.orders[i].state = VIEW_OPEN
-            else:
-                self.view.orders[i].state = VIEW_PENDING_NEW
-            if self.limits.book_shows_own and order.side == BUY:
-                # Our bid for one token is displayed as an ask of the other.
-                token = order.token
-                if order.price_e4 == self.view.top[token].bid_e4:
-                    self.view.top[token].bid_is_ours = True
-                if 10000 - order.price_e4 == self.view.top[1 - token].ask_e4:
-                    self.view.top[1 - token].ask_is_ours = True
-
-    # ---- for people and tests -----------------------------------------------------------------------------------------
+    # ---- for people and tests ------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, object]:
-        """Counters of the step; `reasons` maps Reason numbers to how often they ended or prevented a quote."""
+        """Counters of the step; `reasons` maps Reason numbers to how often each ended or forbade a quote."""
         result = dict(<dict> self.counters)
         result["fills"] = self.registry.fills
         result["reasons"] = {i: self.reasons[i] for i in range(MAX_REASONS) if self.reasons[i]}
@@ -518,6 +481,15 @@ cdef class MarketStep(OrderDesk):
     def settled_outcome(self) -> int | None:
         """The winning outcome (0 Up, 1 Down), None before the market is settled."""
         return None if self.winner < 0 else self.winner
+
+    def expect_checkpoints(self, const uint8_t[::1] flags not None) -> None:
+        """Says which of the frames that a feed will deliver are checkpoints, counted from the first one ever.
+
+        For replay over sockets, where a frame has no flags of its own. Holds until the connection is lost. `flags` has one
+        byte per frame, not 0 for a checkpoint.
+        """
+        self.expected = flags
+        self.n_expected = flags.shape[0]
 
     def end_batch(self) -> None:
         """Runs the book checks that wait for the next timestamp: the input has ended."""

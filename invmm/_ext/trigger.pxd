@@ -1,12 +1,12 @@
-"""Does what changed deserve a solve? Compares with the state at the last solve. Plain functions on a struct, no GIL."""
+"""Does what changed since the last solve deserve another? Plain functions on a struct, no GIL."""
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t
 
 
 cdef struct trigger_t:
-    int64_t size_change_ppm     # a best size that moved by more than this share of its size at the last solve counts
-    int64_t queue_change_ppm    # an estimate of shares ahead that moved by more than this share of its start counts
+    int64_t size_change_ppm     # a best size counts when it moved by more than this since the last solve
+    int64_t queue_change_ppm    # so does an estimate of shares ahead, by this share of its start
     int32_t bid_e4[2]           # at the last solve, per token
     int32_t ask_e4[2]
     int64_t bid_micro[2]

@@ -1,7 +1,7 @@
-"""When to solve again: the best level of a token moved (price, or size past a threshold), or our place in a queue did.
+"""When to solve again: a best level moved (price, or size past a threshold), or our place in a queue did.
 
-Deep levels never trigger. Own fills, acknowledgements, timers and mode changes are the step's own reasons to solve; they do
-not pass through here.
+Deep levels never trigger. Own fills, acknowledgements, timers and mode changes are the step's own reasons to
+solve; they do not pass through here.
 """
 
 cimport cython
@@ -11,7 +11,7 @@ from libc.stdint cimport int32_t, int64_t
 cdef bint best_moved_c(
     const trigger_t* trigger, int token, int32_t bid_e4, int64_t bid_micro, int32_t ask_e4, int64_t ask_micro
 ) noexcept nogil:
-    """Whether this token's best levels differ enough from those of the last solve. −1 stands for an empty side."""
+    """Whether this token's best levels differ enough from those of the last solve. −1: empty side."""
     return (
         not trigger.armed
         or bid_e4 != trigger.bid_e4[token]

@@ -20,36 +20,31 @@ cimport numpy as cnp
 import numpy as np
 
 from invmm import types
+from invmm._ext.amounts cimport RULE_MIN_NOTIONAL, RULE_MIN_SIZE, order_amounts_c
 from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.records cimport (
+    BUY,
     COMMAND_CANCEL,
     COMMAND_CANCEL_ALL,
     COMMAND_PLACE,
-    EVENT_ORDER_RESULT,
     FLAG_LAST,
+    MODE_RUNNING,
     STATUS_NOT_CANCELED,
     STATUS_REFUSED,
     STATUS_SENT,
     command_t,
-    event_t,
 )
-from invmm._ext.ring cimport (
-    RING_WAIT_RING,
-    CommandRing,
-    ResultRing,
-    ring_monotonic_ns,
-    ring_relax,
-)
+from invmm._ext.ring cimport RING_WAIT_RING, CommandRing, ResultRing, ring_monotonic_ns, ring_relax
 from invmm._ext.sign cimport OrderTemplate
 from invmm._ext.wire cimport put, put_hex, put_number
 from invmm._ext.words cimport SharedWords
+from invmm.execution.outbox cimport Outbox
 
 cnp.import_array()
 
 cdef enum:
-    SOURCE_EXECUTOR = 3         # Source
     REASON_NONE = 0             # Reason
     REASON_NOT_WANTED = 3
     REASON_STALE = 11
@@ -61,9 +56,6 @@ cdef enum:
     REASON_SHUTDOWN = 32
     REASON_VENUE_REJECTED = 40
     REASON_VENUE_NOT_READY = 43
-    RULE_MIN_SIZE = -9          # amounts.pxd
-    RULE_MIN_NOTIONAL = -10
-    MODE_RUNNING = 0
     REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
     LOCK_IS_BUSY_NS = 200_000
     KEEP_AWAY_NS = 1_000_000_000
@@ -98,6 +90,7 @@ cdef class Intake:
             raise ValueError("credentials: longer than a request's head allows")
         self.ring = ring
         self.results = results
+        self.outbox = Outbox(results)
         self.words = words
         self.signer = signer
         self.host_lines = (
@@ -115,15 +108,13 @@ cdef class Intake:
         self.places = <void**>calloc(2 * words.markets, sizeof(void*))
         self.legs = <command_t*>calloc(CANCELS_MAX, sizeof(command_t))
         self.buffer = <char*>calloc(1, HEAD_ROOM + BODY_ROOM)
-        self.backlog = <event_t*>calloc(BACKLOG_MAX, sizeof(event_t))
-        if self.places == NULL or self.legs == NULL or self.buffer == NULL or self.backlog == NULL:
+        if self.places == NULL or self.legs == NULL or self.buffer == NULL:
             raise MemoryError
 
     def __dealloc__(self):
         free(self.places)
         free(self.legs)
         free(self.buffer)
-        free(self.backlog)
 
     def __reduce__(self):
         raise TypeError("Intake holds credentials: it cannot be pickled or copied")
@@ -237,10 +228,15 @@ cdef class Intake:
 
     def flush(self):
         """Moves waiting results to the ring, wakes the engine if it asked; True when none is left."""
-        cdef bint empty = self.flush_c()
+        cdef bint empty = self.outbox.flush_c()
 
         self.results.wake_c()
         return empty
+
+    @property
+    def lost(self):
+        """Results dropped because even the backlog was full."""
+        return self.outbox.lost
 
     def engine_ns(self, int64_t monotonic_ns):
         """Engine time of a CLOCK_MONOTONIC stamp."""
@@ -259,7 +255,7 @@ cdef class Intake:
         self.count = 0
         # What the engine has not taken yet goes first. While it does not, nothing new is begun: the command
         # ring fills and refuses, which is the answer that the engine understands.
-        if not self.flush_c():
+        if not self.outbox.flush_c():
             self.results.wake_c()
             self.seen = 0
             usleep(200)     # the engine is behind: do not compete with it
@@ -490,6 +486,10 @@ cdef class Intake:
                     reason = REASON_BELOW_MIN_SIZE
                 self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
+            self.signed_c(
+                &self.legs[i],
+                (<OrderTemplate>self.places[2 * self.legs[i].market + self.legs[i].token]).tick_e4,
+            )
             at[size] = b","
             at += size + 1
             if kept != i:
@@ -500,6 +500,15 @@ cdef class Intake:
             return False
         (at - 1)[0] = b"]"
         return self.compose_c(b"POST", b"/orders", at - body)
+
+    cdef void signed_c(self, command_t* leg, int64_t tick_e4) noexcept nogil:
+        """Gives the leg the shares that its signed amounts state: rounded down by the venue's rules."""
+        cdef int64_t maker = 0, taker = 0
+
+        if order_amounts_c(
+            leg.side, leg.order_type, leg.price_e4, leg.size_micro, tick_e4, &maker, &taker
+        ) == 0:
+            leg.size_micro = taker if leg.side == BUY else maker
 
     cdef bint build_cancels_c(self) noexcept nogil:
         cdef:
@@ -542,42 +551,9 @@ cdef class Intake:
     cdef void emit_c(
         self, const command_t* command, int status, int reason, int32_t code, int64_t filled_micro
     ) noexcept nogil:
-        cdef event_t event
-
-        memset(&event, 0, sizeof(event))
-        self.sequence += 1
-        event.kind = EVENT_ORDER_RESULT
-        event.source = SOURCE_EXECUTOR
-        event.market = command.market
-        event.sequence = self.sequence
-        event.status = <uint8_t>status
-        event.token = command.token
-        event.side = command.side
-        event.reason = <uint8_t>reason
-        event.key = command.key
-        event.price_e4 = command.price_e4
-        event.batch = command.batch
-        event.size_micro = command.size_micro
-        event.filled_micro = filled_micro
-        event.time_ns = self.engine_at_c(ring_monotonic_ns())
-        memcpy(event.order_id, command.order_id, 32)
-        event.code = code
-        self.push_c(&event)
-
-    cdef void push_c(self, const event_t* event) noexcept nogil:
-        if self.backlog_count == 0 and self.results.try_push_c(event):
-            return
-        if self.backlog_count == BACKLOG_MAX:
-            self.lost += 1
-            return
-        self.backlog[(self.backlog_first + self.backlog_count) & (BACKLOG_MAX - 1)] = event[0]
-        self.backlog_count += 1
-
-    cdef bint flush_c(self) noexcept nogil:
-        while self.backlog_count and self.results.try_push_c(&self.backlog[self.backlog_first]):
-            self.backlog_first = (self.backlog_first + 1) & (BACKLOG_MAX - 1)
-            self.backlog_count -= 1
-        return self.backlog_count == 0
+        self.outbox.emit_c(
+            command, status, reason, code, filled_micro, self.engine_at_c(ring_monotonic_ns())
+        )
 
 
 cdef inline char* put_text(char* at, const char* text) noexcept nogil:

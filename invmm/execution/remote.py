@@ -1,7 +1,7 @@
-"""A venue reached over sockets: where it is, what proves who we are, and the executor thread that talks to it.
+"""A venue reached over sockets: where it is, our proof of identity, the executor thread that talks to it.
 
-The engine hands commands to the executor's ring and reads its results; what is rare and slow (listing open orders, the last
-cancel-all of a shutdown) is asked here with an ordinary HTTP client, off the trading path.
+The engine hands commands to the executor's ring and reads its results; what is rare and slow (listing open
+orders, the last cancel-all of a shutdown) is asked here with an ordinary HTTP client, off the trading path.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class RemoteVenue:
             if template.tick_e4 != tick_e4:
                 template.tick_e4 = tick_e4
 
-    # ---- Venue ---------------------------------------------------------------------------------------------------------
+    # ---- Venue ---------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Starts the executor, which connects at once."""
@@ -119,25 +119,33 @@ class RemoteVenue:
         """Stops the executor within its deadlines."""
         self.executor.close()
 
-    # ---- rare and slow --------------------------------------------------------------------------------------------------
+    # ---- rare and slow -------------------------------------------------------------------------------------
 
     async def open_order_count(self) -> int:
         """How many orders the venue says are open, over all pages."""
-        count, cursor = 0, "MA=="
+        return len(await self.pages("/data/orders", {}))
+
+    async def pages(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]:
+        """Every entry of a paged listing."""
+        entries: list[dict[str, Any]] = []
+        cursor = "MA=="
         while cursor != LAST_CURSOR:
-            page = await self._ask("GET", "/data/orders", {"next_cursor": cursor})
+            page = await self.ask("GET", path, query | {"next_cursor": cursor})
             try:
-                count += len(page["data"])
+                entries += [dict(entry) for entry in page["data"]]
                 cursor = str(page["next_cursor"])
-            except (KeyError, TypeError) as error:
-                raise TransportError(f"/data/orders: expected a page of orders, found {str(page)[:120]}") from error
-        return count
+            except (KeyError, TypeError, ValueError) as error:
+                raise TransportError(
+                    f"{path}: expected a page of entries, found {str(page)[:120]}"
+                ) from error
+        return entries
 
     async def cancel_all(self) -> Any:
         """`DELETE /cancel-all`."""
-        return await self._ask("DELETE", "/cancel-all")
+        return await self.ask("DELETE", "/cancel-all")
 
-    async def _ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any:
+    async def ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any:
+        """One signed request without a body; the parsed answer. VenueError for a refusal, TransportError for anything else."""
         headers = l2_headers(self.credentials, self.signer.address, method, path, b"", int(time.time()))
         try:
             async with (

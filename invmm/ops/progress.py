@@ -16,7 +16,11 @@ class Progress:
 
     def __init__(self, markets: int, *, enabled: bool) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True), disable=not enabled
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            disable=not enabled,
         )
         self._task = self._bar.add_task("markets", total=markets)
         self._done = 0.0
@@ -26,7 +30,9 @@ class Progress:
         self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._bar.stop()
 
     def update(self, tape: Tape, share: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,17 +35,27 @@ def finish(
     summary = summarise(results, digest=digest, commands=commands, merger=merger)
     summary.update(extra or {})
     problems = failed_checks(summary, results, complete=complete)
+    if settings.engine.queue_model == "conservative" and summary["queue_ahead_of_truth"]:
+        problems.append(
+            f"{summary['queue_ahead_of_truth']} conservative queue estimates were ahead of the truth"
+        )
     summary["failed_checks"] = problems
     path = Path(options.report) if options.report else Path("reports") / f"{results[0].tape.market.slug}.html"
     written = write_page(path, summary, results)
     console = Console(stderr=options.json, highlight=False)
     show(console, summary)
     for problem in problems:
-        console.print(f"FAILED CHECK: {problem}", style="bold red")
-    console.print(f"report: {written}" if written else f"report: could not be written to {path}")
-    console.print(f"next:   {_next(options)}")
+        console.print(f"FAILED CHECK: {problem}", style="bold red", markup=False, soft_wrap=True)
+    # Soft-wrapped: a path or a command that is broken over two lines cannot be copied.
+    for line in (
+        f"report: {written}" if written else f"report: could not be written to {path}",
+        f"next:   {next_command(options)}",
+    ):
+        console.print(line, markup=False, soft_wrap=True)
     if options.json:
-        sys.stdout.write(orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode() + "\n")
+        sys.stdout.write(
+            orjson.dumps(summary, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY).decode() + "\n"
+        )
         sys.stdout.flush()
     return 1 if problems else 0
 
@@ -53,7 +64,7 @@ def failed_checks(summary: dict[str, Any], results: Sequence[MarketResult], *, c
     """What must hold after every run, in words, where it does not."""
     problems = [
         f"{summary[name]} {name.replace('_', ' ')}"
-        for name in ("checkpoint_mismatches", "best_mismatches", "mirror_mismatches", "queue_ahead_of_truth")
+        for name in ("checkpoint_mismatches", "best_mismatches", "mirror_mismatches")
         if summary[name]
     ]
     if summary["decode_failures"]:
@@ -62,40 +73,52 @@ def failed_checks(summary: dict[str, Any], results: Sequence[MarketResult], *, c
         if complete and result.winner is None:
             problems.append(f"{result.tape.market.slug}: not resolved")
         if not result.reconciled:
-            problems.append(
-                f"{result.tape.market.slug}: ledger says {result.ledger_cash_micro / 1e6:.6f} dollars, "
-                f"venue says {'nothing' if result.venue_cash_micro is None else f'{result.venue_cash_micro / 1e6:.6f}'}"
-            )
+            venue = "nothing" if result.venue_cash_micro is None else f"{result.venue_cash_micro / 1e6:.6f}"
+            ledger = f"{result.ledger_cash_micro / 1e6:.6f}"
+            problems.append(f"{result.tape.market.slug}: ledger says {ledger} dollars, venue says {venue}")
     return problems
 
 
 def show(console: Console, summary: dict[str, Any]) -> None:
     """The report for people."""
     if summary["origin"] == "GENERATED":
-        console.print(WARNING, style="yellow")
+        console.print(WARNING, style="yellow", soft_wrap=not console.is_terminal)
     table = Table(show_header=False, box=None, padding=(0, 2))
     profit = summary["profit"]
     cost = summary["pair_cost"]
     table.add_row("markets", f"{summary['markets']}, {summary['frames']:,} frames")
-    table.add_row("orders", f"{summary['orders']:,} placed, {summary['fills']:,} fills, {summary['bought_shares']:,.2f} shares bought")
+    table.add_row(
+        "orders",
+        f"{summary['orders']:,} placed, {summary['fills']:,} fills, "
+        f"{summary['bought_shares']:,.2f} shares bought",
+    )
     table.add_row("pairs", f"{summary['pairs']:,.2f} matched" + (f" at {cost:.4f} dollars" if cost else ""))
-    table.add_row("merges", f"{summary['merges']['count']} would be made, {summary['merges']['pairs']:,.2f} pairs")
+    table.add_row(
+        "merges", f"{summary['merges']['count']} would be made, {summary['merges']['pairs']:,.2f} pairs"
+    )
     table.add_row(
         "profit",
-        f"{profit['total']:+,.2f} dollars = pair edge {profit['pair_edge']:+,.2f}, unmatched at resolution {profit['orphans']:+,.2f}, "
+        f"{profit['total']:+,.2f} dollars = pair edge {profit['pair_edge']:+,.2f}, "
+        f"unmatched at resolution {profit['orphans']:+,.2f}, "
         f"fees {profit['fees']:+,.2f}; rebates expected {profit['rebates']:+,.2f}",
     )
-    table.add_row("reconciled", "ledger and venue agree to the micro-dollar" if summary["reconciled"] else "NO")
+    table.add_row(
+        "reconciled", "ledger and venue agree to the micro-dollar" if summary["reconciled"] else "NO"
+    )
     table.add_row(
         "books",
         f"{summary['checkpoints']:,} checkpoints ({summary['checkpoint_mismatches']} unequal), "
-        f"{summary['best_checks']:,} best ({summary['best_mismatches']}), {summary['mirror_checks']:,} mirror ({summary['mirror_mismatches']})",
+        f"{summary['best_checks']:,} best ({summary['best_mismatches']}), "
+        f"{summary['mirror_checks']:,} mirror ({summary['mirror_mismatches']})",
     )
     table.add_row("decode failures", str(summary["decode_failures"] or "none"))
     table.add_row("solves", f"{summary['solves']:,}, {summary['suppressed']:,} suppressed")
     queue = summary["queue_error_shares"]
     if queue["samples"]:
-        table.add_row("queue estimate", f"error p50 {queue['p50']:,.1f}, p90 {queue['p90']:,.1f} shares ({queue['samples']:,} samples)")
+        table.add_row(
+            "queue estimate",
+            f"error p50 {queue['p50']:,.1f}, p90 {queue['p90']:,.1f} shares ({queue['samples']:,} samples)",
+        )
     marks = ", ".join(f"{h} {100 * v:+.2f}¢" for h, v in summary["markout"].items() if v is not None)
     if marks:
         table.add_row("markouts", marks)
@@ -103,10 +126,11 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         if figures.get("count"):
             table.add_row(
                 f"latency {stage}",
-                f"p50 {figures['p50'] / 1e3:,.1f} µs, p99 {figures['p99'] / 1e3:,.1f} µs, p99.9 {figures['p999'] / 1e3:,.1f} µs ({figures['count']:,})",
+                f"p50 {figures['p50'] / 1e3:,.1f} µs, p99 {figures['p99'] / 1e3:,.1f} µs, p99.9 {figures['p999'] / 1e3:,.1f} µs ({figures['count']:,.0f} samples)",
             )
-    table.add_row("digest", summary["digest"])
-    console.print(table)
+    console.print(table, soft_wrap=not console.is_terminal)
+    if summary["digest"]:
+        console.print(f"  digest             {summary['digest']}", markup=False, soft_wrap=True)
 
 
 def write_page(path: Path, summary: dict[str, Any], results: Sequence[MarketResult]) -> Path | None:
@@ -121,7 +145,12 @@ def write_page(path: Path, summary: dict[str, Any], results: Sequence[MarketResu
     return path
 
 
-def _next(options: argparse.Namespace) -> str:
+def next_command(options: argparse.Namespace) -> str:
+    """What to try next, as it can be typed."""
     if options.replay is None:
-        return f"python -m invmm.run --seed {options.seed + 1} --day jumping   (another market)   or   --replay PATH --speed max"
-    return "python -m invmm.run --replay PATH --speed max --policy inventory_mm_compatible   (the original policy)"
+        return f"python -m invmm.run --seed {options.seed + 1} --day {'quiet' if options.day == 'jumping' else 'jumping'}"
+    given = ["--replay", *options.replay, *(["--seed", str(options.seed)] if options.seed != 1 else [])]
+    if options.speed != "max":
+        return shlex.join(["python", "-m", "invmm.run", *given, "--speed", "max"])
+    other = "inventory_mm" if options.policy == "inventory_mm_compatible" else "inventory_mm_compatible"
+    return shlex.join(["python", "-m", "invmm.run", *given, "--speed", "max", "--policy", other])

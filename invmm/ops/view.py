@@ -1,4 +1,4 @@
-"""The live view in the terminal: books, quotes, queue positions, inventory, pair cost, profit, latency, feed health.
+"""The live view in the terminal: books, quotes, places, inventory, pair cost, profit, latency, feed.
 
 Drawn by rich a few times a second from copies; it never touches what the step owns while the step runs.
 """
@@ -64,7 +64,13 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
         if order["token"] == outcome:
             own.setdefault((int(str(order["side"])), int(str(order["price_e4"]))), []).append(order)
     table = Table(box=None, expand=True, pad_edge=False)
-    for name, justify in (("ours", "left"), ("ahead", "right"), ("bid", "right"), ("ask", "left"), ("size", "left")):
+    for name, justify in (
+        ("ours", "left"),
+        ("ahead", "right"),
+        ("bid", "right"),
+        ("ask", "left"),
+        ("size", "left"),
+    ):
         table.add_column(name, justify=justify, style="dim" if name == "ahead" else "")  # type: ignore[arg-type]
     bids = [(int(p), int(s)) for p, s in book.depth(Side.BUY, DEPTH)]
     asks = [(int(p), int(s)) for p, s in book.depth(Side.SELL, DEPTH)]
@@ -122,7 +128,9 @@ def _health(step: Any, health: Health) -> Table:
         f"commands {stats['commands']:,}",
     )
     latencies = [
-        f"{name} p50 {f['p50'] / 1e3:,.1f} p99 {f['p99'] / 1e3:,.1f} µs" for name, f in health.latency_ns.items() if f.get("count")
+        f"{name} p50 {f['p50'] / 1e3:,.1f} p99 {f['p99'] / 1e3:,.1f} µs"
+        for name, f in health.latency_ns.items()
+        if f.get("count")
     ]
     if latencies:
         table.add_row(*latencies[:7])

@@ -1,7 +1,8 @@
-"""Plays tapes through the engine at full speed on a virtual clock: the deterministic face of the whole system.
+"""Plays tapes through the engine at full speed on a virtual clock: the system's deterministic face.
 
-The engine, its step and its settings are those of live trading; what differs is the clock and that the embedded venue is asked in
-process. Same tapes, settings and seed → the same commands, byte for byte; their BLAKE2b digest says so.
+The engine, its step and its settings are those of live trading; what differs is the clock and that the
+embedded venue is asked in process. Same tapes, settings and seed → the same commands, byte for byte; their
+BLAKE2b digest says so.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings, SimSettings
 from invmm.sim.embedded import EmbeddedVenue
 from invmm.sim.profile import VenueProfile
-from invmm.types import EVENT_DTYPE, MICRO, EventFlag, EventKind, Source
+from invmm.types import EVENT_DTYPE, MICRO, EventFlag, EventKind, Mode, Source
 
 MS = 1_000_000
 SECOND = 1_000_000_000
+PULL_NS = 5 * SECOND  # how long a market that is cut short waits for proof that its orders have ended
 
 
 def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
-    """A tape as engine events: a FRAME for each frame, a BUFFER_END after the last frame of equal receive time."""
+    """A tape as events: a FRAME for each frame, a BUFFER_END after the last of equal receive time."""
     rows = tape.rows
     ends = (rows["flags"] & np.uint32(TapeFlag.BUFFER_END)) != 0
     repeats = 1 + ends.astype(np.int64)
@@ -78,7 +80,13 @@ class Player:
         self.sample_ns = sample_ms * MS
         self.results: list[MarketResult] = []
         self.commands = 0
+        self.clean = True  # whether no order was left open after a market that was cut short
         self._hash = hashlib.blake2b(digest_size=32)
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Ends the market being played at its next timer: its quotes are pulled and what there is counts. Safe in a signal handler."""
+        self._stopping = True
 
     @property
     def digest(self) -> str:
@@ -103,7 +111,9 @@ class Player:
         coalesce["kind"], coalesce["market"] = EventKind.BUFFER_END, number
         first_ns = int(times[0]) if count else tape.market.start_s * SECOND
         last_ns = int(times[-1]) if count else first_ns
-        close_ns = max(last_ns, tape.market.end_s * SECOND) + int((self.settings.sim.settlement_lag_s + 60) * SECOND)
+        close_ns = max(last_ns, tape.market.end_s * SECOND) + int(
+            (self.settings.sim.settlement_lag_s + 60) * SECOND
+        )
         if until_ns is not None:
             close_ns = min(close_ns, until_ns)
         timer_ns = self.settings.engine.timer_ms * MS
@@ -142,13 +152,16 @@ class Player:
             if now > close_ns:
                 break
             if frame_ns is not None and frame_ns <= next_timer:
-                limit = next_timer if venue_ns is None else min(next_timer, venue_ns)
-                stop = index + int(np.searchsorted(times[index : index + 4096], limit, side="right"))
+                # Up to the next timer; what the venue has to say at the same time as a frame is said first.
+                limit = next_timer + 1 if venue_ns is None else min(next_timer + 1, venue_ns)
+                stop = index + int(np.searchsorted(times[index : index + 4096], limit))
                 index, commands = step.run(raw, index, max(stop, index + 1), tape.data)
                 submit(commands, int(times[index - 1]))
                 continue
             next_timer += timer_ns
             submit(step.step(tick, now), now)
+            if self._stopping:
+                break
             if now >= next_sample:
                 next_sample += self.sample_ns
                 mid = market.up_mid()
@@ -167,6 +180,8 @@ class Player:
                         self.progress(tape, min(1.0, done))
             if market.winner is not None and venue.next_ns() is None and index >= count:
                 break
+        if market.winner is None:
+            self._pull(engine, venue, number, now, submit)
         step.end_batch()
         counts = step.registry.counts()
         account = venue.core.account
@@ -191,4 +206,20 @@ class Player:
             self.progress(tape, 1.0)
         return result
 
-
+    def _pull(
+        self, engine: Engine, venue: EmbeddedVenue, number: int, now_ns: int, submit: Callable[..., None]
+    ) -> None:
+        """The market was cut short: cancels, waits for the answers, and looks whether the venue holds no order any more."""
+        stop = np.zeros(1, dtype=EVENT_DTYPE)
+        stop["kind"], stop["market"], stop["status"] = EventKind.MODE, number, Mode.STOPPED
+        inbox = np.zeros(512, dtype=EVENT_DTYPE)
+        submit(engine.step(stop, now_ns).copy(), now_ns)
+        until_ns = now_ns + PULL_NS
+        while engine.markets[number].step.registry.counts()["live"]:
+            due_ns = venue.next_ns()
+            if due_ns is None or due_ns > until_ns:
+                break
+            venue.advance(due_ns)
+            for record in inbox[: venue.poll(due_ns, inbox)]:
+                submit(engine.step(record, due_ns).copy(), due_ns)
+        self.clean = self.clean and not venue.core.open_orders()

@@ -1,7 +1,7 @@
-"""What a session came to: figures from the engine's own records, the venue's truth beside them where it was asked.
+"""What a session came to: figures from the engine's records, the venue's truth where it was asked.
 
-`summarise` makes one flat dictionary out of market results; `markouts`, `one_sided_share` and the like are the measures by which a
-generated market is held against recorded ones.
+`summarise` makes one flat dictionary out of market results; `markouts`, `one_sided_share` and the like are
+the measures by which a generated market is held against recorded ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ WARNING = "GENERATED market: the flow is a model, so profit on it says nothing a
 
 
 def markouts(result: MarketResult, horizons_s: Sequence[int] = HORIZONS_S) -> dict[int, tuple[float, float]]:
-    """Per horizon: (sum of shares × (mid after the horizon − price paid), shares), dollars and shares, over own fills."""
+    """Per horizon: (sum of shares × (mid after the horizon − price paid), shares), dollars and shares, over
+    own fills.
+    """
     sums = dict.fromkeys(horizons_s, (0.0, 0.0))
     if result.mids is None or not len(result.mids):
         return sums
@@ -48,7 +50,9 @@ def one_sided_share(result: MarketResult) -> float | None:
     return abs(up - down) / (up + down) if up + down else None
 
 
-def summarise(results: Sequence[MarketResult], *, digest: str, commands: int, merger: MergerConfig) -> dict[str, Any]:
+def summarise(
+    results: Sequence[MarketResult], *, digest: str, commands: int, merger: MergerConfig
+) -> dict[str, Any]:
     """All markets of a session as one dictionary; sizes in shares, money in dollars, times in ns."""
     books: Counter[str] = Counter()
     failures: Counter[str] = Counter()
@@ -64,7 +68,9 @@ def summarise(results: Sequence[MarketResult], *, digest: str, commands: int, me
             if isinstance(value, int):
                 books[key] += value
         failures.update(result.books.get("decode_failures", {}))
-        reasons.update({Reason(number).name.lower(): count for number, count in result.step["reasons"].items()})
+        reasons.update(
+            {Reason(number).name.lower(): count for number, count in result.step["reasons"].items()}
+        )
         step.update({key: value for key, value in result.step.items() if isinstance(value, int)})
         parts = ledger.settle(result.winner)
         for name in ("pair_edge", "orphans", "fees", "rebates", "total"):

@@ -17,7 +17,7 @@ MID_DTYPE = np.dtype([("time_ns", "<i8"), ("up_mid", "<f8")])
 
 @dataclass
 class MarketResult:
-    """One market as the engine knows it; `venue_cash_micro` is the venue's own figure, to be compared with the ledger's."""
+    """One market as the engine knows it; `venue_cash_micro` is the venue's own figure beside it."""
 
     tape: Tape
     ledger: Ledger
@@ -35,11 +35,16 @@ class MarketResult:
     @property
     def ledger_cash_micro(self) -> float:
         """Cash by the ledger, micro-dollars, after resolution if there was one."""
-        return self.ledger.cash_e10(self.start_cash_micro * E10_PER_MICRO_DOLLAR, self.winner) / E10_PER_MICRO_DOLLAR
+        return (
+            self.ledger.cash_e10(self.start_cash_micro * E10_PER_MICRO_DOLLAR, self.winner)
+            / E10_PER_MICRO_DOLLAR
+        )
 
     @property
     def reconciled(self) -> bool:
-        """Whether ledger and venue agree; the venue rounds each fill's cash to a micro-dollar, so that much each may differ."""
+        """Whether ledger and venue agree; the venue rounds each fill's cash to a micro-dollar, so that much
+        each may differ.
+        """
         if self.venue_cash_micro is None:
             return False
         return abs(self.ledger_cash_micro - self.venue_cash_micro) <= len(self.ledger.legs)

@@ -1,11 +1,12 @@
-"""A tape: one market's frames in the order of their arrival, packed in one buffer, ready to be stepped through.
+"""A tape: one market's frames in order of arrival, packed in one buffer, ready to be stepped through.
 
 Recorded files and the generated market both become tapes, so everything behind them is the same code.
 
-File format (`*.jsonl`, `*.jsonl.gz`), one line per frame: `{"recv": seconds, "src": "rec"|"der", "frame": <JSON>}`.
-The frame's own text is kept byte for byte. `src` "rec" marks a frame as recorded, so a `book` in it is a checkpoint: the
-maintained book must equal it before it is adopted. `src` "der" marks a frame derived from two successive recorded books;
-`"gen"` one that was generated. A `markets.json` beside the file, or one folder up, names token ids and window.
+File format (`*.jsonl`, `*.jsonl.gz`), one line per frame: `{"recv": seconds, "src": "rec"|"der", "frame":
+<JSON>}`. The frame's own text is kept byte for byte. `src` "rec" marks a frame as recorded, so a `book` in it
+is a checkpoint: the maintained book must equal it before it is adopted. `src` "der" marks a frame derived
+from two successive recorded books; `"gen"` one that was generated. A `markets.json` beside the file, or one
+folder up, names token ids and window.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class Tape:
             yield self.frame(index)
 
 
-def pack(market: MarketInfo, lines: Iterable[tuple[int, int, int, bytes]], meta: dict[str, Any] | None = None) -> Tape:
+def pack(
+    market: MarketInfo, lines: Iterable[tuple[int, int, int, bytes]], meta: dict[str, Any] | None = None
+) -> Tape:
     """A tape from `(recv_ns, venue_ms, flags, frame)` tuples in order of arrival; sets BUFFER_END itself."""
     parts: list[bytes] = []
     rows: list[tuple[int, int, int, int, int]] = []
@@ -118,13 +121,15 @@ def load(path: str | Path) -> Tape:
 
 
 def find(paths: Iterable[str | Path]) -> list[Path]:
-    """Recorded files named by files and folders, each folder's in order of name; DataError if there are none."""
+    """Recorded files named by files and folders, each folder's in order of name; DataError if none."""
     found: list[Path] = []
     for given in map(Path, paths):
         if given.is_dir():
             inside = sorted(p for p in given.iterdir() if p.name.endswith((".jsonl", ".jsonl.gz")))
             if not inside:
-                raise DataError(f"{given}: expected recorded markets (*.jsonl or *.jsonl.gz) in this folder, found none")
+                raise DataError(
+                    f"{given}: expected recorded markets (*.jsonl or *.jsonl.gz) in this folder, found none"
+                )
             found += inside
         elif given.is_file():
             found.append(given)
@@ -136,15 +141,18 @@ def find(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def _recorded_lines(path: Path) -> Iterator[tuple[int, int, int, bytes]]:
-    number = 0
+    number, is_filled = 0, False
     try:
-        with (gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")) as stream:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as stream:
             for number, line in enumerate(stream, 1):
                 if line.strip():
+                    is_filled = True
                     yield _recorded_line(path, number, line)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(f"{path}: damaged gzip after line {number}: {error}") from error
-    if number == 0:
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    if not is_filled:
         raise DataError(f"{path}: expected recorded frames, the file is empty")
 
 
@@ -156,10 +164,12 @@ def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int,
         frame = row["frame"]
         start = line.index(b'"frame":') + len(b'"frame":')
         text = line[start : line.rindex(b"}")].strip()
-        recv_ns = round(float(received) * 1e6) * 1000  # recorded with microseconds; exact integers from here on
-    except (ValueError, KeyError, TypeError) as error:
+        # Recorded with microseconds; exact integers from here on.
+        recv_ns = round(float(received) * 1e6) * 1000
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
-            f'{path}:{number}: expected {{"recv": seconds, "src": "rec"|"der", "frame": …}}, found {line[:120]!r} ({error})'
+            f'{path}:{number}: expected {{"recv": seconds, "src": "rec"|"der", "frame": …}}, '
+            f"found {line[:120]!r} ({error})"
         ) from error
     first = frame[0] if isinstance(frame, list) and frame else frame
     kind = first.get("event_type") if isinstance(first, dict) else None

@@ -1,8 +1,9 @@
-"""Fills to dollars. Integers throughout: shares in 1e-6, prices in 1e-4 dollars, cash in 1e-10 dollars (their exact product).
+"""Fills to dollars, in integers: shares in 1e-6, prices in 1e-4 dollars, cash in 1e-10 (their product).
 
-A leg is keyed by (trade, own order): repeats change nothing, FAILED voids it once, the first terminal stage wins. Fees follow
-the venue's rule, `shares × rate × p × (1 − p)`, rounded to five decimals, charged to takers only; makers are later paid a share
-of the fees that their fills generated, which is kept apart as an expectation, not as cash.
+A leg is keyed by (trade, own order): repeats change nothing, FAILED voids it once, the first terminal stage
+wins. Fees follow the venue's rule, `shares × rate × p × (1 − p)`, rounded to five decimals, charged to takers
+only; makers are later paid a share of the fees that their fills generated, which is kept apart as an
+expectation, not as cash.
 
 >>> ledger = Ledger()
 >>> _ = ledger.fill(trade=1, key=7, outcome=Outcome.UP, side=Side.BUY, price_e4=4800, size_micro=5_000_000)
@@ -52,7 +53,9 @@ class Leg:
 
 @dataclass(frozen=True)
 class Profit:
-    """Where the dollars of one market came from, in dollars; `total` is their sum without the rebate, which is not cash yet."""
+    """Where the dollars of one market came from, in dollars; `total` is their sum without the rebate, which
+    is not cash yet.
+    """
 
     pair_edge: float
     orphans: float
@@ -63,7 +66,7 @@ class Profit:
 
 @dataclass
 class Ledger:
-    """All fills of one market. `fee_rate_ppm` and `rebate_ppm` are the market's fee rate and the makers' share of it."""
+    """All fills of one market; `fee_rate_ppm` is its fee rate, `rebate_ppm` the makers' share of that."""
 
     fee_rate_ppm: int = 70_000
     rebate_ppm: int = 200_000
@@ -85,7 +88,9 @@ class Ledger:
         """Books one stage of one leg; whether anything changed."""
         known = self.legs.get((trade, key))
         if known is None:
-            self.legs[trade, key] = Leg(trade, key, outcome, side, price_e4, size_micro, taker, status, time_ns)
+            self.legs[trade, key] = Leg(
+                trade, key, outcome, side, price_e4, size_micro, taker, status, time_ns
+            )
             return True
         if known.status in (OrderStatus.TRADE_CONFIRMED, OrderStatus.TRADE_FAILED) or known.status == status:
             return False
@@ -100,7 +105,9 @@ class Ledger:
     def held_micro(self, outcome: Outcome) -> int:
         """Shares held before resolution."""
         return sum(
-            leg.size_micro if leg.side == Side.BUY else -leg.size_micro for leg in self.standing if leg.outcome == outcome
+            leg.size_micro if leg.side == Side.BUY else -leg.size_micro
+            for leg in self.standing
+            if leg.outcome == outcome
         )
 
     def _bought(self, outcome: Outcome) -> tuple[int, int]:
@@ -131,7 +138,11 @@ class Ledger:
     @property
     def fees_micro(self) -> int:
         """Taker fees, micro-dollars."""
-        return sum(taker_fee_micro(leg.size_micro, leg.price_e4, self.fee_rate_ppm) for leg in self.standing if leg.taker)
+        return sum(
+            taker_fee_micro(leg.size_micro, leg.price_e4, self.fee_rate_ppm)
+            for leg in self.standing
+            if leg.taker
+        )
 
     @property
     def rebates_micro(self) -> int:
@@ -143,12 +154,12 @@ class Ledger:
         )
 
     def cash_e10(self, start_e10: int, winner: Outcome | None) -> int:
-        """Cash after everything known: start − shares − fees, plus one dollar per winning share once there is a winner."""
+        """Cash after all that is known: start − shares − fees, plus a dollar per winning share, if won."""
         paid = start_e10 - self.spent_e10 - self.fees_micro * E10_PER_MICRO_DOLLAR
         return paid if winner is None else paid + self.held_micro(winner) * E10_PER_MICRO_DOLLAR
 
     def settle(self, winner: Outcome | None) -> Profit:
-        """The profit and its parts; without a winner unmatched shares count as worth nothing yet known: their cost."""
+        """The profit and its parts; without a winner unmatched shares count at their cost."""
         up, down = self.average(Outcome.UP), self.average(Outcome.DOWN)
         pair_edge_e10 = round(self.pairs_micro * E10_PER_MICRO_DOLLAR * (1 - up - down))
         gross_e10 = self.cash_e10(0, winner) + self.fees_micro * E10_PER_MICRO_DOLLAR

@@ -90,7 +90,11 @@ class VenueChild:
         self.port = 0
 
     def __enter__(self) -> VenueChild:
-        self.start()
+        try:
+            self.start()
+        except BaseException:  # interrupted, too: neither a process nor a folder is left
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

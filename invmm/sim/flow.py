@@ -87,6 +87,9 @@ ROUND_SIZES = (
 # Persistence of uninformed signs: seconds, log odds. Tuned to the recorded correlation of trade signs.
 PRESSURE = ((1.0, 0.6), (30.0, 0.4))
 
+# Takers' orders: median in shares, standard deviation of the log, share of popular sizes. Tuned to recorded sizes.
+TAKER_SIZES = (12.0, 0.95, 0.30)
+
 TAKER_DELAY_S = 0.15  # the venue holds orders that would match on entry, crypto Up/Down, since 2026-09-04
 
 
@@ -118,6 +121,8 @@ class FlowSettings:
     excitement_s: float = 0.4
     foresight_s: float = 2.5
     foresight_weight: float = 0.7  # per cent between fair `foresight_s` ahead and the mid
+    conviction_s: float = 25.0
+    conviction_weight: float = 0.0  # per cent between fair `conviction_s` ahead and the mid
     contrarian_s: float = 45.0
     contrarian_weight: float = 0.08  # per cent that fair is below its average over `contrarian_s`
     longshot_weight: float = 0.03  # per cent that fair is below 50: the cheaper token is preferred
@@ -385,7 +390,7 @@ class Takers:
         self._ladder = ladder
         self._settings = settings
         self._u = uniforms(rng)
-        self._sizes = order_sizes(rng, 12.0, 0.95, 0.30)
+        self._sizes = order_sizes(rng, *TAKER_SIZES)
         self._activity = day.activity
         delay = round(TAKER_DELAY_S / STEP_S)
         self._seen = np.concatenate((np.repeat(path.fair[0], delay), path.fair[:-delay])).tolist()
@@ -399,6 +404,8 @@ class Takers:
         self._usual = _average(path.fair.tolist(), settings.contrarian_s)
         ahead = round(settings.foresight_s / STEP_S)
         self._later = np.concatenate((path.fair[ahead:], np.repeat(path.fair[-1], ahead))).tolist()
+        distant = round(settings.conviction_s / STEP_S)
+        self._distant = np.concatenate((path.fair[distant:], np.repeat(path.fair[-1], distant))).tolist()
         self._excitement = 0.0
 
     @staticmethod
@@ -433,6 +440,7 @@ class Takers:
         rate = (settings.noise_rate_per_s * self._activity * calm + self._excitement) * STEP_S
         while rate > 0 and next(u) < rate:
             ahead_c = (self._later[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
+            distant_c = (self._distant[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
             seen_c = self._seen[index] * 100
             dip_c = self._usual[index] * 100 - seen_c
             leaning = (
@@ -440,6 +448,7 @@ class Takers:
                 + settings.longshot_weight * (50.0 - seen_c)
                 + settings.contrarian_weight * dip_c
                 + settings.foresight_weight * ahead_c
+                + settings.conviction_weight * distant_c
             )
             side = Side.BUY if next(u) < 1 / (1 + math.exp(-max(min(leaning, 30.0), -30.0))) else Side.SELL
             reach = 1 if next(u) < 0.06 else 0

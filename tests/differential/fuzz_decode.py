@@ -1,7 +1,8 @@
 """Mutated frames through the compiled decoder and through its plain-Python twin: same answers, same books.
 
-`python -m tests.differential.fuzz_decode --seconds 600 --seed 1` runs a long campaign; with INVMM_RECORDED set
-it mutates recorded frames as well as synthetic ones. Every frame is handed over in a buffer of exactly its size.
+`python -m tests.differential.fuzz_decode --seconds 600 --seed 1` runs a long campaign; with INVMM_RECORDED
+set it mutates recorded frames as well as synthetic ones. Every frame is handed over in a buffer of exactly
+its size.
 """
 
 from __future__ import annotations

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from invmm._ext.keytable import KeyTable
 from invmm._ext.l2 import L2Signer
-from invmm.execution.intake import Intake
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sign import OrderSigner, OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution.connections import Endpoint, Lane, Pool
+from invmm.execution.intake import Intake
 from invmm.execution.latency import BUCKETS, Latency, bucket_of, upper_ns
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, Mode, OrderStatus, Reason
 

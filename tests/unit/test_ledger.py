@@ -10,7 +10,13 @@ from invmm.types import OrderStatus, Outcome, Side
 
 def fill(ledger: Ledger, trade: int, outcome: Outcome, price_e4: int, shares: float, **more: object) -> bool:
     return ledger.fill(
-        trade=trade, key=trade, outcome=outcome, side=Side.BUY, price_e4=price_e4, size_micro=round(shares * 1e6), **more
+        trade=trade,
+        key=trade,
+        outcome=outcome,
+        side=Side.BUY,
+        price_e4=price_e4,
+        size_micro=round(shares * 1e6),
+        **more,
     )
 
 
@@ -71,7 +77,10 @@ def test_makers_pay_nothing_and_expect_a_fifth_of_the_fee_back():
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(list(Outcome)), st.integers(1, 9999), st.integers(1, 10**10), st.booleans()), max_size=30
+        st.tuples(
+            st.sampled_from(list(Outcome)), st.integers(1, 9999), st.integers(1, 10**10), st.booleans()
+        ),
+        max_size=30,
     ),
     st.sampled_from(list(Outcome)),
 )
@@ -79,7 +88,13 @@ def test_parts_of_the_profit_sum_to_the_cash_that_moved(fills, winner):
     ledger = Ledger()
     for number, (outcome, price_e4, size_micro, taker) in enumerate(fills, 1):
         ledger.fill(
-            trade=number, key=number, outcome=outcome, side=Side.BUY, price_e4=price_e4, size_micro=size_micro, taker=taker
+            trade=number,
+            key=number,
+            outcome=outcome,
+            side=Side.BUY,
+            price_e4=price_e4,
+            size_micro=size_micro,
+            taker=taker,
         )
     profit = ledger.settle(winner)
     assert profit.pair_edge + profit.orphans + profit.fees == pytest.approx(profit.total, abs=1e-6)

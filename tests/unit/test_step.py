@@ -64,11 +64,18 @@ class Desk:
     def accept(self, commands: np.ndarray, at_ms: float) -> list[np.ndarray]:
         return [self.answer(c, OrderStatus.LIVE, at_ms) for c in commands if c["kind"] == CommandKind.PLACE]
 
-    def fill(self, command: np.void, shares: float, at_ms: float, trade: int = 1, **fields: object) -> np.ndarray:
+    def fill(
+        self, command: np.void, shares: float, at_ms: float, trade: int = 1, **fields: object
+    ) -> np.ndarray:
         about = {name: command[name] for name in ("key", "token", "side", "price_e4")}
         status = fields.pop("status", OrderStatus.TRADE_MATCHED)
         commands = self.event(
-            EventKind.USER_EVENT, at_ms, status=status, size_micro=round(shares * 1e6), trade=trade, **{**about, **fields}
+            EventKind.USER_EVENT,
+            at_ms,
+            status=status,
+            size_micro=round(shares * 1e6),
+            trade=trade,
+            **{**about, **fields},
         )
         return np.concatenate([commands, self.event(EventKind.BUFFER_END, at_ms)])
 
@@ -95,7 +102,11 @@ def test_snapshot_leads_to_post_only_bids_below_the_ask_of_both_tokens():
         assert command["price_e4"] < 5100
         assert command["order_type"] == OrderType.GTD
         assert command["expiration_s"] == START_S + 184
-    assert commands["price_e4"][commands["token"] == 0].max() + commands["price_e4"][commands["token"] == 1].max() < 10000
+    assert (
+        commands["price_e4"][commands["token"] == 0].max()
+        + commands["price_e4"][commands["token"] == 1].max()
+        < 10000
+    )
 
 
 def test_commands_are_numbered_without_gaps_and_batches_end_with_a_flag():
@@ -113,7 +124,10 @@ def test_same_events_give_the_same_bytes():
         desk = Desk()
         first = desk.open()
         desk.accept(first, 10)
-        return first.tobytes() + desk.frame(wire.change("SELL", 5000, 50, 4900, 5000, START_S * 1000 + 20), 20).tobytes()
+        return (
+            first.tobytes()
+            + desk.frame(wire.change("SELL", 5000, 50, 4900, 5000, START_S * 1000 + 20), 20).tobytes()
+        )
 
     assert run() == run()
 
@@ -377,6 +391,8 @@ def test_step_names_wrong_records_and_unknown_markets():
 def test_foreign_news_is_counted_and_changes_nothing():
     desk = Desk()
     desk.open()
-    desk.event(EventKind.USER_EVENT, 10, status=OrderStatus.TRADE_MATCHED, key=999, trade=5, size_micro=1_000_000)
+    desk.event(
+        EventKind.USER_EVENT, 10, status=OrderStatus.TRADE_MATCHED, key=999, trade=5, size_micro=1_000_000
+    )
     assert desk.market.step.registry.position() == (0, 0)
     assert desk.market.step.registry.counts()["foreign"] == 1

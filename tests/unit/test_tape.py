@@ -10,8 +10,10 @@ from invmm.replay.tape import MarketInfo, TapeFlag, find, load, pack
 from invmm.types import Outcome
 
 LINES = [
-    b'{"recv":1700000000.5,"src":"der","frame":[{"asset_id":"1", "timestamp":"1700000000490", "event_type":"book"}]}',
-    b'{"recv":1700000001.25,"src":"der","frame":{"market":"0x1", "timestamp":"1700000001240", "event_type":"price_change"}}',
+    b'{"recv":1700000000.5,"src":"der","frame":'
+    b'[{"asset_id":"1", "timestamp":"1700000000490", "event_type":"book"}]}',
+    b'{"recv":1700000001.25,"src":"der","frame":'
+    b'{"market":"0x1", "timestamp":"1700000001240", "event_type":"price_change"}}',
     b'{"recv":1700000001.25,"src":"rec","frame":{"market":"0x1","timestamp":"1700000001240","event_type":"book"}}',
 ]
 LISTING = {

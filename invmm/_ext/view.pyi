@@ -1,0 +1,1 @@
+"""The policy's view of one market (C level only)."""

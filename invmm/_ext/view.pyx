@@ -1,0 +1,81 @@
+"""The policy's view of one market: best levels, position and own orders, as `policy_input_t` has them.
+
+The best levels are filled apart: the trigger and the guards want them far more often than the rest.
+"""
+
+from libc.stdint cimport int32_t
+
+from invmm._ext.book cimport book_best_ask, book_best_bid, book_size, book_t
+from invmm._ext.decode cimport MarketBooks
+from invmm._ext.records cimport BUY, FOK, SELL
+from invmm._ext.registry cimport ORDER_LIVE, ORDER_UNKNOWN, Registry, order_t
+from invmm._ext.solver cimport ORDER_OPEN as VIEW_OPEN
+from invmm._ext.solver cimport ORDER_PENDING_CANCEL as VIEW_PENDING_CANCEL
+from invmm._ext.solver cimport ORDER_PENDING_NEW as VIEW_PENDING_NEW
+from invmm._ext.solver cimport ORDER_UNKNOWN as VIEW_UNKNOWN
+from invmm._ext.solver cimport own_order_t, policy_input_t
+
+
+cdef void view_tops_c(policy_input_t* view, MarketBooks books) noexcept nogil:
+    """Best levels of both tokens; whether they are ours is left as it was."""
+    cdef:
+        int token
+        const book_t* book
+        int32_t price_e4
+
+    for token in range(2):
+        book = books.book[token]
+        price_e4 = book_best_bid(book)
+        view.top[token].bid_e4 = price_e4
+        view.top[token].bid_micro = book_size(book, BUY, price_e4) if price_e4 >= 0 else 0
+        price_e4 = book_best_ask(book)
+        view.top[token].ask_e4 = price_e4
+        view.top[token].ask_micro = book_size(book, SELL, price_e4) if price_e4 >= 0 else 0
+
+
+cdef void view_fill_c(
+    policy_input_t* view, Registry registry, MarketBooks books, bint book_shows_own
+) noexcept nogil:
+    """Market rules, position, own orders, and which tops are ours; the tops themselves are filled already.
+
+    The fee rate and the time to the end are the caller's to fill.
+    """
+    cdef:
+        int i
+        int token
+        const order_t* order
+        own_order_t* seen
+
+    view.tick_e4 = books.tick_e4
+    view.min_size_micro = books.min_size_micro
+    for token in range(2):
+        view.position_micro[token] = registry.position_micro[token]
+        view.cost_micro[token] = (registry.cost_e10[token] + 5000) // 10000
+        view.top[token].bid_is_ours = False
+        view.top[token].ask_is_ours = False
+    view.n_orders = registry.n_live
+    for i in range(registry.n_live):
+        order = &registry.live[i]
+        seen = &view.orders[i]
+        seen.key = order.key
+        seen.original_micro = order.original_micro
+        seen.remaining_micro = registry.remaining_c(order)
+        seen.price_e4 = order.price_e4
+        seen.token = order.token
+        seen.side = order.side
+        seen.is_taker = order.order_type >= FOK
+        if order.cancel_sent or order.cancel_wanted:
+            seen.state = VIEW_PENDING_CANCEL
+        elif order.state == ORDER_UNKNOWN:
+            seen.state = VIEW_UNKNOWN
+        elif order.state == ORDER_LIVE:
+            seen.state = VIEW_OPEN
+        else:
+            seen.state = VIEW_PENDING_NEW
+        if book_shows_own and order.side == BUY:
+            # Our bid for one token is displayed as an ask of the other.
+            token = order.token
+            if order.price_e4 == view.top[token].bid_e4:
+                view.top[token].bid_is_ours = True
+            if 10000 - order.price_e4 == view.top[1 - token].ask_e4:
+                view.top[1 - token].ask_is_ours = True

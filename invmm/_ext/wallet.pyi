@@ -1,0 +1,23 @@
+from typing import NoReturn
+
+from typing_extensions import disjoint_base
+
+@disjoint_base
+class Wallet:
+    def __new__(
+        cls,
+        private_key: str | bytes | bytearray,
+        signature_type: int = 0,
+        funder: str | None = None,
+        chain_id: int = 137,
+    ) -> Wallet: ...
+    @property
+    def address(self) -> str: ...
+    @property
+    def maker(self) -> str: ...
+    @property
+    def signature_type(self) -> int: ...
+    @property
+    def chain_id(self) -> int: ...
+    def sign_auth(self, timestamp_s: int, nonce: int = 0) -> str: ...
+    def __reduce__(self) -> NoReturn: ...

@@ -1,0 +1,222 @@
+"""The live engine against a venue that fails: it pulls its quotes or recovers, says so, quotes again and counts every fill.
+
+Engine, executor and feeds run in this process, the venue in a child, as in a session. Times are generous: machines are slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from invmm.clock import LiveClock
+from invmm.engine import Engine, Market
+from invmm.execution.remote import RemoteVenue
+from invmm.replay.player import venue_profile
+from invmm.replay.tape import Tape
+from invmm.settings import Settings
+from invmm.sim.child import ChildCredentials, VenueChild
+from invmm.sim.market import generate
+from invmm.types import Reason
+from invmm.venue.auth import ApiCredentials, OrderSigner
+
+SPEED = 4.0
+PATIENCE_S = 25.0
+NO_DATA = (Reason.DISCONNECTED, Reason.NO_SNAPSHOT, Reason.STALE)
+
+
+@pytest.fixture(scope="module")
+def tape() -> Tape:
+    return generate(4, day="quiet")
+
+
+class Rig:
+    """A running engine, its venue, and what was seen of its reasons."""
+
+    def __init__(self, child: VenueChild, engine: Engine, market: Market) -> None:
+        self.child, self.engine, self.market = child, engine, market
+
+    @property
+    def live(self) -> int:
+        return self.market.step.registry.counts()["live"]
+
+    @property
+    def said(self) -> str:
+        return "\n".join(self.engine.messages)
+
+    def prevented(self, *reasons: Reason) -> int:
+        """How often quotes were ended or prevented for these reasons."""
+        counted = self.market.step.stats()["reasons"]
+        return sum(counted.get(int(reason), 0) for reason in reasons)
+
+    async def until(self, what: str, holds: Callable[[], bool]) -> None:
+        """Waits; fails with what the engine said."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + PATIENCE_S
+        while not holds():
+            assert loop.time() < end, f"not in {PATIENCE_S:g} s: {what}; the engine said:\n{self.said}"
+            await asyncio.sleep(0.01)
+
+    async def quotes(self) -> None:
+        """Waits until orders rest and both tokens have a say."""
+        await self.until("quotes", lambda: self.live > 0 and not all(self.market.step.no_quote_reasons))
+
+    async def fault(self, kind: str, **figures: Any) -> None:
+        await asyncio.to_thread(self.child.fault, kind, **figures)
+
+    async def truth(self) -> dict[str, Any]:
+        return await asyncio.to_thread(self.child.truth)
+
+
+@asynccontextmanager
+async def rig(tape: Tape) -> AsyncIterator[Rig]:
+    """A session that quotes; at the end it must stop clean, with every share that the venue knows."""
+    settings = Settings()
+    signer = OrderSigner(secrets.token_hex(32))
+    key = ChildCredentials.fresh(signer.address)
+    child = VenueChild([tape], credentials=key, profile=venue_profile(settings.sim), seed=1)
+    with child:
+        mapping = await asyncio.to_thread(child.begin, 0, speed=SPEED, in_s=0.6)
+        clock = LiveClock(SPEED, int(mapping["tape_ns"]), int(mapping["monotonic_ns"]))
+        credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
+        venue = RemoteVenue(child.base_url, child.market_url, child.user_url, credentials, signer, clock, settings)
+        engine = Engine(settings, venue=venue, clock=clock, seed=1)
+        desk = Rig(child, engine, engine.add_market(tape.market, number=0))
+        await engine.start()
+        stopped = False
+        try:
+            await desk.quotes()
+            yield desk
+            stopped = True
+            assert await engine.stop(), desk.said
+            truth = await desk.truth()
+            assert list(desk.market.step.registry.position()) == truth["tokens_micro"], desk.said
+            assert desk.live == 0
+        finally:
+            if not stopped:
+                await engine.stop()
+
+
+def session(tape: Tape, act: Callable[[Rig], Coroutine[Any, Any, None]]) -> None:
+    async def play() -> None:
+        async with rig(tape) as desk:
+            await act(desk)
+
+    asyncio.run(play())
+
+
+def test_killed_market_socket_pulls_the_quotes_until_fresh_books_have_come(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        before = desk.prevented(*NO_DATA)
+        await desk.fault("kill")
+        await desk.until("quotes pulled", lambda: desk.prevented(*NO_DATA) > before)
+        await desk.until("a new connection", lambda: desk.engine.feeds[0].stats().reconnects == 1 and desk.engine.feeds[0].is_live)
+        await desk.quotes()
+        assert "market feed connecting" in desk.said.split("market feed live", 1)[1]
+
+    session(tape, act)
+
+
+def test_garbage_changes_nothing_is_counted_and_told(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        for text in ("", "no JSON", '{"event_type":"price_change","price_changes":[', '{"event_type":"book","bids":7}', "[" * 500):
+            await desk.fault("garbage", text=text)
+        books = desk.market.step.books
+        await desk.until("refusals", lambda: sum(books.stats["decode_failures"].values()) >= 3)
+        await desk.until("words", lambda: "refused" in desk.said)
+        await desk.quotes()
+        assert desk.engine.feeds[0].stats().reconnects == 0
+        assert (books.stats["best_mismatches"], books.stats["mirror_mismatches"]) == (0, 0)
+
+    session(tape, act)
+
+
+def test_messages_split_over_several_frames_are_read_as_one(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        await desk.fault("split", parts=4, count=300)
+        books, frames = desk.market.step.books, desk.market.step.stats()["frames"]
+        await desk.until("frames", lambda: desk.market.step.stats()["frames"] > frames + 400)
+        assert desk.engine.feeds[0].stats().joined > 0
+        assert books.stats["decode_failures"] == {}
+        assert (books.stats["best_mismatches"], books.stats["mirror_mismatches"]) == (0, 0)
+        await desk.quotes()
+
+    session(tape, act)
+
+
+def test_silence_while_pong_continues_pulls_the_quotes(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        await desk.fault("stall")
+        await desk.until("quotes pulled", lambda: desk.live == 0 and all(desk.market.step.no_quote_reasons))
+        assert set(desk.market.step.no_quote_reasons) <= {int(reason) for reason in NO_DATA}
+        await desk.until("words", lambda: "market feed silent" in desk.said)
+        await desk.fault("resume")
+        await desk.quotes()
+
+    session(tape, act)
+
+
+def test_a_venue_that_hangs_for_seconds_is_survived(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        pid = desk.child.pid
+        assert pid is not None
+        before = desk.prevented(*NO_DATA)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await desk.until("quotes pulled", lambda: desk.prevented(*NO_DATA) > before)
+            await asyncio.sleep(2)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await desk.quotes()
+
+    session(tape, act)
+
+
+def test_fills_missed_by_the_user_feed_are_asked_for_before_anything_is_quoted_again(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        await desk.fault("stall", channel="user")
+        known = desk.market.step.registry.counts()["fills"]
+
+        async def missed() -> bool:
+            return len((await desk.truth())["trades"]) > known + 1
+
+        end = asyncio.get_running_loop().time() + PATIENCE_S
+        while not await missed():
+            assert asyncio.get_running_loop().time() < end, "no fill to miss"
+            await asyncio.sleep(0.1)
+        assert desk.market.step.registry.counts()["fills"] == known
+        await desk.fault("kill", channel="user")
+        await desk.until("words", lambda: "user feed lost: quotes pulled" in desk.said)
+        await desk.until("reconciliation", lambda: "reconciled with the venue" in desk.said)
+        assert "reconciled with the venue: 0 fills" not in desk.said
+        assert desk.market.step.registry.counts()["fills"] > known
+        await desk.fault("resume", channel="user")
+        await desk.quotes()
+
+    session(tape, act)
+
+
+def test_a_listing_that_fails_is_asked_for_again(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        await desk.fault("http", method="GET", count=2, status=503)
+        await desk.fault("kill", channel="user")
+        await desk.until("words", lambda: "trades could not be listed" in desk.said)
+        await desk.until("reconciliation", lambda: "reconciled with the venue" in desk.said)
+        await desk.quotes()
+
+    session(tape, act)
+
+
+def test_answers_that_are_lost_leave_no_order_behind(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        await desk.fault("lose", count=3)
+        await asyncio.sleep(3)
+        await desk.quotes()
+
+    session(tape, act)
