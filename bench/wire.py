@@ -50,12 +50,8 @@ class Market:
         bids = {BEST_BID_CENTS - i: 100 + i for i in range(DEPTH)}
         asks = {self.ask_cents(-1): 7} | {still + i: 100 + i for i in range(DEPTH)}
         mirror = ({100 - cents: size for cents, size in side.items()} for side in (asks, bids))
-        return (
-            json.dumps(
-                [self._book(UP, bids, asks), self._book(DOWN, *mirror)], separators=(",", ":")
-            ).encode()
-            + b"\n"
-        )
+        books = [self._book(UP, bids, asks), self._book(DOWN, *mirror)]
+        return json.dumps(books, separators=(",", ":")).encode() + b"\n"
 
     def _book(self, token: str, bids: dict[int, int], asks: dict[int, int]) -> dict[str, object]:
         return {
@@ -87,11 +83,8 @@ def sent_frame(market: Market, number: int) -> bytes:
     """Frame `number` with its WebSocket header: the best ask of Up, and the best bid of Down that mirrors it,
     moves to another price, with the size that names the frame.
     """
-    size, after, before = (
-        size_text(market.tag(number)),
-        market.ask_cents(number),
-        market.ask_cents(number - 1),
-    )
+    size = size_text(market.tag(number))
+    before, after = market.ask_cents(number - 1), market.ask_cents(number)
     bid, ask = price_text(BEST_BID_CENTS), price_text(after)
     mirror_bid, mirror_ask = price_text(100 - after), price_text(100 - BEST_BID_CENTS)
 
@@ -111,7 +104,7 @@ def sent_frame(market: Market, number: int) -> bytes:
 
 
 def first_order(body: bytes) -> tuple[int, int] | None:
-    """(hundredths of a share, cents) of the first order of a POST, a BUY; None when it has none."""
+    """(hundredths of a share, cents) of the first order of a POST, a BUY; None without an order."""
     maker, taker = (_amount(body, name) for name in (b'"makerAmount"', b'"takerAmount"'))
     if maker is None or taker is None:
         return None
