@@ -1,14 +1,14 @@
 """Ours from end to end, nothing replaced: compiled listener, `MarketStep` with the inventory_mm policy as the
 frame sink, command ring, executor thread that signs and writes.
 
-    picows ─▶ FeedListener ─▶ MarketStep (books, trigger, policy, limits) ─▶ command ring ─▶ Executor ─▶ server
+    picows ─▶ FeedListener ─▶ MarketStep (books, trigger, policy, limits) ─▶ ring ─▶ Executor ─▶ server
 
-No Python runs from the frame callback to the ring. Each frame moves the best ask of Up, so each is solved. The number of
-orders is that of the settings: as many levels as needed on both tokens, cut by `max_open_orders`.
+No Python runs from the frame callback to the ring. Each frame moves the best ask of Up, so each is solved.
+The number of orders is that of the settings: as many levels as needed on both tokens, cut by its limit.
 
-Only between ticks the bench plays the venue: it tells the step, through the results that the engine also drains there, that
-the orders just sent are cancelled, so that the next tick places its whole ladder again. The engine's timer is left out, since
-it would place that ladder before the tick comes.
+Only between ticks the bench plays the venue: it tells the step, where the engine drains its results, that the
+orders just sent are cancelled, so that the next tick places its whole ladder again. The engine's timer is
+left out, since it would place that ladder before the tick comes.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class OurStack:
             strategy=StrategySettings(num_levels=-(-settings.orders // 2), base_offset=DISTANCE_CENTS / 100),
             risk=RiskSettings(max_open_orders=settings.orders, orders_per_second=600, orders_burst=900),
         )
-        wanted = replace(wanted, executor=ExecutorSettings(wait=settings.executor))
+        wanted = replace(
+            wanted, executor=ExecutorSettings(wait=settings.executor, rehearse_ms=settings.rehearse_ms)
+        )
         context = ssl.create_default_context(cafile=settings.ca_file) if settings.tls else None
         signer = OrderSigner(PRIVATE_KEY)
         self.executor = StampingExecutor(
@@ -119,7 +121,7 @@ class OurStack:
     def run(self) -> StackResult:
         factory: Any = asyncio.new_event_loop
         try:
-            import uvloop
+            import uvloop  # type: ignore[import-not-found,unused-ignore]
 
             self.loop, factory = f"uvloop {uvloop.__version__}", uvloop.new_event_loop
         except ImportError:
@@ -136,6 +138,7 @@ class OurStack:
         facts = {
             "executor": self.settings.executor,
             "loop": self.loop,
+            "rehearsals": executor.intake.rehearsals,
             "frames": counters["frames"],
             "solves": counters["solves"],
             "commands": counters["commands"],

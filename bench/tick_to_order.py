@@ -109,8 +109,8 @@ class Places:
 def split_cores(name: str, executor: str) -> Places:
     """A core each for the server and for the stack, and one for our executor where it spins.
 
-    With two cores the server shares the engine's then: a thread that spins has used up its time, so whatever it wakes
-    on its own core would run before its write returns.
+    With two cores the server shares the engine's then: a thread that spins has used up its time, so whatever
+    it wakes on its own core would run before its write returns.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
@@ -119,7 +119,8 @@ def split_cores(name: str, executor: str) -> Places:
     if len(cores) == 2:
         first, last = (cores[0],), (cores[1],)
         return Places(first, False, first, last) if spins else Places(last, True, first, first)
-    return Places(cores[-1:], True, tuple(cores[:-2] if spins else cores[:-1]), tuple(cores[-2:-1] if spins else cores[:-1]))
+    server, rest = (cores[-1],), tuple(cores[:-1])
+    return Places(server, True, rest[:-1], rest[-1:]) if spins else Places(server, True, rest, rest)
 
 
 def run(
@@ -155,6 +156,7 @@ def run(
                 options.busy_ms,
                 options.busy_in,
                 options.switch_us / 1e6 if options.switch_us else None,
+                options.rehearse_ms,
                 places.stack,
                 places.executor,
             )
@@ -176,7 +178,9 @@ def run(
             if server.poll() is None and sys.exc_info()[0] is not None:
                 server.terminate()
     sent = np.array(seen["sent_ns"], dtype=np.int64)
-    by_price = name == "ours"  # its orders have the size of the settings, so the price tells which frame it was
+    by_price = (
+        name == "ours"
+    )  # its orders have the size of the settings, so the price tells which frame it was
     tags = (FIRST_ASK_CENTS, ASKS) if by_price else (FIRST_CENTISHARES, TAGS)
     arrived = [(cents + DISTANCE_CENTS if by_price else size, ns) for size, cents, ns in seen["received"]]
     received, lost = latencies(sent, arrived, options.warmup, *tags)
@@ -225,9 +229,12 @@ def rows_of(title: str, runs: Sequence[Run], rows: dict[str, list[harness.Distri
     for end, parts in ends:
         if sum(map(len, parts)):
             values = np.concatenate(parts)
-            facts = {**runs[0].facts, "p50_of_turns": [float(np.median(part)) for part in parts if len(part)]}
+            medians = [float(np.median(part)) for part in parts if len(part)]
+            facts = {**runs[0].facts, "p50_of_turns": medians}
             text = f"p10 {np.percentile(values, 10):.0f}; {note}"
-            rows.setdefault(f"frame sent → {end}", []).append(harness.distribution(title, values, text, **facts))
+            rows.setdefault(f"frame sent → {end}", []).append(
+                harness.distribution(title, values, text, **facts)
+            )
     for stage in runs[0].stages_ns:
         samples = np.concatenate([one.stages_ns[stage] for one in runs])
         text = f"p10 {np.percentile(samples, 10):.0f}"
@@ -266,7 +273,10 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--busy-in", choices=["c", "python"], default="c", help="ours: whether that work can be interrupted"
     )
-    out.add_argument("--switch-us", type=float, default=0.0, help="switch interval of the interpreter, all stacks")
+    out.add_argument("--rehearse-ms", type=int, default=5, help="ours, while spinning; 0: never")
+    out.add_argument(
+        "--switch-us", type=float, default=0.0, help="switch interval of the interpreter, all stacks"
+    )
     out.add_argument("--frames", type=int, default=250, help="counted frames of each turn")
     out.add_argument("--turns", type=int, default=4, help="how often each bot runs, one after another")
     out.add_argument("--warmup", type=int, default=50, help="frames before the counted ones")

@@ -3,9 +3,9 @@ cause.
 
 One thread, one epoll. The WebSocket feed sends the opening snapshot, then one price_change frame per gap,
 whatever the client does (an open loop: a stall counts for every frame it delayed). Each frame carries its
-number twice, as the size of the best ask and, modulo sixteen, in its price: the size or the price of the first
-order of a POST names the frame that caused it. The HTTP(S) end stamps the arrival of a POST's last byte and answers what the venue
-would. All stamps are CLOCK_MONOTONIC, one clock for the machine.
+number twice, as the size of the best ask and, modulo sixteen, in its price: size or price of the first order
+of a POST name the frame that caused it. The HTTP(S) end stamps the arrival of a POST's last byte and answers
+what the venue would. All stamps are CLOCK_MONOTONIC, one clock for the machine.
 
 Run by `bench.tick_to_order`: prints its ports as one JSON line, and all stamps as another when it is done.
 """
@@ -175,10 +175,9 @@ class TimingServer:
             line = bytes(data[: data.index(b"\r\n")]).decode()
             body = bytes(data[end + 4 : end + 4 + length])
             del data[: end + 4 + length]
-            if line.startswith("POST /order") and (order := first_order(body)) is not None:
-                # What was sent before the first frame answers the opening.
-                if self.sent_ns:
-                    self.received.append((*order, stamp))
+            # What was sent before the first frame answers the opening.
+            if self.sent_ns and line.startswith("POST /order") and (order := first_order(body)) is not None:
+                self.received.append((*order, stamp))
             connection.sock.send(answer_to(line, body))
 
     def _feed_input(self, connection: Connection) -> None:

@@ -181,13 +181,16 @@ cdef class OrderDesk(FrameSink):
     cdef void stir_salts_c(self) noexcept nogil:
         """Makes the salts to come depend on the level changes of the last frame.
 
-        The digest over the commands then covers the books as well: no size can be another one and leave it as it was.
+        The digest over the commands then covers the books as well: no size can be another one and leave it as
+        it was.
         """
         cdef int i
 
         for i in range(self.books.n_changes):
             self.salt_state = (
-                self.salt_state ^ <uint64_t> self.books.changes[i].new_micro ^ (<uint64_t> self.books.changes[i].price_e4 << 48)
+                self.salt_state
+                ^ <uint64_t> self.books.changes[i].new_micro
+                ^ (<uint64_t> self.books.changes[i].price_e4 << 48)
             ) * <uint64_t> 0x9E3779B97F4A7C15
 
     cdef uint64_t salt_c(self) noexcept nogil:

@@ -67,7 +67,7 @@ cdef void queue_level_c(
             queue.ahead_micro -= decrease
             queue.joined_micro -= decrease
         elif venue_ms == queue.batch_ms:
-            # One venue timestamp is one change, told in pieces: a cancellation that is refilled in it is none.
+            # One venue timestamp is one change, told in pieces: what is refilled in it was not cancelled.
             taken = _least(-decrease, queue.batch_taken_micro)
             queue.ahead_micro += taken
             queue.batch_taken_micro -= taken
@@ -111,8 +111,8 @@ cdef void queue_trade_c(queue_t* queue, int64_t size_micro, int64_t venue_ms) no
         queue.credited_ahead_micro = 0
     seen = _least(size_micro, queue.credited_micro)
     if seen > 0:
-        # Its decrease was booked as a cancellation: give that back, the trade took from the front. Which of the recent
-        # decreases it was is unknown; giving back as much as possible never claims a better place.
+        # Its decrease was booked as a cancellation: give that back, the trade took from the front. Which of
+        # the recent decreases it was is unknown; giving back as much as possible never claims a better place.
         returned = _least(seen, queue.credited_ahead_micro)
         queue.credited_micro -= seen
         queue.credited_ahead_micro -= returned

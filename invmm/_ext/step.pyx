@@ -493,8 +493,8 @@ cdef class MarketStep(OrderDesk):
     def expect_checkpoints(self, const uint8_t[::1] flags not None) -> None:
         """Says which of the frames that a feed will deliver are checkpoints, counted from the first one ever.
 
-        For replay over sockets, where a frame has no flags of its own. Holds until the connection is lost. `flags` has one
-        byte per frame, not 0 for a checkpoint.
+        For replay over sockets, where a frame has no flags of its own. Holds until the connection is lost.
+        `flags` has one byte per frame, not 0 for a checkpoint.
         """
         self.expected = flags
         self.n_expected = flags.shape[0]

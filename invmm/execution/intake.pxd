@@ -1,6 +1,6 @@
 """From popped commands to request bytes, without the GIL."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
@@ -47,12 +47,21 @@ cdef class Intake:
     cdef public bint stopping       # placements are refused
     cdef public int64_t linger_ns   # how long an unfinished batch is waited for
 
+    cdef public object rehearsal    # callable(bytes) that writes as a writer does, to nobody; or None
+    cdef public int64_t rehearse_ns     # time between two, while nothing else is to be done
+    cdef readonly uint64_t rehearsals   # how many were made to the end
+    cdef int64_t rehearse_after_ns
+    cdef bytes rehearsal_bytes
+    cdef uint64_t rehearsing        # an OrderTemplate whose key signs in rehearsals, or 0
+
     cdef int64_t engine_at_c(self, int64_t monotonic_ns) noexcept nogil
     cdef int take_c(
         self, int64_t spin_ns, int64_t timeout_ns, int epoll_fd, int place_fd, int cancel_fd
     ) noexcept nogil
     cdef void gather_c(self) noexcept nogil
     cdef int dispatch_c(self, int place_fd, int cancel_fd) noexcept nogil
+    cdef int rehearse(self) except -1
+    cdef bint rehearse_c(self) noexcept nogil
     cdef int write_by(self, object writer) except -1
     cdef void write_c(self, int fd) noexcept nogil
     cdef int gate_c(self, const command_t* command, int64_t engine_ns) noexcept nogil

@@ -21,7 +21,7 @@ import numpy as np
 
 from invmm import types
 from invmm._ext.amounts cimport RULE_MIN_NOTIONAL, RULE_MIN_SIZE, order_amounts_c
-from invmm._ext.atomics cimport atomic_store_release
+from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.records cimport (
@@ -56,7 +56,12 @@ cdef enum:
     REASON_SHUTDOWN = 32
     REASON_VENUE_REJECTED = 40
     REASON_VENUE_NOT_READY = 43
+    REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
+    LOCK_IS_BUSY_NS = 200_000
+    KEEP_AWAY_NS = 1_000_000_000
     BY_CALLER = -2              # a descriptor that stands for: not written here without the GIL
+
+cdef const char* REHEARSED = b"no order has this as its digest!"     # 32 bytes
 
 
 @cython.final
@@ -99,6 +104,7 @@ cdef class Intake:
         self.keys = KeyTable()
         self.templates = []
         self.linger_ns = 50_000
+        self.rehearsal_bytes = bytes(REHEARSAL_SIZE)
         self.places = <void**>calloc(2 * words.markets, sizeof(void*))
         self.legs = <command_t*>calloc(CANCELS_MAX, sizeof(command_t))
         self.buffer = <char*>calloc(1, HEAD_ROOM + BODY_ROOM)
@@ -127,6 +133,8 @@ cdef class Intake:
         self.templates.append(template)
         place = <uint64_t><void*>template if template is not None else 0
         atomic_store_release(<uint64_t*>&self.places[2 * market + token], place)
+        if place:
+            atomic_store_release(&self.rehearsing, place)
 
     def take(
         self,
@@ -160,10 +168,18 @@ cdef class Intake:
         """
         cdef:
             int kind
+            int64_t left_ns = timeout_ns, end_ns = ring_monotonic_ns() + timeout_ns
             object writer
 
-        with nogil:
-            kind = self.take_c(spin_ns, timeout_ns, epoll_fd, place_fd, cancel_fd)
+        while True:
+            with nogil:
+                if self.rehearsal is not None and self.rehearse_ns < left_ns:
+                    left_ns = self.rehearse_ns
+                kind = self.take_c(spin_ns, left_ns, epoll_fd, place_fd, cancel_fd)
+            left_ns = end_ns - ring_monotonic_ns()
+            if kind or self.seen or self.rehearsal is None or left_ns <= 0:
+                break
+            self.rehearse()
         if self.built:
             self.python_ns = ring_monotonic_ns()
             writer = place_writer if kind == COMMAND_PLACE else cancel_writer
@@ -320,6 +336,50 @@ cdef class Intake:
         if fd >= 0:
             self.write_c(fd)
         return kind
+
+    cdef int rehearse(self) except -1:
+        """Signs, makes headers and writes without any of it being used: the processor still knows how then.
+
+        What is signed is no order and no hash of one. Gives way as soon as there is a command, and keeps away
+        for a while from an interpreter lock that somebody holds for long.
+        """
+        cdef:
+            int64_t asked_ns, taken_ns
+            bint waiting
+
+        asked_ns = ring_monotonic_ns()
+        if asked_ns < self.rehearse_after_ns:
+            return 0
+        with nogil:
+            waiting = self.rehearse_c()
+            asked_ns = ring_monotonic_ns()
+        taken_ns = ring_monotonic_ns()
+        if taken_ns - asked_ns > LOCK_IS_BUSY_NS:
+            self.rehearse_after_ns = taken_ns + KEEP_AWAY_NS
+        if waiting or self.ring.front_c() != NULL:
+            return 0
+        try:
+            self.rehearsal(self.rehearsal_bytes)
+        except (OSError, ValueError):
+            self.rehearsal = None
+            return 0
+        self.rehearsals += 1
+        return 0
+
+    cdef bint rehearse_c(self) noexcept nogil:
+        """The part before the write; True when a command waits."""
+        cdef uint8_t[65] signature
+        cdef uint64_t signer = atomic_load_acquire(&self.rehearsing)
+
+        if signer == 0:
+            return True
+        (<OrderTemplate><void*>signer).keys.sign_c(<const uint8_t*>REHEARSED, signature)
+        if self.ring.front_c() != NULL:
+            return True
+        self.signer.headers_c(
+            b"POST", b"/orders", self.buffer + HEAD_ROOM, REHEARSAL_SIZE, 1, self.buffer, HEAD_ROOM
+        )
+        return self.ring.front_c() != NULL
 
     cdef int write_by(self, writer) except -1:
         try:
