@@ -23,34 +23,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from invmm._ext.book cimport (
-    Book,
-    PRICE_ONE,
-    __builtin_ctzll,
-    book_clear,
-    book_index,
-    book_refine,
-    book_set,
-    book_set_tick,
-    book_t,
+    Book, PRICE_ONE, __builtin_ctzll, book_clear, book_index, book_refine, book_set, book_set_tick, book_t,
 )
 from invmm._ext.frame cimport (
-    BOOK,
-    LAST_TRADE,
-    PRICE_CHANGE,
-    REFUSED,
-    SCAN_GENERAL,
-    SCAN_ID_SIZE,
-    SCAN_KINDS,
-    SCAN_PUNT,
-    SCAN_TEMPLATE,
-    change_t,
-    ids_set,
-    scan_event_t,
-    scan_frame,
-    scan_frame_t,
-    scan_level_t,
-    scratch_of_thread,
-    scratch_t,
+    BOOK, LAST_TRADE, PRICE_CHANGE, REFUSED, SCAN_GENERAL, SCAN_ID_SIZE, SCAN_KINDS, SCAN_PUNT, SCAN_TEMPLATE,
+    change_t, ids_set, scan_event_t, scan_frame, scan_frame_t, scan_level_t, scratch_of_thread, scratch_t,
 )
 from invmm._ext.integrity cimport checks_end_batch, checks_touch
 from invmm._ext.parse cimport parse_frame
