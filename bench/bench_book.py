@@ -108,7 +108,7 @@ def main() -> None:
     except ImportError:
         notes.append("sortedcontainers is not installed: peer left out")
     c = inside_c()
-    rows = [c, *harness.compare(cases)]
+    rows = [c, *harness.compare(cases, 0.3)]
     harness.report(
         "Book update and both bests", {"ns per change; ratios against ours from Python": rows}, notes
     )

@@ -1,7 +1,8 @@
 """Frame to both books to best, per shape of frame; peers run on the same frames.
 
 `pytest bench/bench_decode.py --benchmark-enable` for the table, `python -m bench.bench_decode` for
-percentiles, ratios and the budget. Release build only. With INVMM_RECORDED set the 1- and 2-change frames are recorded ones.
+percentiles, ratios and the budget. Release build only. With INVMM_RECORDED set the frames of two changes are
+recorded ones.
 """
 
 from __future__ import annotations
@@ -210,8 +211,12 @@ TARGETS_NS: dict[str, tuple[float, float | None]] = {
 """The budget: p50 inside C, and called from Python with the best levels read."""
 
 
+SECONDS = 0.3
+"""Per comparison: little, so that a batch is short enough to fit between two interruptions."""
+
+
 def inside_c(shape: str, turns: int = 401) -> harness.Distribution:
-    """Per frame, looped in C; a sample is the mean of one pass, short enough to fit between two interruptions."""
+    """Per frame, looped in C; a sample is the mean of one short pass."""
     books, frames = MarketBooks(UP, DOWN), FRAMES[shape]
     samples = []
     for _ in range(5 if harness.SHORT else turns):
@@ -269,7 +274,7 @@ def main() -> None:
     groups: dict[str, list[harness.Distribution]] = {}
     budget: list[str] = []
     for shape, (in_c, from_python) in TARGETS_NS.items():
-        rows = [inside_c(shape), *harness.compare(cases(shape, notes))]
+        rows = [inside_c(shape), *harness.compare(cases(shape, notes), SECONDS)]
         groups[f"{shape}, ns per frame; ratios against apply_frame alone"] = rows
         budget.append(verdict(f"{shape}, in C", rows[0].p50, in_c))
         if from_python is not None:

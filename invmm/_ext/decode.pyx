@@ -23,37 +23,18 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from invmm._ext.book cimport (
-    Book,
-    PRICE_ONE,
-    __builtin_ctzll,
-    book_clear,
-    book_index,
-    book_refine,
-    book_set,
-    book_set_tick,
-    book_t,
+    Book, PRICE_ONE, __builtin_ctzll, book_clear, book_index, book_refine, book_set, book_set_tick, book_t,
 )
 from invmm._ext.frame cimport (
-    BOOK,
-    LAST_TRADE,
-    PRICE_CHANGE,
-    REFUSED,
-    SCAN_GENERAL,
-    SCAN_ID_SIZE,
-    SCAN_KINDS,
-    SCAN_PUNT,
-    SCAN_TEMPLATE,
-    change_t,
-    ids_set,
-    scan_event_t,
-    scan_frame,
-    scan_frame_t,
-    scan_level_t,
-    scratch_of_thread,
-    scratch_t,
+    BOOK, LAST_TRADE, PRICE_CHANGE, REFUSED, SCAN_GENERAL, SCAN_ID_SIZE, SCAN_KINDS, SCAN_PUNT, SCAN_TEMPLATE,
+    change_t, ids_set, scan_event_t, scan_frame, scan_frame_t, scan_level_t, scratch_of_thread, scratch_t,
 )
 from invmm._ext.integrity cimport checks_end_batch, checks_touch
 from invmm._ext.parse cimport parse_frame
+
+
+cdef extern from *:
+    void __builtin_prefetch(const void* address) nogil
 
 REJECTED_KEPT = 16
 """How many refused frames `MarketBooks.rejected` keeps."""
@@ -108,6 +89,12 @@ cdef class MarketBooks:
         cdef counts_t* counts = &self.counts
         cdef scratch_t* scratch = scratch_of_thread()
         cdef int way = SCAN_PUNT
+        # Among many markets these lines are cold; they come while the text is read.
+        __builtin_prefetch(self.book[0])
+        __builtin_prefetch(<const char*>self.book[0] + 64)
+        __builtin_prefetch(self.book[1])
+        __builtin_prefetch(<const char*>self.book[1] + 64)
+        __builtin_prefetch(&self.checks)
         self.n_changes = 0
         self.has_trade = False
         if scratch != NULL and not scratch.busy:
