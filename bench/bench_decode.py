@@ -1,7 +1,8 @@
 """Frame to both books to best, per shape of frame; peers run on the same frames.
 
 `pytest bench/bench_decode.py --benchmark-enable` for the table, `python -m bench.bench_decode` for
-percentiles, ratios and the budget. Release build only. With INVMM_RECORDED set the 1- and 2-change frames are recorded ones.
+percentiles, ratios and the budget. Release build only. With INVMM_RECORDED set the 1- and 2-change frames are
+recorded ones.
 """
 
 from __future__ import annotations
@@ -211,7 +212,9 @@ TARGETS_NS: dict[str, tuple[float, float | None]] = {
 
 
 def inside_c(shape: str, turns: int = 401) -> harness.Distribution:
-    """Per frame, looped in C; a sample is the mean of one pass, short enough to fit between two interruptions."""
+    """Per frame, looped in C; a sample is the mean of one pass, short enough to fit between two
+    interruptions.
+    """
     books, frames = MarketBooks(UP, DOWN), FRAMES[shape]
     samples = []
     for _ in range(5 if harness.SHORT else turns):
