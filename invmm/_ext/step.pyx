@@ -205,7 +205,8 @@ cdef class MarketStep(OrderDesk):
             self._show(data[:size])
 
     cdef void _show(self, bytes frame) noexcept:
-        """Hands a frame to the watcher, after its commands are published. Rare: the caller asks for each one."""
+        """Hands a frame to the watcher, after its commands are published. Rare: the caller asks for each one.
+        """
         if self.watcher is not None:
             self.watcher(self.books, frame)
 

@@ -1,8 +1,9 @@
 """The venue's own checksum of a book, compared lazily: a few times a minute, never on the trading path.
 
-The recipe is SHA-1 over a compact JSON of the whole book (see `Book.venue_hash`). It names the market's last trade price, which a
-frame after a trade already contains and the feed tells only later, so candidates are tried. The recipe has changed several times: a
-mismatch is counted and told, it never stops trading; what stops trading are the checks against the message's best and between tokens.
+The recipe is SHA-1 over a compact JSON of the whole book (see `Book.venue_hash`). It names the market's last
+trade price, which a frame after a trade already contains and the feed tells only later, so candidates are
+tried. The recipe has changed several times: a mismatch is counted and told, it never stops trading; what
+stops trading are the checks against the message's best and between tokens.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class HashCheck:
         return good
 
     def _told(self, frame: bytes) -> Iterator[tuple[int, str, str, str, str, bool]]:
-        """(token, market, asset id, timestamp, hash, is Protocol V2) for each token; the last word on each."""
+        """(token, market, asset id, timestamp, hash, is Protocol V2) per token; the last word on each."""
         try:
             message = orjson.loads(frame)
         except orjson.JSONDecodeError:
@@ -95,7 +96,8 @@ class HashCheck:
         head = (
             f'{{"market":"{market}","asset_id":"{asset}","timestamp":"{timestamp}","hash":"",'
             f'"bids":[{_levels(book, Side.BUY)}],"asks":[{_levels(book, Side.SELL)}],'
-            f'"min_order_size":"{self.min_order_size}","tick_size":"{_text(book.tick_e4, 4)}","neg_risk":false,'
+            f'"min_order_size":"{self.min_order_size}","tick_size":"{_text(book.tick_e4, 4)}",'
+            '"neg_risk":false,'
             f'"last_trade_price":"'
         )
         tail = '","version":"v2"}' if is_v2 else '"}'
