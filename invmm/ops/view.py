@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from invmm.engine import Market
 
 DEPTH = 6
+NO_BREAK = "\u00a0"
 
 
 @dataclass
@@ -50,7 +51,7 @@ def render(market: Market, health: Health) -> Group:
         head.append("   GENERATED", style="bold yellow")
     books = Table.grid(expand=True, padding=(0, 2))
     books.add_row(*(_book(market, outcome, orders, reasons[outcome]) for outcome in Outcome))
-    parts: list[Any] = [head, books, _money(market, ledger, health), _health(step, health)]
+    parts: list[Any] = [head, books, _money(market, ledger), _health(step, health)]
     if info.origin == "GENERATED":
         parts.append(Text(WARNING, style="yellow"))
     parts += [Text(line, style="magenta") for line in health.messages]
@@ -96,30 +97,28 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
     return Panel(table, title=title, border_style="cyan" if outcome == Outcome.UP else "red")
 
 
-def _money(market: Market, ledger: Any, health: Health) -> Table:
+def _money(market: Market, ledger: Any) -> Text:
     up, down = (ledger.held_micro(outcome) / MICRO for outcome in Outcome)
     profit = ledger.settle(market.winner)
-    table = Table.grid(padding=(0, 3))
-    cost = f"{ledger.pair_cost:.4f}" if ledger.pair_cost else "–"
-    table.add_row(
-        f"inventory [b]{up:,.1f}[/] Up  [b]{down:,.1f}[/] Down",
-        f"pairs [b]{ledger.pairs_micro / MICRO:,.1f}[/] at {cost}",
+    cost = f" at {ledger.pair_cost:.4f}" if ledger.pair_cost else ""
+    return _line(
+        f"inventory [b]{up:,.1f}[/] Up [b]{down:,.1f}[/] Down",
+        f"pairs [b]{ledger.pairs_micro / MICRO:,.1f}[/]{cost}",
         f"fills {len(ledger.standing)}",
         f"pair edge {profit.pair_edge:+,.2f} $",
         f"unmatched {profit.orphans:+,.2f} $",
         f"fees {profit.fees:+,.2f} $",
         f"[b]total {profit.total:+,.2f} $[/]",
     )
-    return table
 
 
-def _health(step: Any, health: Health) -> Table:
+def _health(step: Any, health: Health) -> Group:
     stats = step.stats()
-    table = Table.grid(padding=(0, 3))
     age = "–" if health.data_age_ms is None else f"{health.data_age_ms:,.0f} ms"
     pong = "–" if health.pong_ms is None else f"{health.pong_ms:.1f} ms"
-    table.add_row(
-        f"feed {health.feed}, user {health.user_feed}",
+    feeds = _line(
+        f"feed {health.feed}",
+        f"user {health.user_feed}",
         f"data age {age}",
         f"pong {pong}",
         f"reconnects {health.reconnects}",
@@ -128,10 +127,20 @@ def _health(step: Any, health: Health) -> Table:
         f"commands {stats['commands']:,}",
     )
     latencies = [
-        f"{name} p50 {f['p50'] / 1e3:,.1f} p99 {f['p99'] / 1e3:,.1f} µs"
+        f"{name.replace('_', ' ')} {_micros(f['p50'])} / {_micros(f['p99'])}"
         for name, f in health.latency_ns.items()
         if f.get("count")
     ]
-    if latencies:
-        table.add_row(*latencies[:7])
-    return table
+    if not latencies:
+        return Group(feeds)
+    return Group(feeds, _line("latency p50 / p99 µs:", *latencies))
+
+
+def _line(*items: str) -> Text:
+    """Items on one line, or on as many as the width asks for; none is broken within."""
+    return Text("   ").join(Text.from_markup(item.replace(" ", NO_BREAK)) for item in items)
+
+
+def _micros(ns: float) -> str:
+    """Microseconds with three digits that mean something."""
+    return f"{ns / 1e3:,.1f}" if ns < 1e6 else f"{ns / 1e3:,.0f}"
