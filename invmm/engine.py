@@ -474,8 +474,9 @@ class Engine:
 def feed_settings_of(settings: Settings, scale: float = 1.0) -> SocketSettings:
     """The feed table of the settings in the terms of the sockets.
 
-    `scale`: engine seconds per second. Silence shorter than a real half second is no reason for a new connection:
-    on a fast clock a slow machine would cause it. Quotes are pulled after `book_max_age_ms` of engine time anyway.
+    `scale`: engine seconds per second. Silence shorter than a real half second is no reason for a new
+    connection: on a fast clock a slow machine would cause it. Quotes are pulled after `book_max_age_ms` of
+    engine time anyway.
     """
     feed = settings.feed
     silence_s = max(settings.engine.book_max_age_ms / 1000, SILENCE_FLOOR_S * scale)

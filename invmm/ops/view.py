@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
     from invmm.engine import Market
 
 DEPTH = 6
-NO_BREAK = "\u00a0"
+GAP = "   "
+STATES = {
+    "prepared": "new",
+    "sent": "sent",
+    "unknown": "?",
+}  # beside the size of an own order that is not live
 
 
 @dataclass
@@ -64,7 +69,7 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
     for order in orders:
         if order["token"] == outcome:
             own.setdefault((int(str(order["side"])), int(str(order["price_e4"]))), []).append(order)
-    table = Table(box=None, expand=True, pad_edge=False)
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 0, 0, 1))
     for name, justify in (
         ("ours", "left"),
         ("ahead", "right"),
@@ -72,7 +77,8 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
         ("ask", "left"),
         ("size", "left"),
     ):
-        table.add_column(name, justify=justify, style="dim" if name == "ahead" else "")  # type: ignore[arg-type]
+        style = "dim" if name == "ahead" else ""
+        table.add_column(name, justify=justify, style=style, no_wrap=True)  # type: ignore[arg-type]
     bids = [(int(p), int(s)) for p, s in book.depth(Side.BUY, DEPTH)]
     asks = [(int(p), int(s)) for p, s in book.depth(Side.SELL, DEPTH)]
     shown = {price for price, _ in bids}
@@ -82,14 +88,15 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
         mine, ahead, bid, ask, size = "", "", "", "", ""
         if i < len(bids):
             price, shares = bids[i]
-            bid = f"{shares / MICRO:,.0f}  {price / 1e4:.3f}"
+            bid = f"{shares / MICRO:,.0f} {_price(price)}"
             here = own.get((int(Side.BUY), price), [])
             if here:
-                mine = f"{sum(int(str(o['remaining_micro'])) for o in here) / MICRO:,.0f} {here[0]['state']}"
+                left = sum(int(str(order["remaining_micro"])) for order in here) / MICRO
+                mine = f"{left:,.0f} {STATES.get(str(here[0]['state']), '')}"
                 if here[0]["ahead_micro"] is not None:
                     ahead = f"{int(str(here[0]['ahead_micro'])) / MICRO:,.0f}"
         if i < len(asks):
-            ask, size = f"{asks[i][0] / 1e4:.3f}", f"{asks[i][1] / MICRO:,.0f}"
+            ask, size = _price(asks[i][0]), f"{asks[i][1] / MICRO:,.0f}"
         table.add_row(Text(mine, style="green"), ahead, Text(bid, style="cyan"), Text(ask, style="red"), size)
     title = outcome.name.title()
     if reason:
@@ -97,7 +104,7 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
     return Panel(table, title=title, border_style="cyan" if outcome == Outcome.UP else "red")
 
 
-def _money(market: Market, ledger: Any) -> Text:
+def _money(market: Market, ledger: Any) -> _Items:
     up, down = (ledger.held_micro(outcome) / MICRO for outcome in Outcome)
     profit = ledger.settle(market.winner)
     cost = f" at {ledger.pair_cost:.4f}" if ledger.pair_cost else ""
@@ -136,9 +143,29 @@ def _health(step: Any, health: Health) -> Group:
     return Group(feeds, _line("latency p50 / p99 µs:", *latencies))
 
 
-def _line(*items: str) -> Text:
+class _Items:
     """Items on one line, or on as many as the width asks for; none is broken within."""
-    return Text("   ").join(Text.from_markup(item.replace(" ", NO_BREAK)) for item in items)
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self._items = [Text.from_markup(item) for item in items]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line = Text()
+        for item in self._items:
+            if line and len(line) + len(GAP) + len(item) > options.max_width:
+                yield line
+                line = Text()
+            line = Text(GAP).join([line, item]) if line else item
+        yield line
+
+
+def _line(*items: str) -> _Items:
+    return _Items(items)
+
+
+def _price(price_e4: int) -> str:
+    """Dollars with two decimals, or as many as it has."""
+    return f"{price_e4 / 1e4:.2f}" if price_e4 % 100 == 0 else f"{price_e4 / 1e4:g}"
 
 
 def _micros(ns: float) -> str:
