@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from invmm.replay.tape import MarketInfo
 
 MS = 1_000_000
+SILENCE_FLOOR_S = 0.5  # real seconds
 RECONCILE_AGAIN_S = 0.5  # after a failed attempt to list trades, real seconds
 NS = 1_000_000_000
 LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
@@ -225,7 +226,7 @@ class Engine:
         loop.add_reader(venue.results.eventfd, self._drain)
         self._drain()
         tokens: dict[str, tuple[int, int]] = {}
-        feed_settings = feed_settings_of(self.settings)
+        feed_settings = feed_settings_of(self.settings, self.clock.scale)
         budget = ReconnectBudget()
         for market in self.markets.values():
             ids = (market.info.up_token_id, market.info.down_token_id)
@@ -497,12 +498,19 @@ class Engine:
         }
 
 
-def feed_settings_of(settings: Settings) -> SocketSettings:
-    """The feed table of the settings in the terms of the sockets."""
+def feed_settings_of(settings: Settings, scale: float = 1.0) -> SocketSettings:
+    """The feed table of the settings in the terms of the sockets.
+
+    `scale`: engine seconds per second. Silence shorter than a real half second is no reason for a new
+    connection: on a fast clock a slow machine would cause it. Quotes are pulled after `book_max_age_ms` of
+    engine time anyway.
+    """
     feed = settings.feed
+    silence_s = max(settings.engine.book_max_age_ms / 1000, SILENCE_FLOOR_S * scale)
     return SocketSettings(
         keep_alive_s=feed.ping_interval_ms / 1000,
         pong_deadline_s=feed.pong_deadline_ms / 1000,
-        first_event_s=feed.first_event_ms / 1000,
-        silence_s=settings.engine.book_max_age_ms / 1000,
+        first_event_s=max(feed.first_event_ms / 1000, SILENCE_FLOOR_S * scale),
+        silence_s=silence_s,
+        silence_cap_s=max(SocketSettings.silence_cap_s, silence_s),
     )

@@ -108,13 +108,17 @@ class _Session:
     async def run(self, tapes: Sequence[Tape]) -> None:
         """Every tape in turn, until one is interrupted."""
         loop = asyncio.get_running_loop()
-        for kind in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(kind, self._interrupt)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(each, self._interrupt)
         truth = await asyncio.to_thread(self.child.truth)
         self._cash_micro = truth["cash_micro"]
         console = Console(stderr=True)
         drawn = not self.options.headless and console.is_terminal
-        with Live(console=console, auto_refresh=False, screen=False) if drawn else _Undrawn() as live:
+        with (
+            Live(console=console, auto_refresh=False, screen=False, vertical_overflow="crop")
+            if drawn
+            else _Undrawn() as live
+        ):
             for number, tape in enumerate(tapes):
                 await self._trade(number, tape, live)
                 if self._stop.is_set():
@@ -234,8 +238,6 @@ class _Session:
                 venue_cash_micro=cash_micro,
                 mids=np.array(mids, dtype=MID_DTYPE),
                 queue_errors_micro=errors,
-                hash_checks=market.hashes.checks,
-                hash_mismatches=market.hashes.mismatches,
                 queue_ahead_of_truth=sum(error < 0 for error in errors),
             )
         )
@@ -255,7 +257,7 @@ class _Session:
             data_age_ms=None if stats.data_age_ns is None else stats.data_age_ns / 1e6,
             pong_ms=stats.round_trip_ns / 1e6 if stats.round_trip_ns else None,
             latency_ns={name: _figures(summary) for name, summary in statistics.latency_ns.items()},
-            messages=list(engine.messages)[-4:],
+            messages=list(engine.messages)[-3:],
         )
 
     def _merge_latency(self, venue: RemoteVenue) -> None:

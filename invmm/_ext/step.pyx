@@ -194,9 +194,13 @@ cdef class MarketStep(OrderDesk):
     # ---- the border to the feed ----------------------------------------------------------------------------
 
     cdef void on_frame_c(self, const char* data, Py_ssize_t size, int64_t now_ns, bint last) noexcept:
+        cdef uint64_t number = self.counters.frames
+
         self.n_commands = 0
         self.cause_ns = self.entered_ns
         self.frame_c(data, size, now_ns)
+        if number < self.n_expected and self.expected[number]:
+            self.checkpoint_c()
         if last:
             self.buffer_end_c(now_ns)
         self.cause_ns = 0  # what a timer or an answer leads to was not caused by this frame

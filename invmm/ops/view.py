@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from invmm.engine import Market
 
 DEPTH = 6
+GAP = "   "
+STATES = {
+    "prepared": "new",
+    "sent": "sent",
+    "unknown": "?",
+}  # beside the size of an own order that is not live
 
 
 @dataclass
@@ -50,7 +56,7 @@ def render(market: Market, health: Health) -> Group:
         head.append("   GENERATED", style="bold yellow")
     books = Table.grid(expand=True, padding=(0, 2))
     books.add_row(*(_book(market, outcome, orders, reasons[outcome]) for outcome in Outcome))
-    parts: list[Any] = [head, books, _money(market, ledger, health), _health(step, health)]
+    parts: list[Any] = [head, books, _money(market, ledger), _health(step, health)]
     if info.origin == "GENERATED":
         parts.append(Text(WARNING, style="yellow"))
     parts += [Text(line, style="magenta") for line in health.messages]
@@ -63,7 +69,7 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
     for order in orders:
         if order["token"] == outcome:
             own.setdefault((int(str(order["side"])), int(str(order["price_e4"]))), []).append(order)
-    table = Table(box=None, expand=True, pad_edge=False)
+    table = Table(box=None, expand=True, pad_edge=False, padding=(0, 0, 0, 1))
     for name, justify in (
         ("ours", "left"),
         ("ahead", "right"),
@@ -71,7 +77,8 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
         ("ask", "left"),
         ("size", "left"),
     ):
-        table.add_column(name, justify=justify, style="dim" if name == "ahead" else "")  # type: ignore[arg-type]
+        style = "dim" if name == "ahead" else ""
+        table.add_column(name, justify=justify, style=style, no_wrap=True)  # type: ignore[arg-type]
     bids = [(int(p), int(s)) for p, s in book.depth(Side.BUY, DEPTH)]
     asks = [(int(p), int(s)) for p, s in book.depth(Side.SELL, DEPTH)]
     shown = {price for price, _ in bids}
@@ -81,14 +88,15 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
         mine, ahead, bid, ask, size = "", "", "", "", ""
         if i < len(bids):
             price, shares = bids[i]
-            bid = f"{shares / MICRO:,.0f}  {price / 1e4:.3f}"
+            bid = f"{shares / MICRO:,.0f} {_price(price)}"
             here = own.get((int(Side.BUY), price), [])
             if here:
-                mine = f"{sum(int(str(o['remaining_micro'])) for o in here) / MICRO:,.0f} {here[0]['state']}"
+                left = sum(int(str(order["remaining_micro"])) for order in here) / MICRO
+                mine = f"{left:,.0f} {STATES.get(str(here[0]['state']), '')}"
                 if here[0]["ahead_micro"] is not None:
                     ahead = f"{int(str(here[0]['ahead_micro'])) / MICRO:,.0f}"
         if i < len(asks):
-            ask, size = f"{asks[i][0] / 1e4:.3f}", f"{asks[i][1] / MICRO:,.0f}"
+            ask, size = _price(asks[i][0]), f"{asks[i][1] / MICRO:,.0f}"
         table.add_row(Text(mine, style="green"), ahead, Text(bid, style="cyan"), Text(ask, style="red"), size)
     title = outcome.name.title()
     if reason:
@@ -96,30 +104,28 @@ def _book(market: Market, outcome: Outcome, orders: list[dict[str, object]], rea
     return Panel(table, title=title, border_style="cyan" if outcome == Outcome.UP else "red")
 
 
-def _money(market: Market, ledger: Any, health: Health) -> Table:
+def _money(market: Market, ledger: Any) -> _Items:
     up, down = (ledger.held_micro(outcome) / MICRO for outcome in Outcome)
     profit = ledger.settle(market.winner)
-    table = Table.grid(padding=(0, 3))
-    cost = f"{ledger.pair_cost:.4f}" if ledger.pair_cost else "–"
-    table.add_row(
-        f"inventory [b]{up:,.1f}[/] Up  [b]{down:,.1f}[/] Down",
-        f"pairs [b]{ledger.pairs_micro / MICRO:,.1f}[/] at {cost}",
+    cost = f" at {ledger.pair_cost:.4f}" if ledger.pair_cost else ""
+    return _line(
+        f"inventory [b]{up:,.1f}[/] Up [b]{down:,.1f}[/] Down",
+        f"pairs [b]{ledger.pairs_micro / MICRO:,.1f}[/]{cost}",
         f"fills {len(ledger.standing)}",
         f"pair edge {profit.pair_edge:+,.2f} $",
         f"unmatched {profit.orphans:+,.2f} $",
         f"fees {profit.fees:+,.2f} $",
         f"[b]total {profit.total:+,.2f} $[/]",
     )
-    return table
 
 
-def _health(step: Any, health: Health) -> Table:
+def _health(step: Any, health: Health) -> Group:
     stats = step.stats()
-    table = Table.grid(padding=(0, 3))
     age = "–" if health.data_age_ms is None else f"{health.data_age_ms:,.0f} ms"
     pong = "–" if health.pong_ms is None else f"{health.pong_ms:.1f} ms"
-    table.add_row(
-        f"feed {health.feed}, user {health.user_feed}",
+    feeds = _line(
+        f"feed {health.feed}",
+        f"user {health.user_feed}",
         f"data age {age}",
         f"pong {pong}",
         f"reconnects {health.reconnects}",
@@ -128,10 +134,40 @@ def _health(step: Any, health: Health) -> Table:
         f"commands {stats['commands']:,}",
     )
     latencies = [
-        f"{name} p50 {f['p50'] / 1e3:,.1f} p99 {f['p99'] / 1e3:,.1f} µs"
+        f"{name.replace('_', ' ')} {_micros(f['p50'])} / {_micros(f['p99'])}"
         for name, f in health.latency_ns.items()
         if f.get("count")
     ]
-    if latencies:
-        table.add_row(*latencies[:7])
-    return table
+    if not latencies:
+        return Group(feeds)
+    return Group(feeds, _line("latency p50 / p99 µs:", *latencies))
+
+
+class _Items:
+    """Items on one line, or on as many as the width asks for; none is broken within."""
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self._items = [Text.from_markup(item) for item in items]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        line = Text()
+        for item in self._items:
+            if line and len(line) + len(GAP) + len(item) > options.max_width:
+                yield line
+                line = Text()
+            line = Text(GAP).join([line, item]) if line else item
+        yield line
+
+
+def _line(*items: str) -> _Items:
+    return _Items(items)
+
+
+def _price(price_e4: int) -> str:
+    """Dollars with two decimals, or as many as it has."""
+    return f"{price_e4 / 1e4:.2f}" if price_e4 % 100 == 0 else f"{price_e4 / 1e4:g}"
+
+
+def _micros(ns: float) -> str:
+    """Microseconds with three digits that mean something."""
+    return f"{ns / 1e3:,.1f}" if ns < 1e6 else f"{ns / 1e3:,.0f}"
