@@ -1,6 +1,6 @@
 """From popped commands to request bytes, without the GIL."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
