@@ -11,7 +11,6 @@ import asyncio
 import signal
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from invmm.errors import ConfigError, InvmmError
 from invmm.execution.reconcile import missed_messages
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings as SocketSettings
-from invmm.feed.integrity import HashCheck
+from invmm.market import Market
 from invmm.settings import Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR, Ledger
 from invmm.strategy.policies import make_policy
@@ -31,12 +30,10 @@ from invmm.types import (
     EVENT_DTYPE,
     MICRO,
     CommandArray,
-    EventFlag,
     EventKind,
     Mode,
     OrderStatus,
     Outcome,
-    Side,
     Venue,
 )
 
@@ -60,47 +57,6 @@ LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up t
 HASH_EVERY_NS = 10_000_000_000
 HASH_ALARM = 3  # a single mismatch is usual: the frame was not the last one of its timestamp
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
-
-
-@dataclass
-class Market:
-    """One market that the engine trades: its compiled step and the ledger of its fills."""
-
-    info: MarketInfo
-    number: int
-    step: MarketStep
-    ledger: Ledger = field(default_factory=Ledger)
-    hashes: HashCheck = field(init=False)
-    winner: Outcome | None = None
-    refused: int = 0  # frames refused that people have been told of
-
-    def __post_init__(self) -> None:
-        self.hashes = HashCheck(
-            self.info.up_token_id, self.info.down_token_id, f"{self.info.min_size_micro / MICRO:g}"
-        )
-
-    def up_mid(self) -> float | None:
-        """Mid price of Up in dollars; None while a side is empty."""
-        bid, ask = self.step.books.up.best_bid(), self.step.books.up.best_ask()
-        return None if bid is None or ask is None else (bid[0] + ask[0]) / 2e4
-
-    def take(self, event: Any) -> None:
-        """Books what a USER_EVENT or SETTLEMENT means in dollars."""
-        kind = int(event["kind"])
-        if kind == EventKind.SETTLEMENT:
-            self.winner = Outcome(int(event["token"]))
-        elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:
-            self.ledger.fill(
-                trade=int(event["trade"]),
-                key=int(event["key"]),
-                outcome=Outcome(int(event["token"])),
-                side=Side(int(event["side"])),
-                price_e4=int(event["price_e4"]),
-                size_micro=int(event["size_micro"]),
-                taker=bool(int(event["flags"]) & EventFlag.TAKER),
-                status=OrderStatus(int(event["status"])),
-                time_ns=int(event["time_ns"]),
-            )
 
 
 class Engine:

@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.live import Live
 
 from invmm.clock import LiveClock
-from invmm.engine import Engine, Market
+from invmm.engine import Engine
 from invmm.errors import InvmmError
 from invmm.execution.remote import RemoteVenue
+from invmm.market import Market
 from invmm.ops.results import finish
 from invmm.ops.view import Health, render
 from invmm.replay.player import venue_profile

@@ -73,15 +73,6 @@ cdef enum:
     REFRESH_BEFORE_S = 20       # quotes this close to their real end are replaced
 
 
-cdef const uint8_t[::1] _event_bytes(object event):
-    """The 128 bytes of one EVENT_DTYPE record; TypeError for anything else."""
-    cdef object array = np.asarray(event)
-
-    if array.dtype != types.EVENT_DTYPE or array.size != 1:
-        raise TypeError(f"event: expected one record of EVENT_DTYPE, got {array.size} of {array.dtype}")
-    return np.frombuffer(array.tobytes(), dtype=np.uint8)
-
-
 cdef class MarketStep(OrderDesk):
     """The compiled step of one market.
 
@@ -152,8 +143,13 @@ cdef class MarketStep(OrderDesk):
             A view, valid until the next step; empty when there is nothing to do.
         """
         cdef:
-            const uint8_t[::1] record = _event_bytes(event)
+            object given = np.asarray(event)
             const uint8_t[::1] payload = frame
+            const uint8_t[::1] record
+
+        if given.dtype != types.EVENT_DTYPE or given.size != 1:
+            raise TypeError(f"event: expected one record of EVENT_DTYPE, got {given.size} of {given.dtype}")
+        record = np.frombuffer(given.tobytes(), dtype=np.uint8)
 
         self.step_c(
             <const event_t*> &record[0],
@@ -484,11 +480,6 @@ cdef class MarketStep(OrderDesk):
     def no_quote_reasons(self) -> tuple[int, int]:
         """Why Up and Down are not quoted at present; 0 where they are."""
         return self.no_quote[0], self.no_quote[1]
-
-    @property
-    def now_mode(self) -> int:
-        """Mode number."""
-        return self.mode
 
     @property
     def settled_outcome(self) -> int | None:

@@ -57,7 +57,10 @@ class HashCheck:
         told = list(self._told(frame))
         if not told:
             return None
-        good = all(self._equal(books.down if token else books.up, *about) for token, *about in told)
+        good = all(
+            self._equal(books.down if token else books.up, market, asset, at, hash_told, is_v2)
+            for token, market, asset, at, hash_told, is_v2 in told
+        )
         self.checks += 1
         self.mismatches += not good
         self.in_a_row = 0 if good else self.in_a_row + 1

@@ -18,7 +18,7 @@ from invmm.replay.report import WARNING
 from invmm.types import MICRO, Outcome, Reason, Side
 
 if TYPE_CHECKING:
-    from invmm.engine import Market
+    from invmm.market import Market
 
 DEPTH = 6
 GAP = "   "

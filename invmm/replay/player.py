@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from invmm.engine import Engine, Market
+from invmm.engine import Engine
+from invmm.market import Market
 from invmm.replay.result import MID_DTYPE, MarketResult
 from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings, SimSettings

@@ -1,0 +1,53 @@
+"""A market that is being traded: its compiled step, and the ledger of what its fills mean in dollars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from invmm._ext.step import MarketStep
+from invmm.feed.integrity import HashCheck
+from invmm.replay.tape import MarketInfo
+from invmm.settlement.ledger import Ledger
+from invmm.types import MICRO, EventFlag, EventKind, OrderStatus, Outcome, Side
+
+
+@dataclass
+class Market:
+    """One market that the engine trades: its compiled step and the ledger of its fills."""
+
+    info: MarketInfo
+    number: int
+    step: MarketStep
+    ledger: Ledger = field(default_factory=Ledger)
+    hashes: HashCheck = field(init=False)
+    winner: Outcome | None = None
+    refused: int = 0  # frames refused that people have been told of
+
+    def __post_init__(self) -> None:
+        self.hashes = HashCheck(
+            self.info.up_token_id, self.info.down_token_id, f"{self.info.min_size_micro / MICRO:g}"
+        )
+
+    def up_mid(self) -> float | None:
+        """Mid price of Up in dollars; None while a side is empty."""
+        bid, ask = self.step.books.up.best_bid(), self.step.books.up.best_ask()
+        return None if bid is None or ask is None else (bid[0] + ask[0]) / 2e4
+
+    def take(self, event: Any) -> None:
+        """Books what a USER_EVENT or SETTLEMENT means in dollars."""
+        kind = int(event["kind"])
+        if kind == EventKind.SETTLEMENT:
+            self.winner = Outcome(int(event["token"]))
+        elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:
+            self.ledger.fill(
+                trade=int(event["trade"]),
+                key=int(event["key"]),
+                outcome=Outcome(int(event["token"])),
+                side=Side(int(event["side"])),
+                price_e4=int(event["price_e4"]),
+                size_micro=int(event["size_micro"]),
+                taker=bool(int(event["flags"]) & EventFlag.TAKER),
+                status=OrderStatus(int(event["status"])),
+                time_ns=int(event["time_ns"]),
+            )
