@@ -322,7 +322,7 @@ def engine_table(
 def _engine_note(found: contest.Verdict) -> str:
     if not found.is_kinder:
         return "no kinder"
-    where = "pooled" if found.kinder_by > 0 else "median"
+    where = "pooled" if found.kinder_by > contest.ROUNDING else "median"
     return f"**kinder** ({where}), by {max(found.kinder_by, 0.0):.1f} standard errors"
 
 

@@ -97,6 +97,9 @@ def errors(plays: Sequence[Played], draws: int = 400, seed: int = 0) -> dict[str
     return {name: float(np.nanstd([sample[name] for sample in samples])) for name in KINDNESS}
 
 
+ROUNDING = 1e-9  # equal figures may differ by this after sums of floats
+
+
 @dataclass(frozen=True)
 class Verdict:
     """One figure on recorded and on generated markets, pooled and as the median over markets."""
@@ -115,13 +118,13 @@ class Verdict:
         negative when they are harder.
         """
         error = float(np.hypot(self.recorded_error, self.generated_error))
-        return (self.generated - self.recorded) * KINDNESS[self.name] / max(error, 1e-12)
+        return (self.generated - self.recorded) * KINDNESS[self.name] / max(error, 1e-6)
 
     @property
     def is_kinder(self) -> bool:
         """Whether the pooled figure or the median over markets is kinder, however little."""
         medians = (self.generated_median - self.recorded_median) * KINDNESS[self.name]
-        return self.kinder_by > 0 or medians > 0
+        return self.kinder_by > ROUNDING or medians > ROUNDING
 
 
 def compare(recorded: Sequence[Played], generated: Sequence[Played]) -> list[Verdict]:
