@@ -1,7 +1,7 @@
 """Frame to both books to best, per shape of frame; peers run on the same frames.
 
 `pytest bench/bench_decode.py --benchmark-enable` for the table, `python -m bench.bench_decode` for
-nanoseconds from a loop in C. Release build only. With INVMM_RECORDED set the 1- and 2-change frames are
+percentiles, ratios and the budget. Release build only. With INVMM_RECORDED set the frames of two changes are
 recorded ones.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import bisect
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
+from bench import harness
 from invmm._ext.decode import MarketBooks, _bench_apply
 
 UP = "58726851105893121441976415044785550794620582864839872973127370351200548678811"
@@ -201,54 +201,93 @@ def test_frame_to_best(benchmark: Any, name: str, shape: str) -> None:
     benchmark(run)
 
 
-def nanoseconds(run: Callable[[], Any], frames: int, rounds: int = 25) -> float:
-    """Median over rounds, per frame."""
-    times = []
-    for _ in range(rounds):
+TARGETS_NS: dict[str, tuple[float, float | None]] = {
+    "1 change": (50, 100),
+    "2 changes": (80, 130),
+    "10 changes": (330, 350),
+    "1 change, any order": (150, None),
+    "snapshot, 98 levels": (1600, None),
+}
+"""The budget: p50 inside C, and called from Python with the best levels read."""
+
+
+SECONDS = 0.3
+"""Per comparison: little, so that a batch is short enough to fit between two interruptions."""
+
+
+def inside_c(shape: str, turns: int = 401) -> harness.Distribution:
+    """Per frame, looped in C; a sample is the mean of one short pass."""
+    books, frames = MarketBooks(UP, DOWN), FRAMES[shape]
+    samples = []
+    for _ in range(5 if harness.SHORT else turns):
         start = time.perf_counter_ns()
-        run()
-        times.append((time.perf_counter_ns() - start) / frames)
-    return sorted(times)[len(times) // 2]
+        _bench_apply(books, frames, 1)
+        samples.append((time.perf_counter_ns() - start) / len(frames))
+    assert books.stats["refused"] == 0
+    return harness.distribution(
+        "invmm, in C", samples, f"means of {len(frames)} frames, least {min(samples):.1f}"
+    )
+
+
+def cases(shape: str, notes: list[str]) -> list[harness.Case]:
+    """Ours and every peer that is installed, on the frames of a shape."""
+    alone = MarketBooks(UP, DOWN).apply_frame
+    out = [harness.Case("invmm, apply_frame alone", lambda frame: alone(frame, 1), FRAMES[shape])]
+    for name in PEERS:
+        try:
+            out.append(harness.Case(name, peer(name), FRAMES[shape]))
+        except pytest.skip.Exception as note:
+            notes.append(str(note))
+    return out
+
+
+def verdict(name: str, ns: float, target: float) -> str:
+    """A line of the budget: met, or by how much not."""
+    end = "met" if ns <= target else f"missed by {ns - target:.0f} ns ({ns / target - 1:.0%})"
+    return f"{name}: {ns:.1f} ns, target {target:.0f}: {end}"
 
 
 def many_tokens(tokens: int) -> float:
-    """Per frame of two changes, in C, over so many tokens in turn."""
-    markets = [(str(10**76 + 2 * n), str(10**76 + 2 * n + 1)) for n in range(tokens // 2)]
-    books = [MarketBooks(up, down) for up, down in markets]
-    frames = [
-        [frame.replace(UP.encode(), up.encode()).replace(DOWN.encode(), down.encode())]
-        for (up, down), frame in zip(markets, [price_change(n, 2) for n in range(len(markets))], strict=True)
-    ]
-
-    def run() -> None:
-        for book, frame in zip(books, frames, strict=True):
-            _bench_apply(book, frame, 1)
-
-    run()
-    repeat = max(1, 2000 // tokens)
-    return nanoseconds(lambda: [run() for _ in range(repeat)], repeat * len(books))
+    """Median per frame of two changes over so many tokens in turn, with one Python call each."""
+    ids = [(str(10**76 + 2 * n), str(10**76 + 2 * n + 1)) for n in range(tokens // 2)]
+    arrivals = []
+    for n in range(2_000):  # as many frames at every size, so that only the books grow
+        up, down = ids[n % len(ids)]
+        arrivals.append(
+            price_change(n, 2).replace(UP.encode(), up.encode()).replace(DOWN.encode(), down.encode())
+        )
+    applies = [MarketBooks(up, down).apply_frame for up, down in ids]
+    calls = [(applies[n % len(ids)], frame) for n, frame in enumerate(arrivals)]
+    samples = []
+    for _ in range(3 if harness.SHORT else 51):
+        start = time.perf_counter_ns()
+        for apply, frame in calls:
+            apply(frame, 1)
+        samples.append((time.perf_counter_ns() - start) / len(calls))
+    return sorted(samples)[len(samples) // 2]
 
 
 def main() -> None:
+    harness.require_release()
     recorded()
-    print(f"{'ns per frame, median':32}{'in C':>9}" + "".join(f"{name:>26}" for name in PEERS))
-    for shape, frames in FRAMES.items():
-        books = MarketBooks(UP, DOWN)
-        row = [nanoseconds(lambda b=books, f=frames: _bench_apply(b, f, 20), 20 * len(frames))]  # type: ignore[misc]
-        for name in PEERS:
-            try:
-                apply = peer(name)
-            except pytest.skip.Exception as note:
-                print(note, file=sys.stderr)
-                row.append(float("nan"))
-                continue
-            row.append(nanoseconds(lambda a=apply, f=frames: [a(x) for x in f], len(frames)))  # type: ignore[misc]
-        print(f"{shape:32}{row[0]:9.1f}" + "".join(f"{value:26.1f}" for value in row[1:]))
-        assert books.stats["refused"] == 0
-    for tokens in (2, 20, 200, 2000):
-        print(
-            f"2 changes, {tokens} tokens in turn, with 1 Python call per frame: {many_tokens(tokens):.0f} ns"
-        )
+    notes: list[str] = []
+    groups: dict[str, list[harness.Distribution]] = {}
+    budget: list[str] = []
+    for shape, (in_c, from_python) in TARGETS_NS.items():
+        rows = [inside_c(shape), *harness.compare(cases(shape, notes), SECONDS)]
+        groups[f"{shape}, ns per frame; ratios against apply_frame alone"] = rows
+        budget.append(verdict(f"{shape}, in C", rows[0].p50, in_c))
+        if from_python is not None:
+            budget.append(verdict(f"{shape}, apply_frame from Python", rows[1].p50, from_python))
+            budget.append(verdict(f"{shape}, and both bests as tuples", rows[2].p50, from_python))
+    harness.report("Frame to both books to best", groups, dict.fromkeys(notes))
+    flat = {tokens: many_tokens(tokens) for tokens in (2, 20, 200, 2_000)}
+    print("\n## 2 changes, books of so many tokens in turn\n")
+    for tokens, ns in flat.items():
+        print(f"{tokens} tokens: {ns:.0f} ns, {ns / flat[2]:.2f} of 2 tokens")
+    print("\n## Budget, p50\n")
+    print("\n".join(budget))
+    print(verdict("2 000 tokens", flat[2_000], 1.25 * flat[2]))
 
 
 if __name__ == "__main__":

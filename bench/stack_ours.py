@@ -1,21 +1,23 @@
 """Ours from end to end, nothing replaced: compiled listener, `MarketStep` with the inventory_mm policy as the
 frame sink, command ring, executor thread that signs and writes.
 
-    picows ─▶ FeedListener ─▶ MarketStep (books, trigger, policy, limits) ─▶ command ring ─▶ Executor ─▶ server
+    picows ─▶ FeedListener ─▶ MarketStep (books, trigger, policy, limits) ─▶ ring ─▶ Executor ─▶ server
 
-No Python runs from the frame callback to the ring. Each frame moves the best ask of Up, so each is solved. The number of
-orders is that of the settings: as many levels as needed on both tokens, cut by `max_open_orders`.
+No Python runs from the frame callback to the ring. Each frame moves the best ask of Up, so each is solved.
+The number of orders is that of the settings: as many levels as needed on both tokens, cut by its limit.
 
-Only between ticks the bench plays the venue: it tells the step, through the results that the engine also drains there, that
-the orders just sent are cancelled, so that the next tick places its whole ladder again. The engine's timer is left out, since
-it would place that ladder before the tick comes.
+Only between ticks the bench plays the venue: it tells the step, where the engine drains its results, that the
+orders just sent are cancelled, so that the next tick places its whole ladder again. The engine's timer is
+left out, since it would place that ladder before the tick comes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import ssl
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -57,11 +59,17 @@ STAGES = (
 class StampingExecutor(Executor):
     """The executor, which also keeps the stamps of each request, after it was written."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, cores: tuple[int, ...], **named: Any) -> None:
         super().__init__(*arguments, **named)
+        self.cores = cores
         self.entered: list[tuple[int, int]] = []
         self.written: list[tuple[int, int]] = []
         self.stages: dict[str, list[int]] = {name: [] for name in STAGES}
+
+    def _run(self) -> None:
+        if self.cores:
+            os.sched_setaffinity(threading.get_native_id(), self.cores)
+        super()._run()
 
     def _sent(self, kind: int, connection: Connection | None) -> None:
         super()._sent(kind, connection)
@@ -87,7 +95,9 @@ class OurStack:
             strategy=StrategySettings(num_levels=-(-settings.orders // 2), base_offset=DISTANCE_CENTS / 100),
             risk=RiskSettings(max_open_orders=settings.orders, orders_per_second=600, orders_burst=900),
         )
-        wanted = replace(wanted, executor=ExecutorSettings(wait=settings.executor))
+        wanted = replace(
+            wanted, executor=ExecutorSettings(wait=settings.executor, rehearse_ms=settings.rehearse_ms)
+        )
         context = ssl.create_default_context(cafile=settings.ca_file) if settings.tls else None
         signer = OrderSigner(PRIVATE_KEY)
         self.executor = StampingExecutor(
@@ -95,6 +105,7 @@ class OurStack:
             L2Signer(API_KEY, API_SECRET, API_PASSPHRASE, ADDRESS),
             self.clock,
             wanted.executor,
+            cores=settings.executor_cores,
         )
         now_s = self.clock.now_ns() // 1_000_000_000
         info = MarketInfo("bench", CONDITION, UP, DOWN, now_s - 60, now_s + 3600)
@@ -110,7 +121,7 @@ class OurStack:
     def run(self) -> StackResult:
         factory: Any = asyncio.new_event_loop
         try:
-            import uvloop
+            import uvloop  # type: ignore[import-not-found,unused-ignore]
 
             self.loop, factory = f"uvloop {uvloop.__version__}", uvloop.new_event_loop
         except ImportError:
@@ -127,6 +138,7 @@ class OurStack:
         facts = {
             "executor": self.settings.executor,
             "loop": self.loop,
+            "rehearsals": executor.intake.rehearsals,
             "frames": counters["frames"],
             "solves": counters["solves"],
             "commands": counters["commands"],

@@ -30,10 +30,11 @@ class MissingError(Exception):
 class StackSettings:
     """Where the server is and what to do on a tick.
 
-    `orders` BUY orders per frame, thirty cents below the best ask of Up and on the levels below that; peers give each the
-    size that the frame gave the best ask. `busy_ms`: the engine's thread works for so long at a time, without a pause,
-    `busy_in` "c" (the GIL is held) or "python" (it is let go when somebody asks long enough). `switch_s`: the interpreter's
-    switch interval, None for what the stack sets itself.
+    `orders` BUY orders per frame, thirty cents below the best ask of Up and on the levels below that; peers
+    give each the size that the frame gave the best ask. `busy_ms`: the engine's thread works for so long at a
+    time, without a pause, `busy_in` "c" (the GIL is held) or "python" (it is let go when somebody asks long
+    enough). `switch_s`: the interpreter's switch interval, None for what the stack sets itself.
+    `rehearse_ms`: as in `[executor]` of our settings.
     """
 
     feed_port: int
@@ -45,7 +46,9 @@ class StackSettings:
     busy_ms: float = 0.0
     busy_in: str = "c"
     switch_s: float | None = None
+    rehearse_ms: int = 5
     cores: tuple[int, ...] = ()
+    executor_cores: tuple[int, ...] = ()  # of the thread that sends, where a stack has one
 
 
 @dataclass
@@ -81,7 +84,7 @@ def load(name: str) -> type[Any]:
 def main() -> int:
     name, text = sys.argv[1:3]
     given = json.loads(text)
-    given["cores"] = tuple(given.get("cores", ()))
+    given |= {name: tuple(given.get(name, ())) for name in ("cores", "executor_cores")}
     settings = StackSettings(**given)
     if settings.cores:
         os.sched_setaffinity(0, settings.cores)

@@ -96,30 +96,44 @@ def certificate(folder: Path) -> tuple[str, str, str]:
     return names[0], names[1], names[2]
 
 
-def split_cores(name: str, executor: str) -> tuple[int | None, tuple[int, ...]]:
-    """(server's core or None, the stack's cores). A stack with a spinning thread needs two besides the
-    server's.
+@dataclass(frozen=True)
+class Places:
+    """Which cores who runs on; empty: all of them. `server_spins` where the server has a core to itself."""
+
+    server: tuple[int, ...] = ()
+    server_spins: bool = False
+    stack: tuple[int, ...] = ()
+    executor: tuple[int, ...] = ()
+
+
+def split_cores(name: str, executor: str) -> Places:
+    """A core each for the server and for the stack, and one for our executor where it spins.
+
+    With two cores the server shares the engine's then: a thread that spins has used up its time, so whatever
+    it wakes on its own core would run before its write returns.
     """
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        return None, ()
-    needed = 2 if name == "ours" else 1
-    if len(cores) > needed:
-        return cores[-1], tuple(cores[:needed])
-    return None, ()
+        return Places()
+    spins = name == "ours" and executor != "park"
+    if len(cores) == 2:
+        first, last = (cores[0],), (cores[1],)
+        return Places(first, False, first, last) if spins else Places(last, True, first, first)
+    server, rest = (cores[-1],), tuple(cores[:-1])
+    return Places(server, True, rest[:-1], rest[-1:]) if spins else Places(server, True, rest, rest)
 
 
 def run(
     name: str, python: str, options: argparse.Namespace, executor: str, tls: tuple[str, str, str] | None
 ) -> Run:
     """One stack against a fresh server. SkippedError: a package is missing; RuntimeError: it failed."""
-    server_core, stack_cores = split_cores(name, executor)
+    places = split_cores(name, executor)
     plan = {
         "frames": options.frames,
         "warmup": options.warmup,
         "gap_ns": round(options.gap_ms * 1e6),
-        "spin": server_core is not None,
-        "core": server_core,
+        "spin": places.server_spins,
+        "cores": places.server,
         "certificate": tls[1] if tls else None,
         "key": tls[2] if tls else None,
     }
@@ -142,7 +156,9 @@ def run(
                 options.busy_ms,
                 options.busy_in,
                 options.switch_us / 1e6 if options.switch_us else None,
-                stack_cores,
+                options.rehearse_ms,
+                places.stack,
+                places.executor,
             )
             client = subprocess.run(
                 [python, "-m", "bench.stacks", name, json.dumps(asdict(settings))],
@@ -162,13 +178,15 @@ def run(
             if server.poll() is None and sys.exc_info()[0] is not None:
                 server.terminate()
     sent = np.array(seen["sent_ns"], dtype=np.int64)
-    by_price = name == "ours"  # its orders have the size of the settings, so the price tells which frame it was
+    by_price = (
+        name == "ours"
+    )  # its orders have the size of the settings, so the price tells which frame it was
     tags = (FIRST_ASK_CENTS, ASKS) if by_price else (FIRST_CENTISHARES, TAGS)
     arrived = [(cents + DISTANCE_CENTS if by_price else size, ns) for size, cents, ns in seen["received"]]
     received, lost = latencies(sent, arrived, options.warmup, *tags)
     entered, _ = latencies(sent, answer["entered"], options.warmup, *tags)
     written, _ = latencies(sent, answer["written"], options.warmup, *tags)
-    facts = {**answer["facts"], "server_core": server_core, "stack_cores": list(stack_cores)}
+    facts = {**answer["facts"], "cores": asdict(places)}
     return Run(entered, written, received, len(seen["received"]), lost, facts, answer["stages_ns"])
 
 
@@ -199,20 +217,28 @@ def latencies(
     return (answered[warmup:] - sent_ns[warmup:])[known], int(np.count_nonzero(~known))
 
 
-def rows_of(title: str, one: Run, rows: dict[str, list[harness.Distribution]]) -> None:
-    note = f"{one.requests} requests" + (f", {one.unanswered} frames unanswered" if one.unanswered else "")
+def rows_of(title: str, runs: Sequence[Run], rows: dict[str, list[harness.Distribution]]) -> None:
+    """Adds the rows of one bot, all its turns taken together."""
+    requests, lost = sum(one.requests for one in runs), sum(one.unanswered for one in runs)
+    note = f"{requests} requests" + (f", {lost} frames unanswered" if lost else "")
     ends = (
-        ("order written", one.written_ns),
-        ("order received", one.received_ns),
-        ("the bot's code entered", one.entered_ns),
+        ("order written", [one.written_ns for one in runs]),
+        ("order received", [one.received_ns for one in runs]),
+        ("the bot's code entered", [one.entered_ns for one in runs]),
     )
-    for end, values in ends:
-        if len(values):
+    for end, parts in ends:
+        if sum(map(len, parts)):
+            values = np.concatenate(parts)
+            medians = [float(np.median(part)) for part in parts if len(part)]
+            facts = {**runs[0].facts, "p50_of_turns": medians}
+            text = f"p10 {np.percentile(values, 10):.0f}; {note}"
             rows.setdefault(f"frame sent → {end}", []).append(
-                harness.distribution(title, values, note, **one.facts)
+                harness.distribution(title, values, text, **facts)
             )
-    for stage, samples in one.stages_ns.items():
-        rows.setdefault(f"stage: {stage}", []).append(harness.distribution(title, samples))
+    for stage in runs[0].stages_ns:
+        samples = np.concatenate([one.stages_ns[stage] for one in runs])
+        text = f"p10 {np.percentile(samples, 10):.0f}"
+        rows.setdefault(f"stage: {stage}", []).append(harness.distribution(title, samples, text))
 
 
 def with_ratios(rows: list[harness.Distribution]) -> list[harness.Distribution]:
@@ -247,8 +273,12 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--busy-in", choices=["c", "python"], default="c", help="ours: whether that work can be interrupted"
     )
-    out.add_argument("--switch-us", type=float, default=0.0, help="switch interval of the interpreter, all stacks")
-    out.add_argument("--frames", type=int, default=500)
+    out.add_argument("--rehearse-ms", type=int, default=5, help="ours, while spinning; 0: never")
+    out.add_argument(
+        "--switch-us", type=float, default=0.0, help="switch interval of the interpreter, all stacks"
+    )
+    out.add_argument("--frames", type=int, default=250, help="counted frames of each turn")
+    out.add_argument("--turns", type=int, default=4, help="how often each bot runs, one after another")
     out.add_argument("--warmup", type=int, default=50, help="frames before the counted ones")
     out.add_argument("--peer-python", default=sys.executable, help="interpreter of the peer stacks")
     out.add_argument(
@@ -263,7 +293,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.short:
         os.environ["INVMM_BENCH_SHORT"] = "1"
         harness.SHORT = True
-        options.frames, options.warmup = min(options.frames, 40), min(options.warmup, 5)
+        options.frames, options.warmup, options.turns = min(options.frames, 40), min(options.warmup, 5), 1
     harness.require_release()
     names = list(STACKS) if options.stack == "all" else [options.stack]
     rows: dict[str, list[harness.Distribution]] = {}
@@ -275,20 +305,29 @@ def main(arguments: list[str] | None = None) -> int:
         except SkippedError as reason:
             notes.append(f"TLS: {reason}; orders go in the clear")
             tls = None
-        for name in names:
-            for executor in _executors(name, options.executor):
-                title = _title(name, executor, options)
+        bots = [(name, executor) for name in names for executor in _executors(name, options.executor)]
+        done: dict[tuple[str, str], list[Run]] = {}
+        left = list(bots)
+        for turn in range(options.turns):  # in turns, so that a slow moment of the machine meets everyone
+            for bot in list(left):
+                name, executor = bot
                 begin = time.monotonic()
+                title = _title(name, executor, options)
                 try:
                     python = sys.executable if name == "ours" else options.peer_python
-                    rows_of(title, run(name, python, options, executor, tls), rows)
+                    done.setdefault(bot, []).append(run(name, python, options, executor, tls))
                 except SkippedError as reason:
                     notes.append(str(reason))
                     failed |= options.stack == name
+                    left.remove(bot)
                 except (RuntimeError, subprocess.TimeoutExpired, ValueError) as error:
                     notes.append(f"{title} FAILED: {error}")
                     failed = True
-                print(f"{title}: {time.monotonic() - begin:.1f} s", file=sys.stderr)
+                    left.remove(bot)
+                print(f"turn {turn + 1}, {title}: {time.monotonic() - begin:.1f} s", file=sys.stderr)
+        for bot in bots:
+            if bot in done:
+                rows_of(_title(*bot, options), done[bot], rows)
     groups = {
         f"{name} ({_link(tls)}, gap {options.gap_ms:g} ms)": with_ratios(group)
         for name, group in rows.items()

@@ -3,9 +3,9 @@ cause.
 
 One thread, one epoll. The WebSocket feed sends the opening snapshot, then one price_change frame per gap,
 whatever the client does (an open loop: a stall counts for every frame it delayed). Each frame carries its
-number twice, as the size of the best ask and, modulo sixteen, in its price: the size or the price of the first
-order of a POST names the frame that caused it. The HTTP(S) end stamps the arrival of a POST's last byte and answers what the venue
-would. All stamps are CLOCK_MONOTONIC, one clock for the machine.
+number twice, as the size of the best ask and, modulo sixteen, in its price: size or price of the first order
+of a POST name the frame that caused it. The HTTP(S) end stamps the arrival of a POST's last byte and answers
+what the venue would. All stamps are CLOCK_MONOTONIC, one clock for the machine.
 
 Run by `bench.tick_to_order`: prints its ports as one JSON line, and all stamps as another when it is done.
 """
@@ -38,7 +38,7 @@ class Plan:
     warmup: int
     gap_ns: int
     spin: bool
-    core: int | None
+    cores: tuple[int, ...]
     certificate: str | None
     key: str | None
 
@@ -131,7 +131,12 @@ class TimingServer:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not is_feed and self.context:
             sock.settimeout(5)
-            sock = self.context.wrap_socket(sock, server_side=True)
+            try:
+                sock = self.context.wrap_socket(sock, server_side=True)
+            except OSError as error:  # a client that went away; it is not what is measured
+                print(f"handshake: {error}", file=sys.stderr)
+                sock.close()
+                return
         sock.setblocking(False)
         self.connections[sock.fileno()] = Connection(sock, is_feed)
         self.epoll.register(sock.fileno(), select.EPOLLIN)
@@ -170,10 +175,9 @@ class TimingServer:
             line = bytes(data[: data.index(b"\r\n")]).decode()
             body = bytes(data[end + 4 : end + 4 + length])
             del data[: end + 4 + length]
-            if line.startswith("POST /order") and (order := first_order(body)) is not None:
-                # What was sent before the first frame answers the opening.
-                if self.sent_ns:
-                    self.received.append((*order, stamp))
+            # What was sent before the first frame answers the opening.
+            if self.sent_ns and line.startswith("POST /order") and (order := first_order(body)) is not None:
+                self.received.append((*order, stamp))
             connection.sock.send(answer_to(line, body))
 
     def _feed_input(self, connection: Connection) -> None:
@@ -240,8 +244,8 @@ def _take_message(data: bytearray) -> tuple[int, bytes] | None:
 
 def main() -> int:
     plan = Plan(**json.loads(sys.argv[1]))
-    if plan.core is not None:
-        os.sched_setaffinity(0, {plan.core})
+    if plan.cores:
+        os.sched_setaffinity(0, plan.cores)
     server = TimingServer(plan)
     ports = {
         "feed_port": server.feed_listener.getsockname()[1],

@@ -1,5 +1,5 @@
-"""What travels between the timing server and a stack: frames that move the best ask and carry their number, and
-the venue's answers.
+"""What travels between the timing server and a stack: frames that move the best ask and carry their number,
+and the venue's answers.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ API_PASSPHRASE = "bench"
 BEST_BID_CENTS = 48
 FIRST_ASK_CENTS = 52
 ASKS = 16
-"""The best ask of Up takes sixteen prices in turn, so that each frame moves it and its price tells frames apart
-that are less than sixteen gaps from each other.
+"""The best ask of Up takes sixteen prices in turn, so that each frame moves it and its price tells frames
+apart that are less than sixteen gaps from each other.
 """
 DISTANCE_CENTS = 30
 """Every bot bids so far below the best ask, and on the cents below that."""
@@ -50,7 +50,8 @@ class Market:
         bids = {BEST_BID_CENTS - i: 100 + i for i in range(DEPTH)}
         asks = {self.ask_cents(-1): 7} | {still + i: 100 + i for i in range(DEPTH)}
         mirror = ({100 - cents: size for cents, size in side.items()} for side in (asks, bids))
-        return json.dumps([self._book(UP, bids, asks), self._book(DOWN, *mirror)], separators=(",", ":")).encode() + b"\n"
+        books = [self._book(UP, bids, asks), self._book(DOWN, *mirror)]
+        return json.dumps(books, separators=(",", ":")).encode() + b"\n"
 
     def _book(self, token: str, bids: dict[int, int], asks: dict[int, int]) -> dict[str, object]:
         return {
@@ -59,7 +60,9 @@ class Market:
             "timestamp": str(time.time_ns() // 1_000_000),
             "hash": "0" * 40,
             "bids": [{"price": price_text(cents), "size": str(bids[cents])} for cents in sorted(bids)],
-            "asks": [{"price": price_text(cents), "size": str(asks[cents])} for cents in sorted(asks, reverse=True)],
+            "asks": [
+                {"price": price_text(cents), "size": str(asks[cents])} for cents in sorted(asks, reverse=True)
+            ],
             "tick_size": "0.01",
             "event_type": "book",
             "last_trade_price": "",
@@ -77,10 +80,11 @@ def size_text(centishares: int) -> str:
 
 
 def sent_frame(market: Market, number: int) -> bytes:
-    """Frame `number` with its WebSocket header: the best ask of Up, and the best bid of Down that mirrors it, moves
-    to another price, with the size that names the frame.
+    """Frame `number` with its WebSocket header: the best ask of Up, and the best bid of Down that mirrors it,
+    moves to another price, with the size that names the frame.
     """
-    size, after, before = size_text(market.tag(number)), market.ask_cents(number), market.ask_cents(number - 1)
+    size = size_text(market.tag(number))
+    before, after = market.ask_cents(number - 1), market.ask_cents(number)
     bid, ask = price_text(BEST_BID_CENTS), price_text(after)
     mirror_bid, mirror_ask = price_text(100 - after), price_text(100 - BEST_BID_CENTS)
 
@@ -100,7 +104,7 @@ def sent_frame(market: Market, number: int) -> bytes:
 
 
 def first_order(body: bytes) -> tuple[int, int] | None:
-    """(hundredths of a share, cents) of the first order of a POST, a BUY; None when there is no order in it."""
+    """(hundredths of a share, cents) of the first order of a POST, a BUY; None without an order."""
     maker, taker = (_amount(body, name) for name in (b'"makerAmount"', b'"takerAmount"'))
     if maker is None or taker is None:
         return None

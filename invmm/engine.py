@@ -23,6 +23,7 @@ from invmm.errors import ConfigError, InvmmError
 from invmm.execution.reconcile import missed_messages
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings as SocketSettings
+from invmm.feed.integrity import HashCheck
 from invmm.settings import Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR, Ledger
 from invmm.strategy.policies import make_policy
@@ -56,6 +57,8 @@ SILENCE_FLOOR_S = 0.5  # real seconds
 RECONCILE_AGAIN_S = 0.5  # after a failed attempt to list trades, real seconds
 NS = 1_000_000_000
 LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
+HASH_EVERY_NS = 10_000_000_000
+HASH_ALARM = 3  # a single mismatch is usual: the frame was not the last one of its timestamp
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
 
 
@@ -67,8 +70,14 @@ class Market:
     number: int
     step: MarketStep
     ledger: Ledger = field(default_factory=Ledger)
+    hashes: HashCheck = field(init=False)
     winner: Outcome | None = None
     refused: int = 0  # frames refused that people have been told of
+
+    def __post_init__(self) -> None:
+        self.hashes = HashCheck(
+            self.info.up_token_id, self.info.down_token_id, f"{self.info.min_size_micro / MICRO:g}"
+        )
 
     def up_mid(self) -> float | None:
         """Mid price of Up in dollars; None while a side is empty."""
@@ -244,6 +253,8 @@ class Engine:
             on_state=self._told,
             on_disconnect=self._user_lost,
         )
+        for market in self.markets.values():
+            market.step.watcher = self._compare_hash
         for each in (*self.feeds, self.user_feed):
             each.start()
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
@@ -318,11 +329,16 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
+        hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
             venue.words.beat_ns = time.monotonic_ns()
             self._drain()
             now_ns = self.clock.now_ns()
+            if now_ns >= hash_due_ns:
+                hash_due_ns = now_ns + HASH_EVERY_NS
+                for market in self.markets.values():
+                    market.step.wants_frame = True
             for market, feed in zip(self.markets.values(), self.feeds, strict=True):
                 if feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
                     feed.set_tokens(())  # its window is over: what is silent now is meant to be
@@ -340,6 +356,17 @@ class Engine:
                 f"{refused - market.refused} frames refused, books unchanged: {market.step.books.last_error}"
             )
             market.refused = refused
+
+    def _compare_hash(self, books: MarketBooks, frame: bytes) -> None:
+        """A frame that the step was asked to show: are the books what the venue's checksum says?"""
+        for market in self.markets.values():
+            if market.step.books is books:
+                if market.hashes.compare(books, frame) is None:
+                    market.step.wants_frame = True  # it carried no checksum: the next one
+                elif market.hashes.in_a_row == HASH_ALARM:
+                    self.messages.append(
+                        f"{market.info.slug}: book checksum differs {HASH_ALARM} times in a row"
+                    )
 
     def _mode(self, mode: Mode) -> None:
         assert self.clock is not None

@@ -101,6 +101,9 @@ class ExecutorSettings:
     connections: int = _number(4, 2, 32, "connections", "warm connections; one is kept for cancels")
     wait: str = _choice("spin-park", ("spin", "spin-park", "park"), "how it waits for commands")
     spin_us: int = _number(50, 0, 1_000_000, "µs", "time spent spinning before it parks")
+    rehearse_ms: int = _number(
+        5, 0, 1_000, "ms", "between rehearsals of signing and sending while it spins (0: never)"
+    )
     connect_timeout_ms: int = _number(3_000, 10, 60_000, "ms", "deadline for a connection")
     unknown_after_ms: int = _number(
         1_500, 10, 60_000, "ms", "an order without an answer is UNKNOWN after this time"

@@ -375,20 +375,20 @@ cdef class Book:
         return f"Book({self.name!r}, bid={self.best_bid()}, ask={self.best_ask()}, tick_e4={self.tick_e4})"
 
 
-def _bench_update(Book book, list changes, int rounds):
-    """Applies `(side, price_e4, size_micro)` changes, both bests after each, from C; gives a sum. For
-    benches.
+def _bench_update(Book book, rows, int rounds):
+    """Applies `(side, price_e4, size_micro)` rows of an int64 array, both bests after each, from C; gives a
+    sum. For benches.
     """
-    rows = np.array(changes, dtype=np.int64).reshape(-1, 3)
     cdef const int64_t[:, ::1] view = rows
     cdef book_t* c = book.c
     cdef Py_ssize_t i
     cdef int _round
     cdef int64_t total = 0
-    for side, price, size in changes:
-        _side(side)
-        _price(price)
-        _size(size, MAX_SIZE_MICRO)
+    if not (
+        rows.shape[1] == 3 and (rows >= 0).all() and (rows[:, 0] <= 1).all() and (rows[:, 1] > 0).all()
+        and (rows[:, 1] < PRICE_ONE).all() and (rows[:, 2] <= SIZE_LIMIT_MICRO).all()
+    ):
+        raise ValueError("rows: expected (side, price_e4, size_micro) in their ranges")
     with nogil:
         for _round in range(rounds):
             for i in range(view.shape[0]):

@@ -2,14 +2,8 @@ from typing import Any, Final, final
 
 from invmm._ext.book import Book
 
-KIND_NAMES: Final[dict[int, str]]
-KINDS_BY_NAME: Final[dict[str, int]]
 REJECTED_KEPT: Final[int]
 REJECTED_BYTES: Final[int]
-
-class FrameRefused(Exception):
-    kind: str
-    def __init__(self, kind: str, message: str) -> None: ...
 
 @final
 class MarketBooks:
@@ -27,6 +21,8 @@ class MarketBooks:
     def changes_of_last_frame(self) -> list[tuple[int, int, int, int, int]]: ...
     @property
     def last_trade(self) -> tuple[int, int, int, int, int] | None: ...
+    @property
+    def winner(self) -> int | None: ...
     @property
     def state(self) -> dict[str, Any]: ...
     @property

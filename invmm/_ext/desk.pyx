@@ -34,7 +34,7 @@ from invmm._ext.records cimport (
 from invmm._ext.registry cimport ORDER_PREPARED, ORDER_SENT, order_t
 from invmm._ext.solver cimport ACTION_QUOTE, ACTION_TAKE, action_t, top_t
 
-from invmm.types import COMMAND_DTYPE
+from invmm import types
 
 cdef int64_t SECOND_NS = 1000000000
 
@@ -53,7 +53,7 @@ cdef class OrderDesk(FrameSink):
 
     def __cinit__(self):
         self._records = np.frombuffer(
-            <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=COMMAND_DTYPE
+            <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=types.COMMAND_DTYPE
         )
 
     cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil:
@@ -181,13 +181,16 @@ cdef class OrderDesk(FrameSink):
     cdef void stir_salts_c(self) noexcept nogil:
         """Makes the salts to come depend on the level changes of the last frame.
 
-        The digest over the commands then covers the books as well: no size can be another one and leave it as it was.
+        The digest over the commands then covers the books as well: no size can be another one and leave it as
+        it was.
         """
         cdef int i
 
         for i in range(self.books.n_changes):
             self.salt_state = (
-                self.salt_state ^ <uint64_t> self.books.changes[i].new_micro ^ (<uint64_t> self.books.changes[i].price_e4 << 48)
+                self.salt_state
+                ^ <uint64_t> self.books.changes[i].new_micro
+                ^ (<uint64_t> self.books.changes[i].price_e4 << 48)
             ) * <uint64_t> 0x9E3779B97F4A7C15
 
     cdef uint64_t salt_c(self) noexcept nogil:

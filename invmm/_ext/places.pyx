@@ -79,7 +79,8 @@ cdef void places_traded_c(
             if order.side == BUY
             else trade_e4[order.token] > order.price_e4
         ):
-            queue_front_c(&order.queue)  # it traded through our price
+            if books.venue_ms > order.queue.settle_ms:  # else it may have traded before we joined
+                queue_front_c(&order.queue)  # it traded through our price
             left_micro -= registry.remaining_c(order)
     if left_micro <= 0:
         return
@@ -91,7 +92,7 @@ cdef void places_traded_c(
             and trade_e4[order.token] == order.price_e4
             and books.venue_ms > order.queue.settle_ms  # else its decrease was displayed before we joined
         ):
-            queue_trade_c(&order.queue, left_micro)
+            queue_trade_c(&order.queue, left_micro, books.venue_ms)
 
 
 cdef void places_own_fill_c(own_fills_t* fills, const event_t* event, int64_t now_ns) noexcept nogil:

@@ -7,6 +7,8 @@ from libc.stdint cimport int64_t
 cdef enum:
     QUEUE_CONSERVATIVE = 0      # cancels come from behind us whenever they can
     QUEUE_PROPORTIONAL = 1      # cancels are spread evenly over the level
+    MEET_MS = 250               # a print comes within this time of its decrease (33-39 ms were captured)
+
     QUEUE_POWER = 2             # values above 1: share of the front ~ front^n / (front^n + back^n)
 
 
@@ -17,6 +19,9 @@ cdef struct queue_t:
     int64_t unseen_trade_micro  # trades whose level decrease has not been seen yet
     int64_t credited_micro      # level decreases not yet explained by a trade ...
     int64_t credited_ahead_micro    # ... and how much of the estimate they took
+    int64_t credited_ms         # venue time of the last of them
+    int64_t batch_ms            # venue time of the last decrease ...
+    int64_t batch_taken_micro   # ... and how much of the estimate that timestamp took
     int exponent                # QUEUE_*
     bint known                  # the order has been acknowledged
 
@@ -27,7 +32,7 @@ cdef inline int64_t _least(int64_t a, int64_t b) noexcept nogil:
 
 cdef void queue_join_c(queue_t* queue, int64_t level_micro, int64_t settle_ms, int exponent) noexcept nogil
 cdef void queue_level_c(queue_t* queue, int64_t old_micro, int64_t new_micro, int64_t venue_ms) noexcept nogil
-cdef void queue_trade_c(queue_t* queue, int64_t size_micro) noexcept nogil
+cdef void queue_trade_c(queue_t* queue, int64_t size_micro, int64_t venue_ms) noexcept nogil
 cdef void queue_front_c(queue_t* queue) noexcept nogil
 
 

@@ -21,6 +21,9 @@ cdef void queue_join_c(queue_t* queue, int64_t level_micro, int64_t settle_ms, i
     queue.unseen_trade_micro = 0
     queue.credited_micro = 0
     queue.credited_ahead_micro = 0
+    queue.credited_ms = 0
+    queue.batch_ms = -1
+    queue.batch_taken_micro = 0
     queue.exponent = exponent
     queue.known = True
 
@@ -63,7 +66,20 @@ cdef void queue_level_c(
             # May have been there before we arrived: the acknowledgement overtook the feed.
             queue.ahead_micro -= decrease
             queue.joined_micro -= decrease
+        elif venue_ms == queue.batch_ms:
+            # One venue timestamp is one change, told in pieces: what is refilled in it was not cancelled.
+            taken = _least(-decrease, queue.batch_taken_micro)
+            queue.ahead_micro += taken
+            queue.batch_taken_micro -= taken
+            queue.credited_ahead_micro -= _least(taken, queue.credited_ahead_micro)
+            queue.credited_micro -= _least(-decrease, queue.credited_micro)
         return
+    if venue_ms != queue.batch_ms:
+        queue.batch_ms = venue_ms
+        queue.batch_taken_micro = 0
+    if venue_ms - queue.credited_ms > MEET_MS:
+        queue.credited_micro = 0
+        queue.credited_ahead_micro = 0
     explained = _least(decrease, queue.unseen_trade_micro)
     queue.unseen_trade_micro -= explained
     decrease -= explained
@@ -71,28 +87,33 @@ cdef void queue_level_c(
         taken = _cancelled_ahead(queue, old_micro - explained, decrease)
         queue.ahead_micro -= taken
         queue.credited_micro += decrease
+        queue.credited_ms = venue_ms
         queue.credited_ahead_micro += taken
+        queue.batch_taken_micro += taken
     if queue.ahead_micro > new_micro:
         queue.credited_ahead_micro += queue.ahead_micro - new_micro
+        queue.batch_taken_micro += queue.ahead_micro - new_micro
         queue.ahead_micro = new_micro
     if queue.ahead_micro < 0:
         queue.ahead_micro = 0
 
 
-cdef void queue_trade_c(queue_t* queue, int64_t size_micro) noexcept nogil:
-    """A trade took `size_micro` shares from the front of our level."""
+cdef void queue_trade_c(queue_t* queue, int64_t size_micro, int64_t venue_ms) noexcept nogil:
+    """A trade took `size_micro` shares from the front of our level; `venue_ms` is the stamp of its print."""
     cdef:
         int64_t seen
         int64_t returned
 
     if not queue.known:
         return
+    if venue_ms - queue.credited_ms > MEET_MS:
+        queue.credited_micro = 0
+        queue.credited_ahead_micro = 0
     seen = _least(size_micro, queue.credited_micro)
     if seen > 0:
-        # Its decrease was booked as a cancellation: give that back, the trade took from the front.
-        returned = <int64_t>(
-            <double>queue.credited_ahead_micro * (<double>seen / <double>queue.credited_micro)
-        )
+        # Its decrease was booked as a cancellation: give that back, the trade took from the front. Which of
+        # the recent decreases it was is unknown; giving back as much as possible never claims a better place.
+        returned = _least(seen, queue.credited_ahead_micro)
         queue.credited_micro -= seen
         queue.credited_ahead_micro -= returned
         queue.ahead_micro += returned
@@ -137,9 +158,9 @@ cdef class QueueEstimate:
         """The level's displayed size changed."""
         queue_level_c(&self.queue, old_micro, new_micro, venue_ms)
 
-    def on_trade(self, size_micro: int) -> None:
+    def on_trade(self, size_micro: int, venue_ms: int = 0) -> None:
         """A trade at our price took shares."""
-        queue_trade_c(&self.queue, size_micro)
+        queue_trade_c(&self.queue, size_micro, venue_ms)
 
     def on_front(self) -> None:
         """An own fill or a trade through our price."""

@@ -112,7 +112,7 @@ cdef class Registry:
             if order.state == ORDER_PREPARED:
                 order.state = ORDER_SENT
                 if 0 < event.size_micro < order.original_micro:
-                    # Signed amounts are rounded down; waiting for the rest would keep a filled order alive for ever.
+                    # Signed amounts are rounded down; waiting for the rest would keep a filled order alive.
                     self.placed_micro -= order.original_micro - event.size_micro
                     order.original_micro = event.size_micro
             return IGNORED
@@ -196,8 +196,8 @@ cdef class Registry:
             if order != NULL:
                 order.filled_micro += leg.size_micro
                 order.queue.ahead_micro = 0
-                # What takes never rests: its first fill ends it, later ones find it on the watch list. The venue's rounding
-                # may leave less than a cent of a share of a resting order, which can never trade.
+                # What takes never rests: its first fill ends it, later ones find it on the watch list. The
+                # venue's rounding may leave less than a cent of a share of a resting order: it never trades.
                 if order.order_type >= FOK or order.filled_micro + DUST_MICRO > order.original_micro:
                     self.end_c(order, ORDER_FILLED, 0)
             else:

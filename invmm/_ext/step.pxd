@@ -24,6 +24,8 @@ cdef class MarketStep(OrderDesk):
         int64_t solved_ns
         uint32_t seen_epoch             # sum over both tokens
         int winner                      # -1 until settled
+        public bint wants_frame         # the watcher is due: it gets the next frame that ends its buffer
+        public object watcher           # callable(books, frame), None: nobody watches
         const uint8_t[::1] expected     # replay over sockets: which frames are checkpoints
         uint64_t n_expected
 
@@ -38,3 +40,4 @@ cdef class MarketStep(OrderDesk):
     cdef int guard_c(self, int64_t now_ns) noexcept nogil
     cdef void checkpoint_c(self) noexcept nogil
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil
+    cdef void _show(self, bytes frame) noexcept

@@ -1,5 +1,8 @@
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from typing_extensions import Buffer, disjoint_base
 
 from invmm._ext.decode import MarketBooks
@@ -27,7 +30,11 @@ class MarketStep(OrderDesk):
     @property
     def end_ms(self) -> int: ...
     def step(self, event: Any, now_ns: int, frame: Buffer = b"") -> CommandArray: ...
-    def run(self, events: Buffer, first: int, last: int, frames: Buffer) -> tuple[int, CommandArray]: ...
+    def run(
+        self, events: npt.NDArray[np.uint8] | Buffer, first: int, last: int, frames: Buffer
+    ) -> tuple[int, CommandArray]: ...
+    wants_frame: bool
+    watcher: Callable[[MarketBooks, bytes], object] | None
     def stats(self) -> dict[str, Any]: ...
     @property
     def no_quote_reasons(self) -> tuple[int, int]: ...

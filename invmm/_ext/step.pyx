@@ -63,7 +63,7 @@ from invmm._ext.trigger cimport best_moved_c, remember_best_c
 from invmm._ext.view cimport view_fill_c, view_tops_c
 from invmm._ext.words cimport SharedWords
 
-from invmm.types import EVENT_DTYPE
+from invmm import types
 
 cdef int64_t SECOND_NS = 1000000000
 cdef int64_t MILLISECOND_NS = 1000000
@@ -77,7 +77,7 @@ cdef const uint8_t[::1] _event_bytes(object event):
     """The 128 bytes of one EVENT_DTYPE record; TypeError for anything else."""
     cdef object array = np.asarray(event)
 
-    if array.dtype != EVENT_DTYPE or array.size != 1:
+    if array.dtype != types.EVENT_DTYPE or array.size != 1:
         raise TypeError(f"event: expected one record of EVENT_DTYPE, got {array.size} of {array.dtype}")
     return np.frombuffer(array.tobytes(), dtype=np.uint8)
 
@@ -204,6 +204,15 @@ cdef class MarketStep(OrderDesk):
         if last:
             self.buffer_end_c(now_ns)
         self.cause_ns = 0  # what a timer or an answer leads to was not caused by this frame
+        if self.wants_frame and last:
+            self.wants_frame = False
+            self._show(data[:size])
+
+    cdef void _show(self, bytes frame) noexcept:
+        """Hands a frame to the watcher, after its commands are published. Rare: the caller asks for each one.
+        """
+        if self.watcher is not None:
+            self.watcher(self.books, frame)
 
     cdef void on_buffer_end_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0
@@ -489,8 +498,8 @@ cdef class MarketStep(OrderDesk):
     def expect_checkpoints(self, const uint8_t[::1] flags not None) -> None:
         """Says which of the frames that a feed will deliver are checkpoints, counted from the first one ever.
 
-        For replay over sockets, where a frame has no flags of its own. Holds until the connection is lost. `flags` has one
-        byte per frame, not 0 for a checkpoint.
+        For replay over sockets, where a frame has no flags of its own. Holds until the connection is lost.
+        `flags` has one byte per frame, not 0 for a checkpoint.
         """
         self.expected = flags
         self.n_expected = flags.shape[0]

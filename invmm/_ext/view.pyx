@@ -1,6 +1,6 @@
 """The policy's view of one market: best levels, position and own orders, as `policy_input_t` has them.
 
-The best levels are wanted far more often than the rest, by the trigger and the guards, so they are filled apart.
+The best levels are filled apart: the trigger and the guards want them far more often than the rest.
 """
 
 from libc.stdint cimport int32_t
@@ -36,7 +36,7 @@ cdef void view_tops_c(policy_input_t* view, MarketBooks books) noexcept nogil:
 cdef void view_fill_c(
     policy_input_t* view, Registry registry, MarketBooks books, bint book_shows_own
 ) noexcept nogil:
-    """Market rules, position and own orders. The tops are filled already; which of them are ours is said here.
+    """Market rules, position, own orders, and which tops are ours; the tops themselves are filled already.
 
     The fee rate and the time to the end are the caller's to fill.
     """

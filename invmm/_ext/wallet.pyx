@@ -1,7 +1,7 @@
 """A private key and the wallet that it signs for: who pays, by which signature type, on which chain.
 
-The key lives in one native buffer that is wiped with its last user. What the venue asks of a wallet apart from
-orders, its L1 login message, is signed here.
+The key lives in one native buffer that is wiped with its last user. The venue's L1 login message is signed
+here; orders are `invmm._ext.sign`'s.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING

@@ -366,6 +366,7 @@ class Pool:
         if not 0 < cancel_lanes < connections:
             raise ValueError(f"cancel_lanes: expected 1 to {connections - 1}, got {cancel_lanes}")
         self.epoll = select.epoll()
+        self.is_encrypted = endpoint.tls is not None
         lanes = [Lane.CANCEL] * cancel_lanes + [Lane.PLACE] * (connections - cancel_lanes)
         self.connections = [Connection(endpoint, lane, self.epoll, finished, connect_ns) for lane in lanes]
         self._is_open = True

@@ -29,6 +29,7 @@ from invmm.execution import answers
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Pool, Request
 from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
+from invmm.execution.rehearsal import Rehearsal
 from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, CommandArray, CommandKind, EventArray, Mode, OrderStatus, Reason
 
@@ -100,6 +101,7 @@ class Executor:
         self._unknown_ns = settings.unknown_after_ms * MS
         self._hard_ns = max(settings.hard_deadline_ms, settings.unknown_after_ms) * MS
         self._stash: dict[Lane, deque[npt.NDArray[np.void]]] = {lane: deque() for lane in Lane}
+        self._rehearsal: Rehearsal | None = None
         self._stop_ns: int | None = None
         self._abandoned = False
         self._closing = False
@@ -182,6 +184,7 @@ class Executor:
 
     def _run(self) -> None:
         try:
+            self._prepare_rehearsals()
             self._loop()
         except BaseException as error:
             # Nothing may be quoted by a thread that does not know what went wrong: the engine sees the mode,
@@ -193,6 +196,19 @@ class Executor:
             self.intake.stopping = True
             self._pool.close(time.monotonic_ns())
             self.intake.flush()
+            if self._rehearsal is not None:
+                self._rehearsal.close()
+
+    def _prepare_rehearsals(self) -> None:
+        """While spinning there is time to keep signing and sending in the processor's caches."""
+        if self._spin_ns >= 0 or not self.settings.rehearse_ms:
+            return
+        try:
+            self._rehearsal = Rehearsal(self._pool.is_encrypted)
+        except OSError:
+            return  # no loopback: orders go all the same, from colder caches
+        self.intake.rehearse_ns = self.settings.rehearse_ms * MS
+        self.intake.rehearsal = self._rehearsal
 
     def _loop(self) -> None:
         intake, pool = self.intake, self._pool
@@ -270,9 +286,7 @@ class Executor:
         self.pop_to_ready.add(intake.ready_ns - intake.popped_ns)
         self.pop_to_write.add(request.written_ns - intake.popped_ns)
         entered = int(legs["entered_ns_low"][0]) if kind == CommandKind.PLACE else 0
-        if (
-            entered
-        ):  # of the frame that caused it: low 32 bits of the same clock, so up to 4.3 s are told apart
+        if entered:  # of the frame that caused it: low 32 bits of the same clock, enough for 4.3 s
             self.frame_to_order.add((request.written_ns - entered) & 0xFFFFFFFF)
 
     def _refuse_unsent(self, request: Request) -> None:

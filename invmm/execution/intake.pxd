@@ -4,9 +4,10 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
-from invmm._ext.records cimport command_t, event_t
+from invmm._ext.records cimport command_t
 from invmm._ext.ring cimport CommandRing, ResultRing
 from invmm._ext.words cimport SharedWords
+from invmm.execution.outbox cimport Outbox
 
 
 cdef enum:
@@ -14,7 +15,6 @@ cdef enum:
     CANCELS_MAX = 1000              # ids in one DELETE /orders
     HEAD_ROOM = 2048                # of a request, before its body
     BODY_ROOM = 128 * 1024
-    BACKLOG_MAX = 64 * 1024         # results that wait for room in the ring
 
 
 cdef class Intake:
@@ -33,10 +33,7 @@ cdef class Intake:
     cdef char* buffer               # HEAD_ROOM, then the body
     cdef size_t start               # of the request in `buffer`
     cdef readonly size_t size
-    cdef event_t* backlog           # results without room in the ring, oldest first
-    cdef size_t backlog_first
-    cdef size_t backlog_count
-    cdef uint64_t sequence          # of results
+    cdef Outbox outbox
     cdef bytes host_lines           # header lines that every request has
     cdef const char* host_text      # their text
     cdef readonly int seen          # RING_WAIT_* of the last take
@@ -46,10 +43,16 @@ cdef class Intake:
     cdef readonly int64_t ready_ns  # the request is in the buffer
     cdef readonly int64_t python_ns  # take has the GIL again
     cdef readonly int64_t written_ns
-    cdef readonly uint64_t lost     # results dropped because even the backlog was full
     cdef public bint hold_cancels   # take leaves cancels unbuilt: the caller may keep their orders
     cdef public bint stopping       # placements are refused
     cdef public int64_t linger_ns   # how long an unfinished batch is waited for
+
+    cdef public object rehearsal    # callable(bytes) that writes as a writer does, to nobody; or None
+    cdef public int64_t rehearse_ns     # time between two, while nothing else is to be done
+    cdef readonly uint64_t rehearsals   # how many were made to the end
+    cdef int64_t rehearse_after_ns
+    cdef bytes rehearsal_bytes
+    cdef uint64_t rehearsing        # an OrderTemplate whose key signs in rehearsals, or 0
 
     cdef int64_t engine_at_c(self, int64_t monotonic_ns) noexcept nogil
     cdef int take_c(
@@ -57,6 +60,8 @@ cdef class Intake:
     ) noexcept nogil
     cdef void gather_c(self) noexcept nogil
     cdef int dispatch_c(self, int place_fd, int cancel_fd) noexcept nogil
+    cdef int rehearse(self) except -1
+    cdef bint rehearse_c(self) noexcept nogil
     cdef int write_by(self, object writer) except -1
     cdef void write_c(self, int fd) noexcept nogil
     cdef int gate_c(self, const command_t* command, int64_t engine_ns) noexcept nogil
@@ -69,5 +74,3 @@ cdef class Intake:
     cdef void emit_c(
         self, const command_t* command, int status, int reason, int32_t code, int64_t filled_micro
     ) noexcept nogil
-    cdef void push_c(self, const event_t* event) noexcept nogil
-    cdef bint flush_c(self) noexcept nogil

@@ -29,6 +29,10 @@ class Intake:
     hold_cancels: bool
     stopping: bool
     linger_ns: int
+    rehearsal: Callable[[bytes], object] | None
+    rehearse_ns: int
+    @property
+    def rehearsals(self) -> int: ...
     @property
     def words(self) -> SharedWords: ...
     @property

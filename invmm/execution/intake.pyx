@@ -20,8 +20,8 @@ cimport numpy as cnp
 import numpy as np
 
 from invmm import types
-from invmm._ext.amounts cimport order_amounts_c
-from invmm._ext.atomics cimport atomic_store_release
+from invmm._ext.amounts cimport RULE_MIN_NOTIONAL, RULE_MIN_SIZE, order_amounts_c
+from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.records cimport (
@@ -29,29 +29,22 @@ from invmm._ext.records cimport (
     COMMAND_CANCEL,
     COMMAND_CANCEL_ALL,
     COMMAND_PLACE,
-    EVENT_ORDER_RESULT,
     FLAG_LAST,
+    MODE_RUNNING,
     STATUS_NOT_CANCELED,
     STATUS_REFUSED,
     STATUS_SENT,
     command_t,
-    event_t,
 )
-from invmm._ext.ring cimport (
-    RING_WAIT_RING,
-    CommandRing,
-    ResultRing,
-    ring_monotonic_ns,
-    ring_relax,
-)
+from invmm._ext.ring cimport RING_WAIT_RING, CommandRing, ResultRing, ring_monotonic_ns, ring_relax
 from invmm._ext.sign cimport OrderTemplate
 from invmm._ext.wire cimport put, put_hex, put_number
 from invmm._ext.words cimport SharedWords
+from invmm.execution.outbox cimport Outbox
 
 cnp.import_array()
 
 cdef enum:
-    SOURCE_EXECUTOR = 3         # Source
     REASON_NONE = 0             # Reason
     REASON_NOT_WANTED = 3
     REASON_STALE = 11
@@ -63,10 +56,12 @@ cdef enum:
     REASON_SHUTDOWN = 32
     REASON_VENUE_REJECTED = 40
     REASON_VENUE_NOT_READY = 43
-    RULE_MIN_SIZE = -9          # amounts.pxd
-    RULE_MIN_NOTIONAL = -10
-    MODE_RUNNING = 0
+    REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
+    LOCK_IS_BUSY_NS = 200_000
+    KEEP_AWAY_NS = 1_000_000_000
     BY_CALLER = -2              # a descriptor that stands for: not written here without the GIL
+
+cdef const char* REHEARSED = b"no order has this as its digest!"     # 32 bytes
 
 
 @cython.final
@@ -95,6 +90,7 @@ cdef class Intake:
             raise ValueError("credentials: longer than a request's head allows")
         self.ring = ring
         self.results = results
+        self.outbox = Outbox(results)
         self.words = words
         self.signer = signer
         self.host_lines = (
@@ -108,18 +104,17 @@ cdef class Intake:
         self.keys = KeyTable()
         self.templates = []
         self.linger_ns = 50_000
+        self.rehearsal_bytes = bytes(REHEARSAL_SIZE)
         self.places = <void**>calloc(2 * words.markets, sizeof(void*))
         self.legs = <command_t*>calloc(CANCELS_MAX, sizeof(command_t))
         self.buffer = <char*>calloc(1, HEAD_ROOM + BODY_ROOM)
-        self.backlog = <event_t*>calloc(BACKLOG_MAX, sizeof(event_t))
-        if self.places == NULL or self.legs == NULL or self.buffer == NULL or self.backlog == NULL:
+        if self.places == NULL or self.legs == NULL or self.buffer == NULL:
             raise MemoryError
 
     def __dealloc__(self):
         free(self.places)
         free(self.legs)
         free(self.buffer)
-        free(self.backlog)
 
     def __reduce__(self):
         raise TypeError("Intake holds credentials: it cannot be pickled or copied")
@@ -138,6 +133,8 @@ cdef class Intake:
         self.templates.append(template)
         place = <uint64_t><void*>template if template is not None else 0
         atomic_store_release(<uint64_t*>&self.places[2 * market + token], place)
+        if place:
+            atomic_store_release(&self.rehearsing, place)
 
     def take(
         self,
@@ -156,13 +153,13 @@ cdef class Intake:
         spin_ns, timeout_ns, epoll_fd
             As ring_wait.h: how long to spin, how long to wait at most, what else to watch.
         place_fd, cancel_fd : int
-            Where such a request may go at once: a plain socket, to be written without the GIL; -2: its writer,
-            or the caller if there is none, writes; -1: nowhere, so that the group is left unbuilt and the caller
-            keeps it.
+            Where such a request may go at once: a plain socket, to be written without the GIL; -2: its
+            writer, or the caller if there is none, writes; -1: nowhere, so that the group is left unbuilt and
+            the caller keeps it.
         place_writer, cancel_writer : callable(bytes) -> int, optional
-            Called with the request, with the GIL, before anything else is done in Python; returns how many bytes
-            it took. What it raises (OSError, ValueError) counts as nothing taken: the caller meets it when it
-            writes the rest.
+            Called with the request, with the GIL, before anything else is done in Python; returns how many
+            bytes it took. What it raises (OSError, ValueError) counts as nothing taken: the caller meets it
+            when it writes the rest.
 
         Returns
         -------
@@ -171,10 +168,18 @@ cdef class Intake:
         """
         cdef:
             int kind
+            int64_t left_ns = timeout_ns, end_ns = ring_monotonic_ns() + timeout_ns
             object writer
 
-        with nogil:
-            kind = self.take_c(spin_ns, timeout_ns, epoll_fd, place_fd, cancel_fd)
+        while True:
+            with nogil:
+                if self.rehearsal is not None and self.rehearse_ns < left_ns:
+                    left_ns = self.rehearse_ns
+                kind = self.take_c(spin_ns, left_ns, epoll_fd, place_fd, cancel_fd)
+            left_ns = end_ns - ring_monotonic_ns()
+            if kind or self.seen or self.rehearsal is None or left_ns <= 0:
+                break
+            self.rehearse()
         if self.built:
             self.python_ns = ring_monotonic_ns()
             writer = place_writer if kind == COMMAND_PLACE else cancel_writer
@@ -223,10 +228,15 @@ cdef class Intake:
 
     def flush(self):
         """Moves waiting results to the ring, wakes the engine if it asked; True when none is left."""
-        cdef bint empty = self.flush_c()
+        cdef bint empty = self.outbox.flush_c()
 
         self.results.wake_c()
         return empty
+
+    @property
+    def lost(self):
+        """Results dropped because even the backlog was full."""
+        return self.outbox.lost
 
     def engine_ns(self, int64_t monotonic_ns):
         """Engine time of a CLOCK_MONOTONIC stamp."""
@@ -245,7 +255,7 @@ cdef class Intake:
         self.count = 0
         # What the engine has not taken yet goes first. While it does not, nothing new is begun: the command
         # ring fills and refuses, which is the answer that the engine understands.
-        if not self.flush_c():
+        if not self.outbox.flush_c():
             self.results.wake_c()
             self.seen = 0
             usleep(200)     # the engine is behind: do not compete with it
@@ -326,6 +336,50 @@ cdef class Intake:
         if fd >= 0:
             self.write_c(fd)
         return kind
+
+    cdef int rehearse(self) except -1:
+        """Signs, makes headers and writes without any of it being used: the processor still knows how then.
+
+        What is signed is no order and no hash of one. Gives way as soon as there is a command, and keeps away
+        for a while from an interpreter lock that somebody holds for long.
+        """
+        cdef:
+            int64_t asked_ns, taken_ns
+            bint waiting
+
+        asked_ns = ring_monotonic_ns()
+        if asked_ns < self.rehearse_after_ns:
+            return 0
+        with nogil:
+            waiting = self.rehearse_c()
+            asked_ns = ring_monotonic_ns()
+        taken_ns = ring_monotonic_ns()
+        if taken_ns - asked_ns > LOCK_IS_BUSY_NS:
+            self.rehearse_after_ns = taken_ns + KEEP_AWAY_NS
+        if waiting or self.ring.front_c() != NULL:
+            return 0
+        try:
+            self.rehearsal(self.rehearsal_bytes)
+        except (OSError, ValueError):
+            self.rehearsal = None
+            return 0
+        self.rehearsals += 1
+        return 0
+
+    cdef bint rehearse_c(self) noexcept nogil:
+        """The part before the write; True when a command waits."""
+        cdef uint8_t[65] signature
+        cdef uint64_t signer = atomic_load_acquire(&self.rehearsing)
+
+        if signer == 0:
+            return True
+        (<OrderTemplate><void*>signer).keys.sign_c(<const uint8_t*>REHEARSED, signature)
+        if self.ring.front_c() != NULL:
+            return True
+        self.signer.headers_c(
+            b"POST", b"/orders", self.buffer + HEAD_ROOM, REHEARSAL_SIZE, 1, self.buffer, HEAD_ROOM
+        )
+        return self.ring.front_c() != NULL
 
     cdef int write_by(self, writer) except -1:
         try:
@@ -432,7 +486,10 @@ cdef class Intake:
                     reason = REASON_BELOW_MIN_SIZE
                 self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
-            self.signed_c(&self.legs[i], (<OrderTemplate>self.places[2 * self.legs[i].market + self.legs[i].token]).tick_e4)
+            self.signed_c(
+                &self.legs[i],
+                (<OrderTemplate>self.places[2 * self.legs[i].market + self.legs[i].token]).tick_e4,
+            )
             at[size] = b","
             at += size + 1
             if kept != i:
@@ -445,10 +502,12 @@ cdef class Intake:
         return self.compose_c(b"POST", b"/orders", at - body)
 
     cdef void signed_c(self, command_t* leg, int64_t tick_e4) noexcept nogil:
-        """From now on the leg has the shares that its signed amounts state: rounded down by the venue's rules."""
+        """Gives the leg the shares that its signed amounts state: rounded down by the venue's rules."""
         cdef int64_t maker = 0, taker = 0
 
-        if order_amounts_c(leg.side, leg.order_type, leg.price_e4, leg.size_micro, tick_e4, &maker, &taker) == 0:
+        if order_amounts_c(
+            leg.side, leg.order_type, leg.price_e4, leg.size_micro, tick_e4, &maker, &taker
+        ) == 0:
             leg.size_micro = taker if leg.side == BUY else maker
 
     cdef bint build_cancels_c(self) noexcept nogil:
@@ -492,42 +551,9 @@ cdef class Intake:
     cdef void emit_c(
         self, const command_t* command, int status, int reason, int32_t code, int64_t filled_micro
     ) noexcept nogil:
-        cdef event_t event
-
-        memset(&event, 0, sizeof(event))
-        self.sequence += 1
-        event.kind = EVENT_ORDER_RESULT
-        event.source = SOURCE_EXECUTOR
-        event.market = command.market
-        event.sequence = self.sequence
-        event.status = <uint8_t>status
-        event.token = command.token
-        event.side = command.side
-        event.reason = <uint8_t>reason
-        event.key = command.key
-        event.price_e4 = command.price_e4
-        event.batch = command.batch
-        event.size_micro = command.size_micro
-        event.filled_micro = filled_micro
-        event.time_ns = self.engine_at_c(ring_monotonic_ns())
-        memcpy(event.order_id, command.order_id, 32)
-        event.code = code
-        self.push_c(&event)
-
-    cdef void push_c(self, const event_t* event) noexcept nogil:
-        if self.backlog_count == 0 and self.results.try_push_c(event):
-            return
-        if self.backlog_count == BACKLOG_MAX:
-            self.lost += 1
-            return
-        self.backlog[(self.backlog_first + self.backlog_count) & (BACKLOG_MAX - 1)] = event[0]
-        self.backlog_count += 1
-
-    cdef bint flush_c(self) noexcept nogil:
-        while self.backlog_count and self.results.try_push_c(&self.backlog[self.backlog_first]):
-            self.backlog_first = (self.backlog_first + 1) & (BACKLOG_MAX - 1)
-            self.backlog_count -= 1
-        return self.backlog_count == 0
+        self.outbox.emit_c(
+            command, status, reason, code, filled_micro, self.engine_at_c(ring_monotonic_ns())
+        )
 
 
 cdef inline char* put_text(char* at, const char* text) noexcept nogil:

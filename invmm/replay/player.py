@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from invmm.engine import Engine
+from invmm.engine import Engine, Market
 from invmm.replay.result import MID_DTYPE, MarketResult
 from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings, SimSettings
@@ -107,6 +107,9 @@ class Player:
         raw = events.view(np.uint8).reshape(-1)
         times = events["time_ns"]
         count = len(events)
+        rows_of = (
+            np.cumsum(events["kind"] == EventKind.FRAME) - 1
+        )  # the tape's row that each event belongs to
         inbox = np.zeros(512, dtype=EVENT_DTYPE)
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"], tick["market"] = EventKind.TIMER, number
@@ -155,8 +158,9 @@ class Player:
             if now > close_ns:
                 break
             if frame_ns is not None and frame_ns <= next_timer:
-                limit = next_timer if venue_ns is None else min(next_timer, venue_ns)
-                stop = index + int(np.searchsorted(times[index : index + 4096], limit, side="right"))
+                # Up to the next timer; what the venue has to say at the same time as a frame is said first.
+                limit = next_timer + 1 if venue_ns is None else min(next_timer + 1, venue_ns)
+                stop = index + int(np.searchsorted(times[index : index + 4096], limit))
                 index, commands = step.run(raw, index, max(stop, index + 1), tape.data)
                 submit(commands, int(times[index - 1]))
                 continue
@@ -166,6 +170,7 @@ class Player:
                 break
             if now >= next_sample:
                 next_sample += self.sample_ns
+                self._compare_hash(market, tape, rows_of[index - 1] if 0 < index <= count else -1)
                 mid = market.up_mid()
                 if mid is not None:
                     mids.append((now, mid))
@@ -200,6 +205,8 @@ class Player:
             venue_cash_micro=account.cash_micro,
             mids=np.array(mids, dtype=MID_DTYPE),
             queue_errors_micro=errors,
+            hash_checks=market.hashes.checks,
+            hash_mismatches=market.hashes.mismatches,
             queue_ahead_of_truth=ahead_of_truth,
         )
         venue.close()
@@ -225,3 +232,9 @@ class Player:
             for record in inbox[: venue.poll(due_ns, inbox)]:
                 submit(engine.step(record, due_ns).copy(), due_ns)
         self.clean = self.clean and not venue.core.open_orders()
+
+    def _compare_hash(self, market: Market, tape: Tape, row: int) -> None:
+        """Holds the books against the venue's checksum in a frame that was the last of its timestamp."""
+        rows = tape.rows["venue_ms"]
+        if 0 <= row < len(rows) - 1 and rows[row] != rows[row + 1]:
+            market.hashes.compare(market.step.books, tape.frame(row))

@@ -117,6 +117,8 @@ def summarise(
         "reasons": dict(reasons),
         "queue_error_shares": _quantiles(errors),
         "queue_ahead_of_truth": sum(result.queue_ahead_of_truth for result in results),
+        "hash_checks": sum(result.hash_checks for result in results),
+        "hash_mismatches": sum(result.hash_mismatches for result in results),
         "reconciled": all(result.reconciled for result in results),
         "latency_ns": {},
         "winners": {r.tape.market.slug: None if r.winner is None else r.winner.name.title() for r in results},

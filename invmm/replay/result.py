@@ -31,6 +31,8 @@ class MarketResult:
     mids: npt.NDArray[np.void] | None = None
     queue_errors_micro: list[int] = field(default_factory=list)
     queue_ahead_of_truth: int = 0
+    hash_checks: int = 0
+    hash_mismatches: int = 0
 
     @property
     def ledger_cash_micro(self) -> float:

@@ -164,9 +164,8 @@ def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int,
         frame = row["frame"]
         start = line.index(b'"frame":') + len(b'"frame":')
         text = line[start : line.rindex(b"}")].strip()
-        recv_ns = (
-            round(float(received) * 1e6) * 1000
-        )  # recorded with microseconds; exact integers from here on
+        # Recorded with microseconds; exact integers from here on.
+        recv_ns = round(float(received) * 1e6) * 1000
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DataError(
             f'{path}:{number}: expected {{"recv": seconds, "src": "rec"|"der", "frame": …}}, '

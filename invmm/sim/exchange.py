@@ -330,8 +330,9 @@ class Exchange:
         if batch.tick_e4:
             self.tick_e4 = batch.tick_e4
         overlay.before(batch)
-        if overlay.levels and batch.has_book and not batch.is_derived:
-            # A trade's decrease and what somebody adds in the same millisecond must not cancel out.
+        if overlay.levels and batch.last - batch.first > 1 and not batch.is_derived:
+            # A decrease and what somebody adds in the same millisecond must not cancel out: who joined before
+            # is ahead of what was added, and whoever reads frame by frame sees that.
             for frame in frames:
                 apply_frame(frame, now_ns)
                 overlay.glimpse(batch)

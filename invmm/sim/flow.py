@@ -25,7 +25,7 @@ import numpy as np
 from invmm.sim.frames import LevelChange
 from invmm.sim.ladder import MirroredLadder
 from invmm.sim.path import STEP_MS, DayType, PricePath, reverting
-from invmm.types import MICRO, Outcome, Side
+from invmm.types import MICRO, Side
 
 STEP_S = STEP_MS / 1000
 
@@ -85,7 +85,11 @@ ROUND_SIZES = (
 )
 
 # Persistence of uninformed signs: seconds, log odds. Tuned to the recorded correlation of trade signs.
-PRESSURE = ((1.0, 0.6), (30.0, 0.4))
+PRESSURE = ((1.0, 0.25), (30.0, 0.5))
+
+# Takers' orders: median in shares, standard deviation of the log, share of popular sizes. Tuned to recorded
+# sizes.
+TAKER_SIZES = (12.0, 0.95, 0.30)
 
 TAKER_DELAY_S = 0.15  # the venue holds orders that would match on entry, crypto Up/Down, since 2026-09-04
 
@@ -95,7 +99,7 @@ class FlowSettings:
     """Tuned rates of the generated flow: seconds, cents of a dollar per share, events per second."""
 
     # Makers. The lag gives the recorded ratio of 5 s to 1 s roughness.
-    view_lag_s: float = 0.5
+    view_lag_s: float = 0.68
     fast_lead_s: float = 0.10
     fast_pull_s: float = 0.03  # mean time until a fast maker has pulled a level that is about to be hit
     slow_pull_s: float = 0.12
@@ -112,17 +116,16 @@ class FlowSettings:
     informed_edge_c: float = 0.2
 
     # Uninformed takers: how often, and in log odds what leans their side towards Up.
-    noise_rate_per_s: float = 2.4
-    late_interest: float = 2.0  # more of them, up to this much, in the last minute of an undecided market
+    noise_rate_per_s: float = 3.6
+    late_interest: float = 1.0  # more of them, up to this much, in the last minute of an undecided market
     excitement: float = 0.5  # new orders per order, within `excitement_s`
     excitement_s: float = 0.4
-    foresight_s: float = 2.5
+    foresight_s: float = 4.0
     foresight_weight: float = 0.7  # per cent between fair `foresight_s` ahead and the mid
     contrarian_s: float = 45.0
     contrarian_weight: float = 0.08  # per cent that fair is below its average over `contrarian_s`
     longshot_weight: float = 0.03  # per cent that fair is below 50: the cheaper token is preferred
-    market_leaning: float = 0.35  # standard deviation of a market's own leaning
-    outcome_leaning: float = 0.15  # towards the side that will win: what stays unmatched is mostly the loser
+    market_leaning: float = 0.5  # standard deviation of a market's own leaning
 
 
 DEFAULT_FLOW = FlowSettings()
@@ -385,12 +388,11 @@ class Takers:
         self._ladder = ladder
         self._settings = settings
         self._u = uniforms(rng)
-        self._sizes = order_sizes(rng, 12.0, 0.95, 0.30)
+        self._sizes = order_sizes(rng, *TAKER_SIZES)
         self._activity = day.activity
         delay = round(TAKER_DELAY_S / STEP_S)
         self._seen = np.concatenate((np.repeat(path.fair[0], delay), path.fair[:-delay])).tolist()
         bias = rng.normal(0.0, settings.market_leaning)
-        bias += settings.outcome_leaning if path.winner == Outcome.UP else -settings.outcome_leaning
         self._pressure = [bias + leaning for leaning in self._pressures(rng, len(path.fair))]
         # Undecided markets draw traders in their last minute: recorded rates go up to 25 a second there.
         seconds = path.start_ms / 1000 + np.arange(len(path.fair)) * STEP_S
@@ -432,7 +434,8 @@ class Takers:
         self._excitement *= math.exp(-STEP_S / settings.excitement_s)
         rate = (settings.noise_rate_per_s * self._activity * calm + self._excitement) * STEP_S
         while rate > 0 and next(u) < rate:
-            ahead_c = (self._later[index] * ladder.ticks - (ladder.best_bid + ladder.best_ask) / 2) * scale
+            mid = (ladder.best_bid + ladder.best_ask) / 2
+            ahead_c = (self._later[index] * ladder.ticks - mid) * scale
             seen_c = self._seen[index] * 100
             dip_c = self._usual[index] * 100 - seen_c
             leaning = (

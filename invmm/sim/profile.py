@@ -18,18 +18,16 @@ class VenueProfile:
     overtakes the frames that the venue sent before it.
     """
 
-    feed_latency_ns: int = (
-        10 * MS
-    )  # venue event to our receipt; recorded frames happened this much before `recv_ns`
+    # Venue event to our receipt; recorded frames happened this much before `recv_ns`.
+    feed_latency_ns: int = 10 * MS
     order_latency_ns: int = 5 * MS  # our send to the venue's engine
     order_jitter_ns: int = 1 * MS  # uniform from 0, per request, seeded
     ack_latency_ns: int = 10 * MS  # the engine's answer back to us
     user_latency_ns: int = 10 * MS  # the engine's event to our receipt on the user channel
     taker_delay_ns: int = 150 * MS  # on crypto markets since 2026-09-04 (the changelog)
     answer_delayed: bool = False  # True: a held order is answered `delayed` at once, not after the hold
-    late_print_ns: int = (
-        250 * MS
-    )  # `last_trade_price` follows the trade's `book` frames by 33-39 ms (captured)
+    # `last_trade_price` follows the trade's `book` frames by 33-39 ms (captured).
+    late_print_ns: int = 250 * MS
     mined_delay_ns: int = 2 * SECOND
     confirmed_delay_ns: int = 4 * SECOND  # after MINED
     settlement_jitter_ns: int = 1 * SECOND  # uniform from 0, seeded, on each of the two

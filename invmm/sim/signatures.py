@@ -20,33 +20,16 @@ from coincurve import PublicKey
 _library: Any = importlib.import_module("Crypto.Hash.keccak") if importlib.util.find_spec("Crypto") else None
 
 _MASK = (1 << 64) - 1
+# Of lane x + 5y.
+# fmt: off
 _ROTATION = (
-    0,
-    1,
-    62,
-    28,
-    27,
-    36,
-    44,
-    6,
-    55,
-    20,
-    3,
-    10,
-    43,
-    25,
-    39,
-    41,
-    45,
-    15,
-    21,
-    8,
-    18,
-    2,
-    61,
-    56,
-    14,
-)  # lane x + 5y
+    0, 1, 62, 28, 27,
+    36, 44, 6, 55, 20,
+    3, 10, 43, 25, 39,
+    41, 45, 15, 21, 8,
+    18, 2, 61, 56, 14,
+)
+# fmt: on
 _RATE = 136  # bytes absorbed between two permutations of Keccak-256
 
 

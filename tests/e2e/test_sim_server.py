@@ -1,171 +1,53 @@
-"""The embedded venue over real loopback sockets, in its child process."""
+"""The embedded venue over real loopback sockets: what it tells its clients and how it answers them."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import aiohttp
-import coincurve
 import pytest
 
-from invmm.errors import TransportError, VenueError
-from invmm.replay.tape import Tape, load
-from invmm.sim import rules, signatures, spool
-from invmm.sim.child import ChildCredentials, VenueChild
+from invmm.errors import VenueError
+from invmm.sim import rules, signatures
+from invmm.sim.child import VenueChild
 from invmm.sim.clock import TapeClock
 from invmm.sim.orders import Order
 from invmm.sim.profile import VenueProfile
 from invmm.sim.rules import OrderRequest
 from invmm.sim.server import Credentials, VenueServer
 from invmm.types import Outcome, Side
+from tests.e2e.sim_client import (
+    CREDENTIALS,
+    QUICK,
+    Client,
+    a_child,
+    a_tape,
+    collect,
+    run,
+    subscribed,
+    until,
+)
 from tests.reference.frames import (
     CONDITION,
     DOWN,
-    MARKET,
     START_S,
     UP,
     at,
     book_frame,
-    change,
     snapshot,
     tape,
     tick_change,
-    trade,
 )
 from tests.reference.stage import ASKS, BIDS
-
-KEY = coincurve.PrivateKey(bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"))
-ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"  # of that well-known development key
-CREDENTIALS = ChildCredentials(
-    "9180014b-33c8-9240-a14b-bdca11c0a465",
-    "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8=",
-    "passphrase",
-    ADDRESS,
-)
-QUICK = VenueProfile(
-    order_jitter_ns=0,
-    retry_rate=0.0,
-    failure_rate=0.0,
-    settlement_jitter_ns=0,
-    settlement_lag_ns=1_000_000_000,
-    queue_model="proportional",
-)
-EMPTY: list[str] = []
-
-
-def a_tape(winner: Outcome | None = None) -> Tape:
-    """Twenty seconds: a sweep of the best bid at 2 s, a trade at 3 s, the end at 300 s."""
-    batches = [
-        (0, [snapshot(BIDS, ASKS, START_S * 1000)]),
-        *[(ms, [change("BUY", "0.4", str(ms), START_S * 1000 + ms)]) for ms in range(100, 2000, 100)],
-        (2000, book_frame(BIDS[1:], ASKS, START_S * 1000 + 2000)),
-        (2035, [trade(UP, "SELL", "0.5", "100", START_S * 1000 + 2035)]),
-        (3000, [change("BUY", "0.5", "70", START_S * 1000 + 3000)]),
-        *[(ms, [change("BUY", "0.41", str(ms), START_S * 1000 + ms)]) for ms in range(3100, 20000, 100)],
-    ]
-    return tape(batches, derived=False, market=replace(MARKET, winner=winner))
-
-
-class Client:
-    """A plain client of the venue: signs with coincurve, speaks with aiohttp."""
-
-    def __init__(self, child: VenueChild, session: aiohttp.ClientSession) -> None:
-        self.child = child
-        self.session = session
-        self._salt = 0
-
-    async def call(self, method: str, path: str, body: Any = None, query: str = "") -> tuple[int, Any]:
-        """A private request."""
-        payload = b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
-        stamp = str(int(time.time()))
-        headers = {
-            "POLY_ADDRESS": ADDRESS,
-            "POLY_SIGNATURE": signatures.l2_signature(CREDENTIALS.secret, stamp, method, path, payload),
-            "POLY_TIMESTAMP": stamp,
-            "POLY_API_KEY": CREDENTIALS.api_key,
-            "POLY_PASSPHRASE": CREDENTIALS.passphrase,
-        }
-        url = self.child.base_url + path + query
-        async with self.session.request(method, url, data=payload, headers=headers) as answer:
-            return answer.status, json.loads(await answer.text() or "null")
-
-    def order(self, side: str, token: str, price_e4: int, shares: int, **more: Any) -> dict[str, Any]:
-        """A signed order body."""
-        self._salt += 1
-        cash, size = shares * price_e4 * 100, shares * 1_000_000
-        making, taking = (cash, size) if side == "BUY" else (size, cash)
-        signed = {
-            "salt": self._salt,
-            "maker": ADDRESS,
-            "signer": ADDRESS,
-            "tokenId": token,
-            "makerAmount": str(making),
-            "takerAmount": str(taking),
-            "side": side,
-            "expiration": "0",
-            "signatureType": 0,
-            "timestamp": "1790767298635",
-            "metadata": "0x" + "00" * 32,
-            "builder": "0x" + "00" * 32,
-        }
-        raw = KEY.sign_recoverable(signatures.order_digest(signed), hasher=None)
-        signed["signature"] = "0x" + (raw[:64] + bytes([raw[64] + 27])).hex()
-        body = {"order": signed, "owner": CREDENTIALS.api_key, "orderType": "GTC", "deferExec": False}
-        return {**body, "postOnly": False, **more}
-
-
-async def until(condition: Callable[[], Any], deadline_s: float = 10.0) -> Any:
-    """Waits for something to become true."""
-    end = time.monotonic() + deadline_s
-    while not (value := condition()):
-        assert time.monotonic() < end, "the condition did not come true in time"
-        await asyncio.sleep(0.005)
-    return value
-
-
-async def collect(socket: aiohttp.ClientWebSocketResponse, into: list[str]) -> None:
-    """Every text message until the socket closes."""
-    async for message in socket:
-        if message.type == aiohttp.WSMsgType.TEXT:
-            into.append(message.data)
-
-
-async def subscribed(
-    client: Client, *, assets: list[str] | None = None
-) -> tuple[aiohttp.ClientWebSocketResponse, list[str], asyncio.Task[None]]:
-    """A market connection whose messages are collected."""
-    socket = await client.session.ws_connect(client.child.market_url)
-    told: list[str] = []
-    reader = asyncio.create_task(collect(socket, told))
-    await socket.send_json(
-        {"assets_ids": assets or [UP, DOWN], "type": "market", "custom_feature_enabled": True}
-    )
-    return socket, told, reader
-
-
-def run(child: VenueChild, play: Callable[[Client], Awaitable[None]]) -> None:
-    """Plays a scene with one client."""
-
-    async def scene() -> None:
-        async with aiohttp.ClientSession() as session:
-            await play(Client(child, session))
-
-    asyncio.run(asyncio.wait_for(scene(), 60))
 
 
 @pytest.fixture
 def child() -> Iterator[VenueChild]:
-    with VenueChild(
-        [a_tape(Outcome.UP), a_tape(Outcome.DOWN)], credentials=CREDENTIALS, profile=QUICK
-    ) as started:
+    with a_child() as started:
         yield started
         assert started.errors == ""
 
@@ -478,24 +360,6 @@ def test_user_channel_wants_the_credentials(child: VenueChild) -> None:
     run(child, play)
 
 
-def test_market_follows_market_with_one_account(child: VenueChild) -> None:
-    async def play(client: Client) -> None:
-        child.begin(0, speed=1)
-        await until(lambda: child.truth()["sent_frames"] > 0)
-        await client.call("POST", "/order", client.order("BUY", UP, 5300, 10))
-        child.begin(1, speed=20)
-        await until(lambda: child.truth()["sent_frames"] > 0)
-        truth = child.truth()
-        # The first is resolved for Up: ten dollars for ten shares at 5.30 and a fee of 0.17437.
-        assert truth["market"] == 1
-        assert truth["cash_micro"] == 10_010_000_000 - 5_300_000 - 174_370
-        assert truth["tokens_micro"] == [0, 0]
-        _, told = await client.call("GET", "/data/trades")
-        assert told["count"] == 1
-
-    run(child, play)
-
-
 def test_unsubscribed_asset_brings_nothing_any_more() -> None:
     frames = [
         (0, [snapshot(BIDS, ASKS, START_S * 1000)]),
@@ -516,93 +380,3 @@ def test_unsubscribed_asset_brings_nothing_any_more() -> None:
 
     with VenueChild([tape(frames, derived=False)]) as started:
         run(started, play)
-
-
-def test_child_ends_with_its_parent() -> None:
-    venue = VenueChild([a_tape()])
-    venue.start()
-    pid = venue.pid
-    assert pid is not None
-    assert venue._process is not None
-    assert venue._process.stdin is not None
-    venue._process.stdin.close()  # what the kernel does when a parent dies
-    assert venue._process.wait(10) == 0
-    venue.stop()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, signal.SIG_DFL)
-
-
-def test_child_that_cannot_start_says_why(tmp_path: Path) -> None:
-    class Broken(VenueProfile):
-        pass
-
-    venue = VenueChild([a_tape()], profile=Broken())
-    object.__setattr__(venue.profile, "queue_model", "optimistic")
-    with pytest.raises(TransportError, match="queue model"):
-        venue.start()
-    assert venue.pid is None
-
-
-def test_spooled_tape_is_the_same_tape(tmp_path: Path) -> None:
-    written = a_tape(Outcome.DOWN)
-    read = spool.read(spool.write(written, tmp_path / "tape"))
-    assert read.market == written.market
-    assert read.data == written.data
-    assert read.rows.tolist() == written.rows.tolist()
-
-
-def test_plain_hash_is_the_librarys_hash() -> None:
-    # The empty string's digest is Ethereum's best known constant; lengths around the 136-byte block matter
-    # most.
-    assert signatures.plain_keccak(b"").hex().startswith("c5d2460186f7233c927e7db2dcc703c0")
-    for length in (1, 135, 136, 137, 271, 272, 384):
-        assert signatures.plain_keccak(b"a" * length) == signatures.keccak(b"a" * length)
-
-
-def test_golden_orders_have_their_ids_and_signers() -> None:
-    golden = json.loads((Path(__file__).parents[1] / "data" / "golden_orders.json").read_text())
-    checked = 0
-    for family, version in (("exchange_v2_domain2", "2"), ("exchange_v3_domain3", "3")):
-        for vector in golden[family]:
-            if vector["typed_data_domain"]["verifyingContract"] != signatures.EXCHANGES[version]:
-                continue  # neg-risk: not a market of this venue
-            order = json.loads(vector["post_body_serialized"])["order"]
-            assert "0x" + signatures.order_digest(order, version).hex() == vector["digest_and_order_id"]
-            assert signatures.signer_of(order, version) == ADDRESS.lower()
-            headers = vector["l2_headers"]
-            body = vector["post_body_serialized"].encode()
-            secret = golden["l2_credentials"]["secret"]
-            made = signatures.l2_signature(secret, headers["POLY_TIMESTAMP"], "POST", "/order", body)
-            assert made == headers["POLY_SIGNATURE"]
-            checked += 1
-    assert checked >= 8
-
-
-@pytest.mark.recorded
-@pytest.mark.skipif(not os.environ.get("INVMM_RECORDED"), reason="INVMM_RECORDED is not set")
-def test_recorded_market_is_served_byte_for_byte() -> None:
-    path = (
-        Path(os.environ["INVMM_RECORDED"]) / "btc5m-20260416" / "replay" / "btc-updown-5m-1776325800.jsonl.gz"
-    )
-    recorded = load(path)
-    few = replace(recorded, rows=recorded.rows[:3000])
-    tokens = [recorded.market.up_token_id, recorded.market.down_token_id]
-
-    async def play(client: Client) -> None:
-        _, told, reader = await subscribed(client, assets=tokens)
-        await asyncio.sleep(0.05)
-        client.child.begin(speed=60)
-        await until(lambda: len(told) >= 3000)
-        assert told == [frame.decode() for frame in few.frames()]
-        reader.cancel()
-
-    with VenueChild([few]) as started:
-        run(started, play)
-
-
-def test_clock_of_the_tape_is_the_clock_of_the_answer(child: VenueChild) -> None:
-    told = child.begin(speed=2, in_s=0.1)
-    assert told["tape_ns"] == at(10)  # the first frame is received 10 ms after it happened
-    assert told["monotonic_ns"] > time.monotonic_ns()
-    now = child.truth()["now_ns"]
-    assert now < told["tape_ns"]

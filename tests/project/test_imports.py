@@ -61,9 +61,6 @@ FORBIDDEN_C_MODULES = (
 
 # The executor's side of the ring waits, and waiting needs a clock and a descriptor; the algorithm does not.
 ALLOWED = {
-    "invmm/execution/intake.pyx": "writes a plain request where it built it, without the GIL",
-    "invmm/_ext/ring.pyx": "waiting policies of the consumer",
-    "invmm/_ext/ring.pxd": "waiting policies of the consumer",
     "invmm/_ext/ring_wait.h": "waiting policies of the consumer",
 }
 
@@ -132,8 +129,8 @@ def test_a_pure_file_imports_no_socket_clock_thread_or_logger(path: Path) -> Non
 def test_every_exception_to_the_rule_still_needs_it() -> None:
     for name in ALLOWED:
         path = ROOT / name
-        if path.exists() and path.suffix in {".h", ".pyx"} and "ring.pyx" not in name:
-            assert forbidden_imports(path), f"{name} no longer needs its exception"
+        assert path in pure_files(), f"{name} is not bound by the rule"
+        assert forbidden_imports(path), f"{name} no longer needs its exception"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,19 @@ import pytest
 
 from bench import harness, peers, recorded
 from bench.tick_to_order import latencies
-from bench.wire import DOWN, FIRST_CENTISHARES, TAGS, UP, Market, answer_to, sent_frame, tag_of_body
+from bench.wire import (
+    ASKS,
+    DOWN,
+    FIRST_ASK_CENTS,
+    FIRST_CENTISHARES,
+    TAGS,
+    UP,
+    Market,
+    answer_to,
+    first_order,
+    sent_frame,
+)
+from invmm._ext.decode import MarketBooks
 
 
 def stamp(number: int, ns: int) -> tuple[int, int]:
@@ -50,14 +62,25 @@ def test_warm_up_frames_are_left_out() -> None:
     assert found.tolist() == [10]
 
 
+def test_a_price_tells_frames_apart_that_are_near() -> None:
+    sent = np.arange(1, 100) * 1000
+    stamps = [(FIRST_ASK_CENTS + n % ASKS, int(sent[n]) + 2500) for n in range(len(sent))]
+    found, lost = latencies(sent, stamps, 0, FIRST_ASK_CENTS, ASKS)
+    assert (set(found.tolist()), lost) == ({2500}, 0)
+
+
 def test_a_sent_frame_carries_its_number_to_the_request() -> None:
     market = Market()
     for number in (0, 30, 8_999, 9_000):
-        payload = json.loads(sent_frame(market, number)[4:])
-        size = payload["price_changes"][0]["size"]
-        body = json.dumps([{"order": {"takerAmount": str(round(float(size) * 1e6))}}]).encode()
-        assert tag_of_body(body) == market.tag(number)
-    assert tag_of_body(b"[]") is None
+        changes = json.loads(sent_frame(market, number)[4:])["price_changes"]
+        price, size = changes[2]["price"], changes[2]["size"]
+        assert (changes[0]["size"], changes[1]["size"]) == ("0", "0")
+        taker = round(float(size) * 1e6)
+        order = {"makerAmount": str(round(taker * float(price))), "takerAmount": str(taker)}
+        body = json.dumps([{"order": order}]).encode()
+        assert first_order(body) == (market.tag(number), market.ask_cents(number))
+        assert round(100 * float(changes[0]["price"])) == market.ask_cents(number - 1)
+    assert first_order(b"[]") is None
 
 
 def test_the_server_answers_every_order_of_a_batch() -> None:
@@ -114,12 +137,20 @@ def test_a_peer_with_a_wrong_book_is_refused_before_it_is_timed(frames: recorded
 
 
 def test_the_timing_server_and_a_book_agree_on_the_market() -> None:
-    peer = peers.OrjsonPeer(UP, DOWN)
     market = Market()
+    peer, books = peers.OrjsonPeer(UP, DOWN), MarketBooks(UP, DOWN)
     peer.apply(market.opening())
-    peer.apply(sent_frame(market, 3)[4:])
-    assert peer.bests() == ((4800, 5200), (4800, 5200))
-    assert peer.up[0].sizes[0.48] == pytest.approx(market.tag(3) / 100)
+    assert books.apply_frame(market.opening(), 1) > 0
+    for number in range(2 * ASKS):
+        frame = sent_frame(market, number)[4:]
+        peer.apply(frame)
+        assert books.apply_frame(frame, 2 + number) == 4
+        ask = 100 * market.ask_cents(number)
+        assert peer.bests() == ((4800, ask), (10_000 - ask, 5200))
+        assert peer.up[1].sizes[ask / 1e4] == pytest.approx(market.tag(number) / 100)
+        assert books.up.best_ask() == (ask, market.tag(number) * 10_000)
+        assert books.down.best_bid() == (10_000 - ask, market.tag(number) * 10_000)
+    assert books.stats["best_mismatches"] == 0
 
 
 def test_percentiles_of_known_samples() -> None:

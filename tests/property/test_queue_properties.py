@@ -1,6 +1,6 @@
 """The queue estimate against a queue that knows everybody's place."""
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from invmm._ext.queue import QueueEstimate
@@ -17,33 +17,36 @@ ACTIONS = st.lists(
 )
 
 
-def play(estimate: QueueEstimate, queue: TrueQueue, action: tuple[str, int], trade_first: bool) -> None:
+def play(
+    estimate: QueueEstimate, queue: TrueQueue, action: tuple[str, int], trade_first: bool, ms: int = 1
+) -> None:
     """One event at the level, told as the feed tells it: a trade and its decrease in either order."""
     before = queue.level
     kind, number = action
     if kind == "join":
         queue.join(number)
-        estimate.on_level(before, queue.level, 1)
+        estimate.on_level(before, queue.level, ms)
     elif kind == "cancel" and before:
         queue.cancel(number)
-        estimate.on_level(before, queue.level, 1)
+        estimate.on_level(before, queue.level, ms)
     elif kind == "trade":
         taken = queue.trade(number)
         if taken and trade_first:
-            estimate.on_trade(taken)
+            estimate.on_trade(taken, ms)
         if taken:
-            estimate.on_level(before, queue.level, 1)
+            estimate.on_level(before, queue.level, ms)
         if taken and not trade_first:
-            estimate.on_trade(taken)
+            estimate.on_trade(taken, ms)
 
 
+@example(ahead=[100], actions=[("join", 50), ("cancel", 1), ("trade", 30)], trade_first=False)
 @given(st.lists(SIZES, max_size=8), ACTIONS, st.booleans())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
 def test_conservative_estimate_never_claims_a_better_place_than_the_true_one(ahead, actions, trade_first):
     queue = TrueQueue(list(ahead))
     estimate = QueueEstimate(queue.level)
-    for action in actions:
-        play(estimate, queue, action, trade_first)
+    for ms, action in enumerate(actions, 1):
+        play(estimate, queue, action, trade_first, ms)
         assert estimate.ahead_micro >= queue.ahead_micro
         assert estimate.ahead_micro <= max(queue.level, 0)
 
@@ -53,8 +56,8 @@ def test_conservative_estimate_never_claims_a_better_place_than_the_true_one(ahe
 def test_every_model_stays_between_zero_and_the_level(ahead, actions, trade_first, model):
     queue = TrueQueue(list(ahead))
     estimate = QueueEstimate(queue.level, 0, model)
-    for action in actions:
-        play(estimate, queue, action, trade_first)
+    for ms, action in enumerate(actions, 1):
+        play(estimate, queue, action, trade_first, ms)
         assert 0 <= estimate.ahead_micro <= queue.level
 
 
@@ -68,6 +71,6 @@ def test_without_cancels_every_model_is_exact(ahead, actions, trade_first):
     for model in range(5):
         queue = TrueQueue(list(ahead))
         estimate = QueueEstimate(queue.level, 0, model)
-        for action in actions:
-            play(estimate, queue, action, trade_first)
+        for ms, action in enumerate(actions, 1):
+            play(estimate, queue, action, trade_first, ms)
         assert estimate.ahead_micro == queue.ahead_micro

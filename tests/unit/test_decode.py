@@ -1,14 +1,11 @@
 """Frames into books: every message kind, what is refused, what the integrity checks see."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from invmm._ext.decode import REJECTED_KEPT, MarketBooks
-from invmm.replay.tape import Tape, TapeFlag, find, load
 from invmm.types import Side
 
 UP = "58726851105893121441976415044785550794620582864839872973127370351200548678811"
@@ -17,8 +14,6 @@ MARKET = "0x2aaeb40ad2a1ad262d75d5c52bff1a9f801fb72e65774343729fe103ee9fa308"
 HASH = "63a3d3e950df9f8129d42069eb888e3ab6ce2419"
 SHARE = 1_000_000
 Entry = tuple[str, str, str, str, str, str]
-RECORDED = os.environ.get("INVMM_RECORDED")
-needs_recorded = pytest.mark.skipif(RECORDED is None, reason="INVMM_RECORDED is not set")
 
 
 def price_change(
@@ -212,6 +207,38 @@ def test_other_messages_change_nothing_and_are_counted(books: MarketBooks, frame
     assert books.stats["refused"] == 0
     if frame != b"[]":
         assert books.stats["events"][kind] == 1
+
+
+@pytest.mark.parametrize("escaped", [False, True])
+@pytest.mark.parametrize(("named", "winner"), [(UP, 0), (DOWN, 1)])
+def test_the_winner_of_a_resolved_market_is_told(
+    books: MarketBooks, named: str, winner: int, escaped: bool
+) -> None:
+    frame = compact({"event_type": "market_resolved", "id": "7", "market": MARKET, "assets_ids": [UP, DOWN],
+                     "winning_asset_id": named, "winning_outcome": "Up", "timestamp": "7"})  # fmt: skip
+    if escaped:
+        frame = frame.replace(b'"Up"', b'"\\u0055p"')
+    assert books.winner is None
+    assert books.apply_frame(frame, 2) == 0
+    assert books.stats["fallback_frames"] == escaped
+    assert books.winner == winner
+    assert books.state["event_kind"] == "market_resolved"
+    assert books.apply_frame(b"PONG", 3) == 0
+    assert books.winner == winner
+
+
+@pytest.mark.parametrize("named", ['"5"', "null", "5", '["1"]', f'"{UP}0"', '"\\u0035"'])
+@pytest.mark.parametrize("kind", ["market_resolved", "new_market"])
+def test_a_winner_that_is_not_of_this_market_is_none(books: MarketBooks, kind: str, named: str) -> None:
+    frame = f'{{"event_type":"{kind}","timestamp":"7","winning_asset_id":{named}}}'
+    assert books.apply_frame(frame.encode(), 2) == 0
+    assert books.winner is None
+
+
+def test_another_event_cannot_name_a_winner(books: MarketBooks) -> None:
+    assert books.apply_frame(compact({"event_type": "new_market", "winning_asset_id": UP}), 2) == 0
+    assert books.apply_frame(compact(book(UP, {}, {}, winning_asset_id=UP)), 2) >= 0
+    assert books.winner is None
 
 
 def test_an_unknown_asset_is_counted_and_the_known_one_applied(books: MarketBooks) -> None:
@@ -449,108 +476,3 @@ def test_text_is_refused_as_a_type(books: MarketBooks) -> None:
         books.apply_frame("PONG", 1)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         MarketBooks(1, 2)  # type: ignore[arg-type]
-
-
-def run(tape: Tape, flip: dict[int, bytes] | None = None) -> tuple[MarketBooks, int, int]:
-    """Applies a tape; gives books, checkpoints and those of them that changed a level."""
-    books = MarketBooks(tape.market.up_token_id, tape.market.down_token_id)
-    checkpoints = mismatches = 0
-    flags = tape.rows["flags"].tolist()
-    for index, frame in enumerate(tape.frames()):
-        changed = books.apply_frame((flip or {}).get(index, frame), index)
-        assert changed >= 0, books.last_error
-        if flags[index] & TapeFlag.CHECKPOINT:
-            checkpoints += 1
-            mismatches += changed != 0
-    books.end_batch()
-    books.up.check()
-    books.down.check()
-    return books, checkpoints, mismatches
-
-
-@pytest.mark.recorded
-@needs_recorded
-def test_all_recorded_markets_are_maintained_exactly() -> None:
-    assert RECORDED is not None
-    checkpoints = mismatches = frames = template = 0
-    for path in find([Path(RECORDED) / "btc5m-20260416" / "replay"]):
-        books, found, wrong = run(load(path))
-        stats = books.stats
-        checkpoints += found
-        mismatches += wrong
-        frames += stats["frames"]
-        template += stats["template_frames"]
-        assert stats["decode_failures"] == {}
-        assert stats["fallback_frames"] == 0
-        assert stats["best_checks"] > 0
-        assert stats["best_mismatches"] == 0
-        assert stats["mirror_checks"] > 0
-        assert stats["mirror_mismatches"] == 0
-        assert stats["unknown_assets"] == 0
-    assert (checkpoints, mismatches) == (1313, 0)
-    assert template / frames > 0.93
-
-
-@pytest.fixture(scope="module")
-def tape() -> Tape:
-    assert RECORDED is not None
-    return load(Path(RECORDED) / "btc5m-20260416" / "replay" / "btc-updown-5m-1776327600.jsonl.gz")
-
-
-def find_frame(tape: Tape, wanted: bytes, after: int) -> int:
-    return next(i for i, frame in enumerate(tape.frames()) if i > after and wanted in frame)
-
-
-@pytest.mark.recorded
-@needs_recorded
-def test_one_flipped_level_is_seen_at_the_next_checkpoint(tape: Tape) -> None:
-    checkpoint = next(i for i in range(2000, len(tape)) if tape.rows["flags"][i] & TapeFlag.CHECKPOINT)
-    frame = tape.frame(checkpoint)
-    flipped = frame.replace(b'"size":"', b'"size":"7', 1)
-    _, checkpoints, mismatches = run(tape, {checkpoint: flipped})
-    assert checkpoints > 1
-    assert mismatches >= 1
-
-
-@pytest.mark.recorded
-@needs_recorded
-def test_one_flipped_best_is_counted(tape: Tape) -> None:
-    stamp, last = b"", 0
-    for index, frame in enumerate(tape.frames()):  # the last price_change of some batch
-        if b'"price_change"' in frame and index > 500:
-            now = frame[frame.rindex(b'"timestamp"') :]
-            if stamp and now != stamp:
-                break
-            stamp, last = now, index
-    flipped = tape.frame(last).replace(b'"best_bid":"0.', b'"best_bid":"0.0', 1)
-    books, _, _ = run(tape, {last: flipped})
-    assert books.stats["best_mismatches"] == 1
-
-
-@pytest.mark.recorded
-@needs_recorded
-def test_one_flipped_mirror_size_is_counted(tape: Tape) -> None:
-    index = find_frame(tape, b'"price_change"', 500)
-    books, _, _ = run(tape, {index: tape.frame(index).replace(b'"size":"', b'"size":"9', 1)})
-    assert books.stats["mirror_mismatches"] >= 1
-
-
-@pytest.mark.recorded
-@needs_recorded
-def test_all_captured_messages_decode() -> None:
-    assert RECORDED is not None
-    samples = sorted((Path(RECORDED).parent / "reference" / "samples").glob("ws_market_*"))
-    assert len(samples) >= 12
-    for path in samples:
-        books = MarketBooks(UP, DOWN)
-        texts = [path.read_bytes()]
-        if path.suffix == ".jsonl":
-            texts = path.read_bytes().splitlines()
-            if "capture" in path.name:
-                texts = [json.loads(line)["payloadUtf8"].encode() for line in texts]
-        for text in texts:
-            assert books.apply_frame(text, 1) >= 0, (path.name, books.last_error)
-        books.end_batch()
-        assert books.stats["fallback_frames"] == 0
-        assert books.stats["best_mismatches"] == 0
-        assert books.stats["mirror_mismatches"] == 0

@@ -59,3 +59,22 @@ def test_trade_through_our_price_puts_us_first():
 def test_constructor_names_what_it_expected(level, model, word):
     with pytest.raises(ValueError, match=word):
         QueueEstimate(level, 0, model)
+
+
+def test_cancellation_that_is_refilled_within_one_timestamp_is_none():
+    estimate = QueueEstimate(100)
+    estimate.on_level(100, 50, 10)
+    estimate.on_level(50, 120, 10)  # the same change of the venue, told in two pieces
+    assert estimate.ahead_micro == 100
+    estimate.on_level(120, 60, 20)
+    estimate.on_level(60, 130, 21)  # another timestamp: who joins now stands behind
+    assert estimate.ahead_micro == 60
+
+
+def test_print_gives_back_what_its_decrease_took_however_old_cancellations_were():
+    estimate = QueueEstimate(100)
+    estimate.on_level(100, 150, 10)
+    estimate.on_level(150, 100, 20)  # 50 cancelled behind us
+    estimate.on_level(100, 70, 30)  # a trade of 30, whose print comes later
+    estimate.on_trade(30, 65)
+    assert estimate.ahead_micro == 70

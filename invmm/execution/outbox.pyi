@@ -1,0 +1,8 @@
+from typing import NoReturn, Self, final
+
+from invmm._ext.ring import ResultRing
+
+@final
+class Outbox:
+    def __new__(cls, results: ResultRing) -> Self: ...
+    def __reduce__(self) -> NoReturn: ...
