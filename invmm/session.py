@@ -24,9 +24,9 @@ from rich.live import Live
 
 from invmm.clock import LiveClock
 from invmm.engine import Engine
+from invmm.market import Market
 from invmm.errors import InvmmError
 from invmm.execution.remote import RemoteVenue
-from invmm.market import Market
 from invmm.ops.results import finish
 from invmm.ops.view import Health, render
 from invmm.replay.player import venue_profile
@@ -109,8 +109,8 @@ class _Session:
     async def run(self, tapes: Sequence[Tape]) -> None:
         """Every tape in turn, until one is interrupted."""
         loop = asyncio.get_running_loop()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(each, self._interrupt)
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(kind, self._interrupt)
         truth = await asyncio.to_thread(self.child.truth)
         self._cash_micro = truth["cash_micro"]
         console = Console(stderr=True)
@@ -239,6 +239,8 @@ class _Session:
                 venue_cash_micro=cash_micro,
                 mids=np.array(mids, dtype=MID_DTYPE),
                 queue_errors_micro=errors,
+                hash_checks=market.hashes.checks,
+                hash_mismatches=market.hashes.mismatches,
                 queue_ahead_of_truth=sum(error < 0 for error in errors),
             )
         )
