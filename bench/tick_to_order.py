@@ -273,7 +273,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--busy-in", choices=["c", "python"], default="c", help="ours: whether that work can be interrupted"
     )
-    out.add_argument("--rehearse-ms", type=int, default=5, help="ours, while spinning; 0: never")
+    out.add_argument("--rehearse-ms", type=int, default=5, help="ours: the setting of that name; 0: never")
     out.add_argument(
         "--switch-us", type=float, default=0.0, help="switch interval of the interpreter, all stacks"
     )

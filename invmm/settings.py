@@ -102,7 +102,7 @@ class ExecutorSettings:
     wait: str = _choice("spin-park", ("spin", "spin-park", "park"), "how it waits for commands")
     spin_us: int = _number(50, 0, 1_000_000, "µs", "time spent spinning before it parks")
     rehearse_ms: int = _number(
-        5, 0, 1_000, "ms", "while spinning, how often signing and sending are rehearsed (0: never)"
+        5, 0, 1_000, "ms", "while idle, how often signing and sending are rehearsed (0: never)"
     )
     connect_timeout_ms: int = _number(3_000, 10, 60_000, "ms", "deadline for a connection")
     unknown_after_ms: int = _number(

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,9 +60,11 @@ def venue(certificate: tuple[Path, Path]) -> Iterator[ScriptedVenue]:
     server.close()
 
 
-def executor_for(venue: ScriptedVenue, tls: ssl.SSLContext) -> Executor:
+def executor_for(
+    venue: ScriptedVenue, tls: ssl.SSLContext, settings: ExecutorSettings = SETTINGS
+) -> Executor:
     endpoint = Endpoint("127.0.0.1", venue.port, tls)
-    executor = Executor(endpoint, L2Signer("key", SECRET, "pass", SIGNER.address), LiveClock(), SETTINGS)
+    executor = Executor(endpoint, L2Signer("key", SECRET, "pass", SIGNER.address), LiveClock(), settings)
     executor.set_template(0, 0, OrderTemplate(SIGNER, "123", "v2", "key"))
     executor.start()
     return executor
@@ -92,6 +95,27 @@ def test_orders_and_cancels_travel_encrypted(venue: ScriptedVenue, certificate: 
         assert executor.submit(cancels, 0) == 600
         assert collect(executor, 600) == [OrderStatus.CANCELED] * 600
         assert sum(len(seen.json()) for seen in venue.seen if seen.method == "DELETE") == 600
+    finally:
+        executor.close()
+    assert executor.error is None
+
+
+def test_rehearsals_never_reach_the_venue(venue: ScriptedVenue, certificate: tuple[Path, Path]):
+    tls = ssl.create_default_context(cafile=str(certificate[0]))
+    executor = executor_for(venue, tls, replace(SETTINGS, wait="spin-park", rehearse_ms=1))
+    try:
+        assert executor.wait_warm(10)
+        end = time.monotonic() + 10
+        while executor.intake.rehearsals < 5 and time.monotonic() < end:
+            time.sleep(0.005)
+        assert executor.intake.rehearsals >= 5
+        assert venue.seen == []
+        leg = np.zeros(1, COMMAND_DTYPE)
+        leg["kind"], leg["key"], leg["salt"], leg["flags"] = CommandKind.PLACE, 1, 1, CommandFlag.LAST
+        leg["price_e4"], leg["size_micro"] = 4000, 5_000_000
+        assert executor.submit(leg, 0) == 1
+        assert collect(executor, 2) == [OrderStatus.SENT, OrderStatus.REJECTED]
+        assert [len(seen.json()) for seen in venue.seen] == [1]
     finally:
         executor.close()
     assert executor.error is None
