@@ -24,9 +24,9 @@ from rich.live import Live
 
 from invmm.clock import LiveClock
 from invmm.engine import Engine
-from invmm.market import Market
 from invmm.errors import InvmmError
 from invmm.execution.remote import RemoteVenue
+from invmm.market import Market
 from invmm.ops.results import finish
 from invmm.ops.view import Health, render
 from invmm.replay.player import venue_profile
