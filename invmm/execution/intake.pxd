@@ -60,7 +60,10 @@ cdef class Intake:
     ) noexcept nogil
     cdef void gather_c(self) noexcept nogil
     cdef int dispatch_c(self, int place_fd, int cancel_fd) noexcept nogil
-    cdef int rehearse(self) except -1
+    cdef int wait_c(
+        self, int64_t spin_ns, int64_t end_ns, int epoll_fd, int place_fd, int cancel_fd
+    ) noexcept nogil
+    cdef int rehearse(self, int64_t asked_ns) except -1
     cdef bint rehearse_c(self) noexcept nogil
     cdef int write_by(self, object writer) except -1
     cdef void write_c(self, int fd) noexcept nogil

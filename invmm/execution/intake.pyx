@@ -168,18 +168,16 @@ cdef class Intake:
         """
         cdef:
             int kind
-            int64_t left_ns = timeout_ns, end_ns = ring_monotonic_ns() + timeout_ns
+            int64_t asked_ns, end_ns = ring_monotonic_ns() + timeout_ns
             object writer
 
         while True:
             with nogil:
-                if self.rehearsal is not None and self.rehearse_ns < left_ns:
-                    left_ns = self.rehearse_ns
-                kind = self.take_c(spin_ns, left_ns, epoll_fd, place_fd, cancel_fd)
-            left_ns = end_ns - ring_monotonic_ns()
-            if kind or self.seen or self.rehearsal is None or left_ns <= 0:
+                kind = self.wait_c(spin_ns, end_ns, epoll_fd, place_fd, cancel_fd)
+                asked_ns = ring_monotonic_ns()
+            if kind or self.seen or self.rehearsal is None or asked_ns >= end_ns:
                 break
-            self.rehearse()
+            self.rehearse(asked_ns)
         if self.built:
             self.python_ns = ring_monotonic_ns()
             writer = place_writer if kind == COMMAND_PLACE else cancel_writer
@@ -337,26 +335,40 @@ cdef class Intake:
             self.write_c(fd)
         return kind
 
-    cdef int rehearse(self) except -1:
-        """Signs, makes headers and writes without any of it being used: the processor still knows how then.
+    cdef int wait_c(
+        self, int64_t spin_ns, int64_t end_ns, int epoll_fd, int place_fd, int cancel_fd
+    ) noexcept nogil:
+        """`take_c` until a moment; returns early, with 0, when it is time to rehearse a write.
 
-        What is signed is no order and no hash of one. Gives way as soon as there is a command, and keeps away
-        for a while from an interpreter lock that somebody holds for long.
+        Signing is rehearsed here. Who holds the interpreter lock for long, holds commands up as well if it is
+        asked for in vain: then writes are not rehearsed for a while.
         """
         cdef:
-            int64_t asked_ns, taken_ns
+            int64_t now_ns = ring_monotonic_ns(), left_ns
             bint waiting
+            int kind
 
-        asked_ns = ring_monotonic_ns()
-        if asked_ns < self.rehearse_after_ns:
-            return 0
-        with nogil:
+        while True:
+            left_ns = end_ns - now_ns if end_ns > now_ns else 0
+            if self.rehearsal is not None and self.rehearse_ns < left_ns:
+                left_ns = self.rehearse_ns
+            kind = self.take_c(spin_ns, left_ns, epoll_fd, place_fd, cancel_fd)
+            now_ns = ring_monotonic_ns()
+            if kind or self.seen or self.rehearsal is None or now_ns >= end_ns:
+                return kind
             waiting = self.rehearse_c()
-            asked_ns = ring_monotonic_ns()
-        taken_ns = ring_monotonic_ns()
+            now_ns = ring_monotonic_ns()
+            if not waiting and now_ns >= self.rehearse_after_ns:
+                return 0
+
+    cdef int rehearse(self, int64_t asked_ns) except -1:
+        """Writes, none of it being used, so that the processor still knows how; gives way to a command."""
+        cdef int64_t taken_ns = ring_monotonic_ns()
+
         if taken_ns - asked_ns > LOCK_IS_BUSY_NS:
             self.rehearse_after_ns = taken_ns + KEEP_AWAY_NS
-        if waiting or self.ring.front_c() != NULL:
+            return 0
+        if self.ring.front_c() != NULL:
             return 0
         try:
             self.rehearsal(self.rehearsal_bytes)
@@ -367,7 +379,10 @@ cdef class Intake:
         return 0
 
     cdef bint rehearse_c(self) noexcept nogil:
-        """The part before the write; True when a command waits."""
+        """Signs and makes headers, as before a write; True when a command waits or there is no key.
+
+        What is signed is no order and no hash of one.
+        """
         cdef uint8_t[65] signature
         cdef uint64_t signer = atomic_load_acquire(&self.rehearsing)
 
