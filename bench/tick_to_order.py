@@ -326,7 +326,7 @@ def main(arguments: list[str] | None = None) -> int:
                     left.remove(bot)
                 print(f"turn {turn + 1}, {title}: {time.monotonic() - begin:.1f} s", file=sys.stderr)
         for bot in bots:
-            if bot in done:
+            if done.get(bot):
                 rows_of(_title(*bot, options), done[bot], rows)
     groups = {
         f"{name} ({_link(tls)}, gap {options.gap_ms:g} ms)": with_ratios(group)

@@ -13,7 +13,7 @@ frame allocates it.
 
 from collections import deque
 
-from invmm._ext import parse
+from invmm._ext import parse as parsing
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -319,16 +319,16 @@ cdef class MarketBooks:
         try:
             raw = PyBytes_FromStringAndSize(data, size)
             if scratch == NULL:
-                raise parse.FrameRefused("memory", "memory: none for reading frames in this thread")
+                raise parsing.FrameRefused("memory", "memory: none for reading frames in this thread")
             if scratch.busy:
-                raise parse.FrameRefused("reentrant", "reentrant: a frame came while the parser read another")
+                raise parsing.FrameRefused("reentrant", "reentrant: the parser is reading another frame")
             scratch.busy = True
             try:
                 parse_frame(&scratch.frame, &self.ids, raw)
             finally:
                 scratch.busy = False
             return 0
-        except parse.FrameRefused as refused:
+        except parsing.FrameRefused as refused:
             kind, message = refused.kind, str(refused)
         except Exception as error:  # a frame must not stop the engine, whatever is in it
             kind, message = "internal", f"internal: {error!r}"
@@ -406,7 +406,7 @@ cdef class MarketBooks:
     def state(self):
         """Per-token and market state, as a dict: what the C fields of the same names hold."""
         return {
-            "event_kind": parse.KIND_NAMES.get(self.event_kind, "refused"),
+            "event_kind": parsing.KIND_NAMES.get(self.event_kind, "refused"),
             "venue_ms": self.venue_ms,
             "token_ms": (self.token_ms[0], self.token_ms[1]),
             "token_ns": (self.token_ns[0], self.token_ns[1]),
@@ -427,7 +427,7 @@ cdef class MarketBooks:
         """
         counts = &self.counts
         checks = &self.checks
-        events = {name: counts.kinds[kind] for kind, name in parse.KIND_NAMES.items()}
+        events = {name: counts.kinds[kind] for kind, name in parsing.KIND_NAMES.items()}
         events["price_change"] += counts.template_frames
         return {
             "frames": counts.template_frames + counts.general_frames + counts.fallback_frames,
