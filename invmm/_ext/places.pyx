@@ -37,6 +37,8 @@ cdef void places_frame_c(
         order = &registry.live[i]
         if not order.queue.known:
             continue
+        if books.venue_ms > order.queue.settle_ms:
+            order.queue.settled = True
         for j in range(books.n_changes):
             change = &books.changes[j]
             if (

@@ -24,6 +24,7 @@ cdef struct queue_t:
     int64_t batch_taken_micro   # ... and how much of the estimate that timestamp took
     int exponent                # QUEUE_*
     bint known                  # the order has been acknowledged
+    bint settled                # the feed has passed settle_ms: until then it may still tell of shares ahead
 
 
 cdef inline int64_t _least(int64_t a, int64_t b) noexcept nogil:

@@ -26,6 +26,7 @@ cdef void queue_join_c(queue_t* queue, int64_t level_micro, int64_t settle_ms, i
     queue.batch_taken_micro = 0
     queue.exponent = exponent
     queue.known = True
+    queue.settled = False
 
 
 cdef int64_t _cancelled_ahead(queue_t* queue, int64_t level_micro, int64_t cancelled_micro) noexcept nogil:

@@ -273,7 +273,7 @@ cdef class Registry:
                 "price_e4": self.live[i].price_e4,
                 "original_micro": self.live[i].original_micro,
                 "remaining_micro": self.remaining_c(&self.live[i]),
-                "ahead_micro": self.live[i].queue.ahead_micro if self.live[i].queue.known else None,
+                "ahead_micro": self.live[i].queue.ahead_micro if self.live[i].queue.settled else None,
                 "cancel_sent": bool(self.live[i].cancel_sent),
             }
             for i in range(self.n_live)
