@@ -19,12 +19,8 @@ LONGER: dict[str, str] = {
 """Files that may be longer, each with its reason."""
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "misc", "manager"})
 
-# Places and papers of a development machine: a reader of the project has none of them.
-ELSEWHERE = re.compile(
-    r"/work/|/tmp/(wt|briefs|venv)|"
-    r"\b(design|failure_modes|performance|polymarket|style)\.md\b|\bsource_systems/|"
-    r"\b(TODO|FIXME|XXX|HACK)\b"
-)
+# Somebody's own folders, and words of unfinished work.
+ELSEWHERE = re.compile(r"(?<![\w.])/(home|root)/\w|\b(TODO|FIXME|XXX|HACK)\b")
 
 
 @pytest.mark.parametrize("path", source_files(), ids=name_of)
@@ -53,7 +49,7 @@ def test_texts_point_only_to_what_a_reader_has() -> None:
 
 
 def test_a_dangling_reference_would_be_seen() -> None:
-    for line in ("see /work/shared/x", "# TODO later", "as design.md §3 says", "polymarket.md §5"):
+    for line in ("see /home/me/x", "# TODO later"):
         assert ELSEWHERE.search(line)
     for line in ("https://docs.polymarket.com/", "network/", "ARCHITECTURE.md"):
         assert not ELSEWHERE.search(line)
