@@ -100,6 +100,16 @@ class Mode(IntEnum):
     STOPPED = 2
 
 
+class VenueMode(IntEnum):
+    """What the venue takes: all; nothing for now (425); post-only and cancels; cancels; nothing."""
+
+    RUNNING = 0
+    RESTARTING = 1
+    POST_ONLY = 2
+    CANCEL_ONLY = 3
+    HALTED = 4
+
+
 class Reason(IntEnum):
     """Why an order is wanted, or why there is none. Every non-quote has one."""
 
@@ -139,6 +149,13 @@ class Reason(IntEnum):
     VENUE_BALANCE = 42
     VENUE_NOT_READY = 43
     TRANSPORT = 44
+    SIGNER_CAP = 45
+    VENUE_MODE = 46
+    THROTTLED = 47
+    VENUE_VERSION = 48
+    UNAUTHORIZED = 49
+    GEOBLOCKED = 50
+    HEARTBEAT = 51
 
 
 class CommandFlag(IntFlag):

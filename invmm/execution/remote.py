@@ -85,10 +85,10 @@ class RemoteVenue:
         """Mode, heart-beat and market versions, as the executor's gate reads them."""
         return self.executor.words
 
-    def open_market(self, number: int, info: MarketInfo, exchange: str = "v2") -> None:
-        """Prepares signing for a market's two tokens; the exchange is the market's generation."""
+    def open_market(self, number: int, info: MarketInfo) -> None:
+        """Prepares signing for a market's two tokens; of its own generation."""
         templates = [
-            OrderTemplate(self.signer, token, exchange, self.credentials.api_key, tick_e4=info.tick_e4)
+            OrderTemplate(self.signer, token, info.exchange, self.credentials.api_key, tick_e4=info.tick_e4)
             for token in (info.up_token_id, info.down_token_id)
         ]
         for outcome, template in zip(Outcome, templates, strict=True):

@@ -58,6 +58,7 @@ class MarketInfo:
     rebate_share: float = 0.2
     winner: Outcome | None = None
     origin: str = "RECORDED"
+    exchange: str = "v2"  # the generation: "v2", "v2-neg-risk" or "v3" (venue/profile.py)
 
     def outcome_of(self, token_id: str) -> Outcome:
         """UP or DOWN; DataError when the id is neither."""

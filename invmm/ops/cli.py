@@ -1,0 +1,58 @@
+"""`invmm COMMAND`: each command lives in a module of its own and is imported when it is asked for.
+
+A command is a function `main(arguments) -> exit code`; it has its own `--help`, and `--json` where it prints
+facts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from invmm.errors import ConfigError, DataError, InvmmError
+
+COMMANDS: Final = {
+    "run": ("invmm.run", "trade: a generated market, recorded markets, the live feed on paper"),
+}
+"""Name to module and what it does."""
+
+EXIT_FAILED_CHECK: Final = 1
+EXIT_USAGE: Final = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if given else EXIT_USAGE
+    name, *rest = given
+    if name in ("-V", "--version", "version"):
+        from invmm import __version__, build_mode
+
+        print(f"invmm {__version__} ({build_mode()} build)")
+        return 0
+    if name not in COMMANDS:
+        print(f"invmm: expected one of {', '.join(COMMANDS)}, found {name!r}", file=sys.stderr)
+        return EXIT_USAGE
+    try:
+        return int(importlib.import_module(COMMANDS[name][0]).main(rest))
+    except InvmmError as error:
+        print(f"invmm {name}: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, ConfigError | DataError) else EXIT_FAILED_CHECK
+    except BrokenPipeError:  # `invmm … | head`
+        sys.stderr.close()
+        return 0
+
+
+def usage() -> str:
+    """What `invmm --help` prints."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "usage: invmm COMMAND [ARGUMENTS]   (invmm COMMAND --help)\n\n" + "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
