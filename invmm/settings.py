@@ -1,8 +1,8 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
 A TOML file has one table per class below: `[engine]`, `[risk]`, `[strategy]`, `[executor]`, `[feed]`,
-`[sim]`. Unknown tables or keys, wrong types and values out of range are errors that name the file, the line
-and what was expected.
+`[market]`, `[sim]`. Unknown tables or keys, wrong types and values out of range are errors that name the
+file, the line and what was expected.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -28,6 +28,10 @@ def _number(default: float, low: float, high: float, unit: str, what: str) -> An
 
 def _choice(default: str, options: tuple[str, ...], what: str) -> Any:
     return field(default=default, metadata={"options": options, "what": what})
+
+
+def _text(default: str, what: str) -> Any:
+    return field(default=default, metadata={"text": True, "what": what})
 
 
 def _flag(default: bool, what: str) -> Any:
@@ -124,6 +128,19 @@ class FeedSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MarketSettings:
+    """Which markets are traded, and when one is opened and given up."""
+
+    series: str = _text("btc-updown-5m", "a series (btc-updown-5m), a market's slug or a condition id")
+    open_before_s: float = _number(30.0, 1.0, 3_600.0, "s", "a window is opened this long before it starts")
+    quote_before_s: float = _number(0.0, 0.0, 3_600.0, "s", "and quoted this long before it starts")
+    search_every_s: float = _number(5.0, 0.5, 600.0, "s", "how often a window that is missing is looked for")
+    settle_wait_s: float = _number(
+        300.0, 0.0, 86_400.0, "s", "fills are awaited this long after a window's end before it is handed over"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SimSettings:
     """The embedded venue."""
 
@@ -150,6 +167,7 @@ class Settings:
     strategy: StrategySettings = field(default_factory=StrategySettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
+    market: MarketSettings = field(default_factory=MarketSettings)
     sim: SimSettings = field(default_factory=SimSettings)
 
     def __post_init__(self) -> None:
@@ -244,6 +262,8 @@ def _problem(key: dataclasses.Field[Any], value: Any) -> str | None:
                 f"expected {limits['low']:g}…{limits['high']:g} {limits['unit']}".rstrip()
                 + f", found {value!r}"
             )
+    elif "text" in limits:
+        return None if isinstance(value, str) else f"expected text, found {value!r}"
     elif not isinstance(value, bool):
         return f"expected true or false, found {value!r}"
     return None
