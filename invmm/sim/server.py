@@ -10,37 +10,46 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hmac
 import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from invmm.replay.tape import Tape, find, load
-from invmm.sim import control, rest, signatures, spool, wire
+from invmm.replay.tape import MarketInfo, Tape, find, load
+from invmm.sim import control, rest, spool
+from invmm.sim.access import Access, AccessRules, ApiKey
 from invmm.sim.account import Account
 from invmm.sim.channels import Channel, Connection
 from invmm.sim.clock import TapeClock
 from invmm.sim.exchange import Exchange
-from invmm.sim.profile import VenueProfile
+from invmm.sim.profile import SECOND, VenueProfile
+from invmm.sim.rules import Who
 from invmm.sim.session import Session
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The one account that the venue knows. An empty `api_key` switches the checks of headers and signatures
-    off.
+    """The account that the venue knows from the start. An empty `api_key` switches the checks of headers and
+    signatures off, unless the rules of access ask for them.
     """
 
     api_key: str = ""
     secret: str = ""
     passphrase: str = ""
     address: str = "0x0000000000000000000000000000000000000000"
+
+    def rules(self, given: AccessRules | None) -> AccessRules:
+        """The rules of access with this account's key among the keys."""
+        if not self.api_key:
+            return given or AccessRules(is_checked=False)
+        known = ApiKey(self.api_key, self.secret, self.passphrase, self.address)
+        rules = given or AccessRules()
+        return replace(rules, keys=(known, *rules.keys))
 
 
 @dataclass
@@ -62,10 +71,14 @@ class VenueServer:
     broken_method: str = ""  # only requests of this method; all by default
     lose_left: int = 0  # so many orders and cancels are done, and their connections cut before the answer
     background: list[asyncio.Task[None]] = field(default_factory=list)
+    access_rules: AccessRules | None = None
 
     def __post_init__(self) -> None:
+        self.access = Access(
+            self.credentials.rules(self.access_rules), seed=self.seed, venue_s=self._venue_s
+        )
         self.account = Account(self.profile.collateral_micro)
-        self.who = wire.Who(self.credentials.api_key, self.credentials.address)
+        self.who = Who(self.credentials.api_key, self.credentials.address, self.credentials.address)
         self.market_channel = Channel(self._subscribe_market, self.silent_s)
         self.user_channel = Channel(self._subscribe_user, self.silent_s)
         self.heartbeat_id = ""
@@ -136,13 +149,10 @@ class VenueServer:
         auth = message.get("auth")
         if message.get("type") != "user" or not isinstance(auth, dict):
             return False
-        known = self.credentials
-        if known.api_key and (auth.get("apiKey"), auth.get("secret"), auth.get("passphrase")) != (
-            known.api_key,
-            known.secret,
-            known.passphrase,
-        ):
+        key = self.access.prove_triple(auth)
+        if key is None:
             return False
+        connection.account = key.address if key.api_key else ""
         connection.markets = {str(market) for market in markets} if markets else None
         connection.is_subscribed = True
         return True
@@ -169,25 +179,15 @@ class VenueServer:
                 self.heartbeat_id = ""
                 await self.session.cancel_all()
 
-    # ---- access ----
+    def exchange_name(self, market: MarketInfo) -> str:
+        """The exchange that an order on a market is signed for (`signatures.EXCHANGES`)."""
+        if self.profile.domain == "1":
+            return market.exchange.replace("v2", "v1", 1) if market.exchange[:2] == "v2" else "v1"
+        return market.exchange
 
-    def refusal_of_access(self, request: web.Request, body: bytes) -> web.Response | None:
-        """401 unless the L2 headers prove the key (2.2)."""
-        known, headers = self.credentials, request.headers
-        if not known.api_key:
-            return None
-        stamp = headers.get("POLY_TIMESTAMP", "")
-        expected = signatures.l2_signature(known.secret, stamp, request.method, request.path, body)
-        proven = (
-            headers.get("POLY_API_KEY") == known.api_key
-            and headers.get("POLY_PASSPHRASE") == known.passphrase
-            and headers.get("POLY_ADDRESS", "").lower() == known.address.lower()
-            and stamp.isdecimal()
-            and hmac.compare_digest(headers.get("POLY_SIGNATURE", ""), expected)
-        )
-        if proven:
-            return None
-        return web.json_response({"error": "Unauthorized/Invalid api key"}, status=401)
+    def _venue_s(self) -> float:
+        """The venue's time in unix seconds."""
+        return self.session.now_ns() / SECOND if self.session is not None else 0.0
 
 
 SERVER = web.AppKey("server", VenueServer)
@@ -284,6 +284,7 @@ async def _main(options: argparse.Namespace) -> None:
             told["seed"],
             told["silent_s"],
             told["page_limit"],
+            access_rules=AccessRules.read(told["access"]) if told.get("access") else None,
         )
 
         async def orphaned() -> None:

@@ -18,7 +18,7 @@ from invmm.sim.clock import TapeClock
 from invmm.sim.exchange import Exchange
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import VenueProfile
-from invmm.sim.rules import OrderRequest, Refusal
+from invmm.sim.rules import NOT_FOUND, OrderRequest, Refusal, Who
 from invmm.types import Outcome
 
 _LONGEST_SLEEP_S = 0.25
@@ -37,7 +37,7 @@ class Session:
         profile: VenueProfile,
         seed: int,
         account: Account,
-        who: wire.Who,
+        who: Who,
         market_channel: Channel,
         user_channel: Channel,
     ) -> None:
@@ -224,13 +224,17 @@ class Session:
                 del self._held[answer.request.order_id]
         return answers
 
-    async def cancel(self, order_ids: list[bytes]) -> dict[str, Any]:
-        """Cancels by id; the venue's answer."""
+    async def cancel(self, order_ids: list[bytes], account: str = "") -> dict[str, Any]:
+        """Cancels by id; the venue's answer. An order of another account than `account` is not found."""
 
         def act() -> dict[str, Any]:
             canceled, refused = [], {}
             for order_id in order_ids:
-                text = self.exchange.cancel(order_id)
+                known = self.exchange.orders.get(order_id)
+                if known is not None and not known.request.is_of(account):
+                    text = NOT_FOUND
+                else:
+                    text = self.exchange.cancel(order_id)
                 if text:
                     refused["0x" + order_id.hex()] = text
                 else:
@@ -240,13 +244,13 @@ class Session:
         answer: dict[str, Any] = await self._through(act)
         return answer
 
-    async def cancel_all(self, token: Outcome | None = None) -> dict[str, Any]:
-        """Cancels what is open when the request arrives."""
+    async def cancel_all(self, token: Outcome | None = None, account: str = "") -> dict[str, Any]:
+        """Cancels what is open, of an account if one is given, when the request arrives."""
 
         def act() -> dict[str, Any]:
             canceled, refused = [], {}
             for order in self.exchange.open_orders():
-                if token is None or order.request.token == token:
+                if token in (None, order.request.token) and order.request.is_of(account):
                     text = self.exchange.cancel(order.request.order_id)
                     if text:
                         refused[order.request.id_text] = text
@@ -267,7 +271,6 @@ class Session:
                 back = self.exchange.now_ns + self.profile.ack_latency_ns
                 self.exchange.schedule(back, lambda: _resolve(held, order))
             return
-        event: dict[str, Any] | None = None
         if report.kind == "settlement":
             payload = wire.compact(wire.resolved_event(self.market, self.exchange.stamp_ms()))
             self.exchange.schedule(
@@ -275,25 +278,32 @@ class Session:
             )
             return
         if report.kind == "trade" and report.trade is not None:
-            event = wire.trade_event(report.trade, self.market, self._who, self.exchange.stamp_ms())
+            stamp_ms = self.exchange.stamp_ms()
+            for who in {part.who or self._who for part in report.trade.legs}:
+                self._tell(who, wire.trade_event(report.trade, self.market, who, stamp_ms), report.time_ns)
         elif order is not None:
             kind = {"placed": "PLACEMENT", "updated": "UPDATE", "canceled": "CANCELLATION"}[report.kind]
-            event = wire.order_event(order, self.market, self._who, kind, self.exchange.venue_ms)
-        if event is not None:
-            payload = wire.compact(event)
-            self.exchange.schedule(
-                report.time_ns + self.profile.user_latency_ns, lambda: self._to_user(payload)
-            )
+            who = order.request.who or self._who
+            event = wire.order_event(order, self.market, who, kind, self.exchange.venue_ms)
+            self._tell(who, event, report.time_ns)
+
+    def _tell(self, who: Who, event: dict[str, Any], time_ns: int) -> None:
+        payload = wire.compact(event)
+        self.exchange.schedule(
+            time_ns + self.profile.user_latency_ns, lambda: self._to_user(payload, who.account)
+        )
 
     def _to_custom(self, payload: bytes) -> None:
         for connection in self._market_channel.connections:
             if connection.is_subscribed and connection.wants_custom:
                 self._market_channel.send(connection, [payload])
 
-    def _to_user(self, payload: bytes) -> None:
+    def _to_user(self, payload: bytes, account: str) -> None:
         for connection in self._user_channel.connections:
-            if connection.is_subscribed and (
-                connection.markets is None or self.market.condition_id in connection.markets
+            if (
+                connection.is_subscribed
+                and connection.account in ("", account)
+                and (connection.markets is None or self.market.condition_id in connection.markets)
             ):
                 self._user_channel.send(connection, [payload])
 
