@@ -45,7 +45,6 @@ class Connection:
         self.assets: set[str] = set()  # market channel
         self.wants_custom = False  # market channel: `custom_feature_enabled`
         self.markets: set[str] | None = None  # user channel; None: every market of the account
-        self.next_row = 0  # market channel: first tape row that this client still has to get
         self.heard_s = time.monotonic()
 
     def write(self, data: bytes) -> None:

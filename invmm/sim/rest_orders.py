@@ -9,11 +9,11 @@ from aiohttp import web
 from invmm.sim import rules, signatures, wire
 from invmm.sim.orders import Order
 from invmm.sim.rest_shapes import error, json_of, order_id_of
-from invmm.sim.rules import OrderRequest, Refusal
+from invmm.sim.rules import Refusal
 
 if TYPE_CHECKING:
+    from invmm.sim.floor import Placing
     from invmm.sim.server import VenueServer
-    from invmm.sim.session import Session
 
 
 class Orders:
@@ -22,15 +22,9 @@ class Orders:
     def __init__(self, server: VenueServer) -> None:
         self._server = server
 
-    @property
-    def _session(self) -> Session:
-        session = self._server.session
-        assert session is not None
-        return session
-
-    def _read(self, payload: Any) -> OrderRequest | Refusal:
-        """Order id, signature and owner first, then the order itself."""
-        server, session = self._server, self._session
+    def _read(self, payload: Any) -> Placing:
+        """Order id, signature and owner first, then the order itself, with the market that it is for."""
+        server = self._server
         signed = payload.get("order") if isinstance(payload, dict) else None
         if not isinstance(signed, dict):
             return Refusal(400, rules.INVALID_PAYLOAD)
@@ -49,9 +43,11 @@ class Orders:
         except (KeyError, ValueError, OverflowError, AttributeError, TypeError) as wrong:
             text = "invalid signature" if "signature" in str(wrong) else rules.INVALID_PAYLOAD
             return Refusal(400, text)
-        if signed.get("tokenId") not in (session.market.up_token_id, session.market.down_token_id):
+        session = server.floor.by_token(signed.get("tokenId"))
+        if session is None:
             return Refusal(404, rules.NO_BOOK)
-        return wire.parse_order(payload, session.market, session.exchange.tick_e4, order_id)
+        request = wire.parse_order(payload, session.market, session.exchange.tick_e4, order_id)
+        return request if isinstance(request, Refusal) else (session, request)
 
     @staticmethod
     def _killed(answer: Order | Refusal) -> Refusal | None:
@@ -70,7 +66,7 @@ class Orders:
         """One order."""
         payload = json_of(body)
         request = self._read(payload)
-        answer = (await self._session.place([request]))[0]
+        answer = (await self._server.floor.place([request]))[0]
         refusal = self._killed(answer)
         if refusal is not None:
             return error(refusal.status, refusal.text)
@@ -85,7 +81,7 @@ class Orders:
         if len(payload) > rules.MAX_BATCH:
             refusal = rules.too_many(len(payload))
             return error(refusal.status, refusal.text)
-        answers = await self._session.place([self._read(entry) for entry in payload])
+        answers = await self._server.floor.place([self._read(entry) for entry in payload])
         legs = []
         for answer in answers:
             refused = self._killed(answer)
@@ -101,7 +97,7 @@ class Orders:
         order_id = order_id_of(payload.get("orderID")) if isinstance(payload, dict) else None
         if order_id is None:
             return error(400, rules.INVALID_PAYLOAD)
-        return web.json_response(await self._session.cancel([order_id]))
+        return web.json_response(await self._server.floor.cancel([order_id]))
 
     async def delete_orders(self, body: bytes, _: web.Request) -> web.Response:
         """Up to 1000 cancels."""
@@ -112,11 +108,11 @@ class Orders:
         known = [order_id for order_id in ids if order_id is not None]
         if len(known) != len(ids):
             return error(400, rules.INVALID_PAYLOAD)
-        return web.json_response(await self._session.cancel(known))
+        return web.json_response(await self._server.floor.cancel(known))
 
     async def cancel_all(self, _: bytes, __: web.Request) -> web.Response:
         """Everything that is open."""
-        return web.json_response(await self._session.cancel_all())
+        return web.json_response(await self._server.floor.cancel_all())
 
     async def cancel_market_orders(self, body: bytes, _: web.Request) -> web.Response:
         """Everything of a market, or of one of its tokens; without either everything."""
@@ -124,11 +120,11 @@ class Orders:
         if not isinstance(payload, dict):
             return error(400, rules.INVALID_PAYLOAD)
         market, asset = payload.get("market"), payload.get("asset_id")
-        mine = self._session.market
-        if market not in (None, "", mine.condition_id):
-            return web.json_response({"canceled": [], "not_canceled": {}})
+        floor = self._server.floor
         if asset in (None, ""):
-            return web.json_response(await self._session.cancel_all())
-        if asset not in (mine.up_token_id, mine.down_token_id):
+            return web.json_response(await floor.cancel_all(market or None))
+        session = floor.by_token(asset)
+        if session is None or market not in (None, "", session.market.condition_id):
             return web.json_response({"canceled": [], "not_canceled": {}})
-        return web.json_response(await self._session.cancel_all(mine.outcome_of(asset)))
+        mine = session.market
+        return web.json_response(await floor.cancel_all(mine.condition_id, mine.outcome_of(asset)))
