@@ -9,7 +9,7 @@ from aiohttp import web
 from invmm.sim import rules, signatures, wire
 from invmm.sim.account import Trade
 from invmm.sim.profile import SECOND
-from invmm.sim.rest_shapes import account_of, error, json_of, order_id_of, page_of, token_of
+from invmm.sim.rest_shapes import account_of, asset_of, error, json_of, order_id_of, page_of, token_of
 from invmm.sim.rules import Who
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class Own:
             found = self._find(query["id"], account)
             return page_of(self._server, [found] if found is not None else [], request)
         entries = []
-        for exchange in self._server.exchanges:
+        for exchange in self._server.floor.exchanges:
             for order in exchange.open_orders():
                 if not order.request.is_of(account):
                     continue
@@ -44,7 +44,7 @@ class Own:
 
     def _find(self, text: str, account: str) -> dict[str, Any] | None:
         order_id = order_id_of(text)
-        for exchange in self._server.exchanges:
+        for exchange in self._server.floor.exchanges:
             order = exchange.orders.get(order_id) if order_id is not None else None
             if order is not None and order.request.is_of(account):
                 return wire.open_order(order, exchange.market, self._server.who)
@@ -53,13 +53,13 @@ class Own:
     async def trades(self, _: bytes, request: web.Request) -> web.Response:
         """Own trades, newest first."""
         query, account = request.query, account_of(request)
-        markets = {exchange.market.condition_id: exchange.market for exchange in self._server.exchanges}
+        markets = {exchange.market.condition_id: exchange.market for exchange in self._server.floor.exchanges}
         try:
             after, before = int(query.get("after", -1)), int(query.get("before", 1 << 62))
         except ValueError:
             return error(400, "invalid before or after")
         entries = []
-        for trade in reversed(self._server.account.trades):
+        for trade in reversed(self._server.floor.account.trades):
             who = next((one for one in self._parties(trade) if account in ("", one.account)), None)
             if who is None:
                 continue
@@ -77,13 +77,14 @@ class Own:
 
     async def balance(self, _: bytes, request: web.Request) -> web.Response:
         """Settled balance of the collateral or of a token, 6-decimal integers."""
-        account, query = self._server.account, request.query
+        account, query = self._server.floor.account, request.query
         value = account.settled_cash_micro
         if query.get("asset_type") != "COLLATERAL":
-            token = token_of(self._server, request)
-            if token is None:
+            found = token_of(self._server, asset_of(request))
+            if found is None:
                 return error(404, rules.NO_BOOK)
-            value = account.settled_tokens_micro[token]
+            session, token = found
+            value = account.holding(session.market.condition_id).settled_micro[token]
         spenders = {address: str((1 << 256) - 1) for address in signatures.EXCHANGES.values()}
         return web.json_response({"balance": str(value), "allowances": spenders})
 
@@ -95,8 +96,8 @@ class Own:
         """Dead man's switch."""
         payload = json_of(body)
         given = payload.get("heartbeat_id") if isinstance(payload, dict) else None
-        following = self._server.beat(given or "")
+        following = self._server.switch.beat(given or "")
         if following is None:
-            told = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": self._server.heartbeat_id}
+            told = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": self._server.switch.last_id}
             return web.json_response(told, status=400)
         return web.json_response({"heartbeat_id": following})

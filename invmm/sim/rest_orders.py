@@ -10,11 +10,11 @@ from invmm.sim import rules, wire
 from invmm.sim.access import ApiKey
 from invmm.sim.orders import Order
 from invmm.sim.rest_shapes import KEY, account_of, error, json_of, order_id_of
-from invmm.sim.rules import OrderRequest, Refusal, Who
+from invmm.sim.rules import Refusal, Who
 
 if TYPE_CHECKING:
+    from invmm.sim.floor import Placing
     from invmm.sim.server import VenueServer
-    from invmm.sim.session import Session
 
 
 class Orders:
@@ -23,27 +23,24 @@ class Orders:
     def __init__(self, server: VenueServer) -> None:
         self._server = server
 
-    @property
-    def _session(self) -> Session:
-        session = self._server.session
-        assert session is not None
-        return session
-
-    def _read(self, payload: Any, key: ApiKey) -> OrderRequest | Refusal:
-        """Market, then owner and signature, then the order itself."""
+    def _read(self, payload: Any, key: ApiKey) -> Placing:
+        """Market first, then owner and signature, then the order itself, with the market that it is for."""
         signed = payload.get("order") if isinstance(payload, dict) else None
         if not isinstance(signed, dict):
             return Refusal(400, rules.INVALID_PAYLOAD)
-        server, session = self._server, self._session
-        if signed.get("tokenId") not in (session.market.up_token_id, session.market.down_token_id):
+        server = self._server
+        session = server.floor.by_token(signed.get("tokenId"))
+        if session is None:
             return Refusal(404, rules.NO_BOOK)
         order_id = server.access.admit(payload, server.exchange_name(session.market), key)
         if isinstance(order_id, Refusal):
             return order_id
         request = wire.parse_order(payload, session.market, session.exchange.tick_e4, order_id)
-        if key.api_key and isinstance(request, OrderRequest):
+        if isinstance(request, Refusal):
+            return request
+        if key.api_key:
             request.who = Who(key.api_key, signed["maker"], key.address)
-        return request
+        return session, request
 
     @staticmethod
     def _killed(answer: Order | Refusal) -> Refusal | None:
@@ -62,7 +59,7 @@ class Orders:
         """One order."""
         payload = json_of(body)
         request = self._read(payload, http[KEY])
-        answer = (await self._session.place([request]))[0]
+        answer = (await self._server.floor.place([request]))[0]
         refusal = self._killed(answer)
         if refusal is not None:
             return error(refusal.status, refusal.text)
@@ -77,7 +74,7 @@ class Orders:
         if len(payload) > rules.MAX_BATCH:
             refusal = rules.too_many(len(payload))
             return error(refusal.status, refusal.text)
-        answers = await self._session.place([self._read(entry, http[KEY]) for entry in payload])
+        answers = await self._server.floor.place([self._read(entry, http[KEY]) for entry in payload])
         legs = []
         for answer in answers:
             refused = self._killed(answer)
@@ -93,7 +90,7 @@ class Orders:
         order_id = order_id_of(payload.get("orderID")) if isinstance(payload, dict) else None
         if order_id is None:
             return error(400, rules.INVALID_PAYLOAD)
-        return web.json_response(await self._session.cancel([order_id], account_of(http)))
+        return web.json_response(await self._server.floor.cancel([order_id], account_of(http)))
 
     async def delete_orders(self, body: bytes, http: web.Request) -> web.Response:
         """Up to 1000 cancels."""
@@ -104,11 +101,11 @@ class Orders:
         known = [order_id for order_id in ids if order_id is not None]
         if len(known) != len(ids):
             return error(400, rules.INVALID_PAYLOAD)
-        return web.json_response(await self._session.cancel(known, account_of(http)))
+        return web.json_response(await self._server.floor.cancel(known, account_of(http)))
 
     async def cancel_all(self, _: bytes, http: web.Request) -> web.Response:
         """Everything that is open."""
-        return web.json_response(await self._session.cancel_all(account=account_of(http)))
+        return web.json_response(await self._server.floor.cancel_all(account=account_of(http)))
 
     async def cancel_market_orders(self, body: bytes, http: web.Request) -> web.Response:
         """Everything of a market, or of one of its tokens; without either everything."""
@@ -116,11 +113,12 @@ class Orders:
         if not isinstance(payload, dict):
             return error(400, rules.INVALID_PAYLOAD)
         market, asset = payload.get("market"), payload.get("asset_id")
-        mine = self._session.market
-        if market not in (None, "", mine.condition_id):
-            return web.json_response({"canceled": [], "not_canceled": {}})
+        floor = self._server.floor
         if asset in (None, ""):
-            return web.json_response(await self._session.cancel_all(account=account_of(http)))
-        if asset not in (mine.up_token_id, mine.down_token_id):
+            return web.json_response(await floor.cancel_all(market or None, account=account_of(http)))
+        session = floor.by_token(asset)
+        if session is None or market not in (None, "", session.market.condition_id):
             return web.json_response({"canceled": [], "not_canceled": {}})
-        return web.json_response(await self._session.cancel_all(mine.outcome_of(asset), account_of(http)))
+        mine = session.market
+        told = await floor.cancel_all(mine.condition_id, mine.outcome_of(asset), account_of(http))
+        return web.json_response(told)

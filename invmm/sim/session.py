@@ -7,17 +7,19 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from invmm._ext.decode import MarketBooks
 from invmm.replay.tape import Tape
 from invmm.sim import wire
 from invmm.sim.account import Account
-from invmm.sim.batches import cut, restated_levels
+from invmm.sim.batches import Batch, cut, restated_levels
 from invmm.sim.channels import Channel, Connection
 from invmm.sim.clock import TapeClock
 from invmm.sim.exchange import Exchange
+from invmm.sim.faults import Faults
 from invmm.sim.orders import Order, Report
-from invmm.sim.profile import VenueProfile
+from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.rules import NOT_FOUND, OrderRequest, Refusal, Who
 from invmm.types import Outcome
 
@@ -40,6 +42,8 @@ class Session:
         who: Who,
         market_channel: Channel,
         user_channel: Channel,
+        faults: Faults,
+        batches: list[Batch] | None = None,
     ) -> None:
         self.tape = tape
         self.profile = profile
@@ -54,7 +58,10 @@ class Session:
         self._market_channel = market_channel
         self._user_channel = user_channel
         self._jitter = Random(f"{seed}:{self.market.slug}:latency")
-        self._batches = cut(tape, profile.feed_latency_ns)
+        self._batches = cut(tape, profile.feed_latency_ns) if batches is None else batches
+        self._faults = faults
+        # First tape row that a client still has to get.
+        self._next_row: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
         self._next_batch = 0
         self._applied_rows = 0
         self._venue_ms = 0
@@ -150,15 +157,17 @@ class Session:
         frames = [self.tape.frame(row) for row in range(first, self.sent_rows)]
         for connection in self._market_channel.connections:
             if connection.is_subscribed:
-                wanted = frames[max(0, connection.next_row - first) :]
-                self._market_channel.send(connection, self._for(connection, wanted))
-                connection.next_row = max(connection.next_row, self.sent_rows)
+                row = self._next_row.get(connection, 0)
+                self._market_channel.send(connection, self._for(connection, frames[max(0, row - first) :]))
+                self._next_row[connection] = max(row, self.sent_rows)
 
     def _for(self, connection: Connection, frames: list[bytes]) -> list[bytes]:
         """The frames that name one of the client's assets: nearly always all of them."""
         tokens = {self.market.up_token_id, self.market.down_token_id}
         if tokens <= connection.assets:
             return frames
+        if tokens.isdisjoint(connection.assets):
+            return []
         wanted = [token.encode() for token in tokens & connection.assets]
         return [frame for frame in frames if any(token in frame for token in wanted)]
 
@@ -169,10 +178,10 @@ class Session:
             return
         if self._applied_rows:
             # The dump is the venue's book of now: frames that it contains already are not sent again.
-            connection.next_row = max(connection.next_row, self._applied_rows)
+            self._next_row[connection] = max(self._next_row.get(connection, 0), self._applied_rows)
             self._market_channel.send(connection, [wire.dump([self.book(token) for token in mine])])
         else:
-            connection.next_row = self.sent_rows
+            self._next_row[connection] = self.sent_rows
 
     def book(self, token: Outcome) -> dict[str, Any]:
         """`GET /book` of a token now."""
@@ -223,6 +232,18 @@ class Session:
                 await self._held[answer.request.order_id]
                 del self._held[answer.request.order_id]
         return answers
+
+    def place_late(self, request: OrderRequest, late_ns: int) -> None:
+        """An order that reaches the market `late_ns` from now; whoever sent it gets no answer from here."""
+        if self.clock is None:
+            self.exchange.place(request)
+            return
+
+        def arrive() -> None:
+            self.exchange.place(request)
+
+        self.exchange.schedule(self.clock.now_ns() + late_ns, arrive)
+        self._tick()
 
     async def cancel(self, order_ids: list[bytes], account: str = "") -> dict[str, Any]:
         """Cancels by id; the venue's answer. An order of another account than `account` is not found."""
@@ -279,19 +300,23 @@ class Session:
             return
         if report.kind == "trade" and report.trade is not None:
             stamp_ms = self.exchange.stamp_ms()
-            for who in {part.who or self._who for part in report.trade.legs}:
+            parties = [part.who or self._who for part in report.trade.legs]
+            for who in {who.account: who for who in parties}.values():
                 self._tell(who, wire.trade_event(report.trade, self.market, who, stamp_ms), report.time_ns)
         elif order is not None:
             kind = {"placed": "PLACEMENT", "updated": "UPDATE", "canceled": "CANCELLATION"}[report.kind]
             who = order.request.who or self._who
             event = wire.order_event(order, self.market, who, kind, self.exchange.venue_ms)
             self._tell(who, event, report.time_ns)
+        if report.kind == "placed" and order is not None and (fault := self._faults.strike("revoke")):
+            revoked_ns = report.time_ns + int(fault.number("seconds", 1.0) * SECOND)
+            self.exchange.schedule(revoked_ns, lambda: self.exchange.revoke(order))
 
     def _tell(self, who: Who, event: dict[str, Any], time_ns: int) -> None:
         payload = wire.compact(event)
-        self.exchange.schedule(
-            time_ns + self.profile.user_latency_ns, lambda: self._to_user(payload, who.account)
-        )
+        due_ns = time_ns + self.profile.user_latency_ns
+        for late_ns in self._faults.deliveries(event["event_type"]):
+            self.exchange.schedule(due_ns + late_ns, lambda: self._to_user(payload, who.account))
 
     def _to_custom(self, payload: bytes) -> None:
         for connection in self._market_channel.connections:
