@@ -122,7 +122,7 @@ def find_identity(
         names the sources and what was expected.
     """
     ask = password_source(environ) if password is None else password
-    variables = _Variables(environ, wallet.environment)
+    variables = Variables(environ, wallet.environment)
     sources: dict[str, str] = {}
 
     credentials, credentials_address = _find_credentials(wallet, variables, ask, sources)
@@ -179,10 +179,17 @@ def forget_secrets(environ: MutableMapping[str, str] | None = None) -> None:
         names.pop(name, None)
 
 
-class _Variables:
-    """Environment variables under several names each."""
+class Variables:
+    """Environment variables, each under any of several names.
 
-    def __init__(self, environ: Mapping[str, str], allowed: bool) -> None:
+    Parameters
+    ----------
+    environ : mapping
+    allowed : bool
+        False: nothing is found, and `hint` tells what would have been.
+    """
+
+    def __init__(self, environ: Mapping[str, str], allowed: bool = True) -> None:
         self._environ = environ
         self._allowed = allowed
 
@@ -196,19 +203,32 @@ class _Variables:
                 raise ConfigError(f"{found[0][1]} and {name} are both set, and they differ")
         return found[0] if found else None
 
+    def private_key(self) -> tuple[str, str] | None:
+        """The text that should be a private key, and "environment NAME"."""
+        found = self.find(PRIVATE_KEY_NAMES, lambda text: text.lower().removeprefix("0x"))
+        return (found[0], f"environment {found[1]}") if found else None
+
+    def credentials(self) -> tuple[ApiCredentials, str] | None:
+        """The API credentials, and "environment NAME, NAME, NAME"; a part that is missing is an error."""
+        kinds = (API_KEY_NAMES, API_SECRET_NAMES, API_PASSPHRASE_NAMES)
+        found = [self.find(names) for names in kinds]
+        present = [one for one in found if one is not None]
+        if not present:
+            return None
+        names = ", ".join(name for _, name in present)
+        if len(present) < len(kinds):
+            missing = [names[0] for names, one in zip(kinds, found, strict=True) if one is None]
+            raise ConfigError(f"API credentials: {names} set, {', '.join(missing)} missing")
+        return ApiCredentials(*(value for value, _ in present)), f"environment {names}"
+
     def hint(self, names: Iterable[str]) -> str:
         """That a variable is set but was not looked at, or nothing."""
         unread = [name for name in names if not self._allowed and self._environ.get(name, "").strip()]
         return f" ({unread[0]} is set, but {ON_REQUEST})" if unread else ""
 
 
-def _bare(private_key: str) -> str:
-    """A private key as it is compared."""
-    return private_key.strip().lower().removeprefix("0x")
-
-
 def _find_key(
-    wallet: WalletSettings, variables: _Variables, ask: Callable[[str], str], needs_key: bool
+    wallet: WalletSettings, variables: Variables, ask: Callable[[str], str], needs_key: bool
 ) -> tuple[str | bytes, str]:
     """The private key and where it came from."""
     found: list[tuple[str | bytes, str]] = []
@@ -218,9 +238,9 @@ def _find_key(
         text = from_keyring(wallet.keyring)
         if text is not None:
             found.append((text, f"OS keyring {'/'.join(keyring_place(wallet.keyring))}"))
-    variable = variables.find(PRIVATE_KEY_NAMES, _bare)
+    variable = variables.private_key()
     if variable is not None:
-        found.append((variable[0], f"environment {variable[1]}"))
+        found.append(variable)
     if not found:
         wanted = PRIVATE_KEY_NAMES if needs_key else (*ADDRESS_NAMES, *PRIVATE_KEY_NAMES)
         raise ConfigError(
@@ -255,7 +275,7 @@ def _check_payer(address: str, signature_type: int, funder: str, sources: Mappin
 
 
 def _find_credentials(
-    wallet: WalletSettings, variables: _Variables, ask: Callable[[str], str], sources: dict[str, str]
+    wallet: WalletSettings, variables: Variables, ask: Callable[[str], str], sources: dict[str, str]
 ) -> tuple[ApiCredentials | None, str]:
     """API credentials and the address that is known to own them ("" if that is not known)."""
     if wallet.credentials:
@@ -268,22 +288,15 @@ def _find_credentials(
             where = f"OS keyring {'/'.join(keyring_place(wallet.keyring))}"
             sources["API credentials"] = where
             return credentials_of(text, where), ""
-    kinds = (API_KEY_NAMES, API_SECRET_NAMES, API_PASSPHRASE_NAMES)
-    found = [variables.find(names) for names in kinds]
-    present = [one for one in found if one is not None]
-    if not present:
+    found = variables.credentials()
+    if found is None:
         return None, ""
-    if len(present) < len(kinds):
-        missing = [names[0] for names, one in zip(kinds, found, strict=True) if one is None]
-        raise ConfigError(
-            f"API credentials: {', '.join(name for _, name in present)} set, {', '.join(missing)} missing"
-        )
-    sources["API credentials"] = "environment " + ", ".join(name for _, name in present)
-    return ApiCredentials(*(value for value, _ in present)), ""
+    sources["API credentials"] = found[1]
+    return found[0], ""
 
 
 def _find_address(
-    wallet: WalletSettings, variables: _Variables, credentials_address: str, sources: dict[str, str]
+    wallet: WalletSettings, variables: Variables, credentials_address: str, sources: dict[str, str]
 ) -> str:
     """The account's address as far as it is stated in plain; "" if nowhere."""
     found: list[tuple[str, str]] = []
@@ -303,7 +316,7 @@ def _find_address(
     return found[0][0]
 
 
-def _find_payer(wallet: WalletSettings, variables: _Variables, sources: dict[str, str]) -> tuple[str, int]:
+def _find_payer(wallet: WalletSettings, variables: Variables, sources: dict[str, str]) -> tuple[str, int]:
     """Funder ("": the account itself) and signature type, from the settings or the environment."""
     funder = _address(wallet.funder, "[wallet] funder") if wallet.funder else ""
     if funder:
