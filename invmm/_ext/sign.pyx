@@ -57,6 +57,8 @@ cdef extern from "keccak.h" nogil:
 cdef enum:
     TEMPLATES_KEPT = 64         # a market has two tokens; windows roll, so old ones are dropped together
 
+cdef uint64_t templates_made = 0                        # under the GIL
+
 cdef uint64_t SALT_LIMIT = 1 << 53                      # the salt travels as a JSON number
 cdef const char* ORDER_TYPES = b"GTCGTDFOKFAK"          # three letters each, by number
 
@@ -90,7 +92,7 @@ cdef class OrderSigner(Wallet):
     cdef SignedOrder finish(
         self, OrderTemplate template, command_t* command, int64_t maker, int64_t taker, int64_t timestamp_ms
     ):
-        cdef uint8_t[32] order_id, struct_hash
+        cdef sealed_t sealed
         cdef char* body
         cdef int size
         cdef size_t capacity = template.body_capacity
@@ -99,16 +101,16 @@ cdef class OrderSigner(Wallet):
             raise MemoryError
         try:
             with nogil:
-                size = template.write_c(
-                    command, maker, taker, timestamp_ms, order_id, struct_hash, body, capacity
-                )
+                size = template.seal_c(command.side, command.salt, maker, taker, timestamp_ms, &sealed)
+                if size == 0:
+                    size = template.render_c(command, &sealed, body, capacity)
             if size < 0:
                 raise OrderRuleError(size, f"token {template.token_id}")
             text = body[:size]
         finally:
             free(body)
         return SignedOrder.made(
-            template.token_id, text, hex_of(order_id, 32), hex_of(struct_hash, 32), maker, taker,
+            template.token_id, text, hex_of(sealed.order_id, 32), hex_of(sealed.struct_hash, 32), maker, taker,
             command.salt, timestamp_ms,
         )
 
@@ -271,7 +273,11 @@ cdef class OrderTemplate:
             raise ValueError(f"token id: expected a decimal string, found {token_id!r}")
         if len(token_id) > 78 or str(int(token_id)) != token_id or int(token_id) >> 256:
             raise ValueError(f"token id: expected a canonical decimal below 2^256, found {token_id!r}")
+        global templates_made
+
         place = venue.exchange(exchange, signer.chain_id)
+        templates_made += 1
+        self.serial = templates_made
         self.keys = signer.keys
         self.token_id = token_id
         self.exchange = str(place.name)
@@ -341,54 +347,75 @@ cdef class OrderTemplate:
             return RULE_EXPIRATION_LEAD
         return 0
 
-    cdef int write_c(
-        self, const command_t* command, int64_t maker, int64_t taker, int64_t timestamp_ms,
-        uint8_t* order_id, uint8_t* struct_hash, char* body, size_t capacity,
+    cdef int admit_c(
+        self, const command_t* command, int64_t timestamp_ms, int64_t* maker, int64_t* taker
     ) noexcept nogil:
-        """Hashes, signs and renders a checked order; the length of the body, or a negative status."""
+        """The amounts of a command, and 0, or the negative `RULE_*` that it breaks."""
+        cdef int status = order_amounts_c(
+            command.side, command.order_type, command.price_e4, command.size_micro, self.tick_e4, maker, taker
+        )
+        if status == 0:
+            status = self.check_c(command, timestamp_ms)
+        if status:
+            return status
+        if command.order_type >= FOK and command.side == BUY and maker[0] < self.min_notional_micro:
+            return RULE_MIN_NOTIONAL
+        return 0
+
+    cdef int seal_c(
+        self, int side, uint64_t salt, int64_t maker, int64_t taker, int64_t timestamp_ms, sealed_t* sealed
+    ) noexcept nogil:
+        """Hashes and signs what an order is under its id; 0, or a negative status and no use of `sealed`."""
         cdef uint8_t[384] words
         cdef uint8_t[66] digest_input
         cdef uint8_t[224] wallet_words
         cdef uint8_t[32] hashed
-        cdef uint8_t[65] signature
-        cdef char* at = body
-        cdef int status
-        if capacity < self.body_capacity:
-            return RULE_CAPACITY
+        sealed.salt = salt
+        sealed.maker = maker
+        sealed.taker = taker
+        sealed.timestamp_ms = timestamp_ms
+        sealed.side = <uint8_t>side
         # Copies on the stack are patched, so that a template can serve several threads.
         memcpy(words, self.words, 384)
-        put_word(words + 32, command.salt)
+        put_word(words + 32, salt)
         put_word(words + 160, <uint64_t>maker)
         put_word(words + 192, <uint64_t>taker)
-        words[255] = command.side
+        words[255] = <uint8_t>side
         put_word(words + 288, <uint64_t>timestamp_ms)
-        invmm_keccak256(words, 384, struct_hash)
+        invmm_keccak256(words, 384, sealed.struct_hash)
         memcpy(digest_input, self.digest_input, 34)
-        memcpy(digest_input + 34, struct_hash, 32)
-        invmm_keccak256(digest_input, 66, order_id)
-        if self.wrapped:
-            memcpy(wallet_words, self.wallet_words, 224)
-            memcpy(wallet_words + 32, struct_hash, 32)
-            invmm_keccak256(wallet_words, 224, digest_input + 34)
-            invmm_keccak256(digest_input, 66, hashed)
-            status = self.keys.sign_c(hashed, signature)
-        else:
-            status = self.keys.sign_c(order_id, signature)
-        if status:
-            return status
-        at = put_number(put(at, b'{"order":{"salt":', 17), command.salt)
-        at = put_number(put(at, self.middle.text, self.middle.size), <uint64_t>maker)
-        at = put_number(put(at, b'","takerAmount":"', 17), <uint64_t>taker)
-        if command.side == BUY:
+        memcpy(digest_input + 34, sealed.struct_hash, 32)
+        invmm_keccak256(digest_input, 66, sealed.order_id)
+        if not self.wrapped:
+            return self.keys.sign_c(sealed.order_id, sealed.signature)
+        memcpy(wallet_words, self.wallet_words, 224)
+        memcpy(wallet_words + 32, sealed.struct_hash, 32)
+        invmm_keccak256(wallet_words, 224, digest_input + 34)
+        invmm_keccak256(digest_input, 66, hashed)
+        return self.keys.sign_c(hashed, sealed.signature)
+
+    cdef int render_c(
+        self, const command_t* command, const sealed_t* sealed, char* body, size_t capacity
+    ) noexcept nogil:
+        """The body of a sealed order; its length, or RULE_CAPACITY. Of the command it takes what is sent
+        unsigned: order type, expiration and post-only.
+        """
+        cdef char* at = body
+        if capacity < self.body_capacity:
+            return RULE_CAPACITY
+        at = put_number(put(at, b'{"order":{"salt":', 17), sealed.salt)
+        at = put_number(put(at, self.middle.text, self.middle.size), <uint64_t>sealed.maker)
+        at = put_number(put(at, b'","takerAmount":"', 17), <uint64_t>sealed.taker)
+        if sealed.side == BUY:
             at = put(at, b'","side":"BUY","expiration":"', 29)
         else:
             at = put(at, b'","side":"SELL","expiration":"', 30)
         at = put_number(at, <uint64_t>command.expiration_s)
         at = put(at, self.after_expiration.text, self.after_expiration.size)
-        at = put_number(at, <uint64_t>timestamp_ms)
-        at = put_hex(put(at, self.after_timestamp.text, self.after_timestamp.size), signature, 65)
+        at = put_number(at, <uint64_t>sealed.timestamp_ms)
+        at = put_hex(put(at, self.after_timestamp.text, self.after_timestamp.size), sealed.signature, 65)
         if self.wrapped:
-            at = put_hex(put(at, self.before_contents.text, self.before_contents.size), struct_hash, 32)
+            at = put_hex(put(at, self.before_contents.text, self.before_contents.size), sealed.struct_hash, 32)
             at = put(at, self.after_contents.text, self.after_contents.size)
         at = put(at, self.after_signature.text, self.after_signature.size)
         at = put(at, ORDER_TYPES + 3 * command.order_type, 3)
@@ -406,21 +433,17 @@ cdef class OrderTemplate:
 
         Reads side, order_type, flags (FLAG_POST_ONLY), price_e4, size_micro, expiration_s and salt of the
         command. Writes 32 bytes to `order_id` and at most `body_capacity` to `body`; nothing that is written
-        counts if the result is negative.
+        counts if the result is negative. It is `admit_c`, `seal_c` and `render_c` in one.
         """
-        cdef uint8_t[32] struct_hash
+        cdef sealed_t sealed
         cdef int64_t maker = 0, taker = 0
-        cdef int status = order_amounts_c(
-            command.side, command.order_type, command.price_e4, command.size_micro, self.tick_e4,
-            &maker, &taker,
-        )
+        cdef int status = self.admit_c(command, timestamp_ms, &maker, &taker)
         if status == 0:
-            status = self.check_c(command, timestamp_ms)
+            status = self.seal_c(command.side, command.salt, maker, taker, timestamp_ms, &sealed)
         if status:
             return status
-        if command.order_type >= FOK and command.side == BUY and maker < self.min_notional_micro:
-            return RULE_MIN_NOTIONAL
-        return self.write_c(command, maker, taker, timestamp_ms, order_id, struct_hash, body, capacity)
+        memcpy(order_id, sealed.order_id, 32)
+        return self.render_c(command, &sealed, body, capacity)
 
     def build(self, const uint8_t[::1] command not None, int64_t timestamp_ms):
         """`build_c` for callers with the GIL.
