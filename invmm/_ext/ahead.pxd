@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from invmm._ext.records cimport command_t
-from invmm._ext.sign cimport OrderTemplate, sealed_t
+from invmm._ext.template cimport OrderTemplate, sealed_t
 
 
 cdef struct lane_t:             # where one token is quoted: side and size, and the price of the last quote

@@ -1,7 +1,7 @@
 from collections.abc import Buffer, Sequence
 from typing import NoReturn, Self
 
-from invmm._ext.sign import OrderTemplate
+from invmm._ext.template import OrderTemplate
 
 class SignedAhead:
     def __new__(cls, limit: int, max_age_ms: int, seed: int) -> Self: ...

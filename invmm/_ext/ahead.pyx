@@ -24,7 +24,7 @@ from libc.string cimport memcpy, memset
 
 from invmm._ext.atomics cimport atomic_load_acquire
 from invmm._ext.records cimport COMMAND_PLACE, FOK, GTC, command_t
-from invmm._ext.sign cimport OrderTemplate, sealed_t
+from invmm._ext.template cimport OrderTemplate, sealed_t
 
 cdef enum:
     WIDTH = 16                  # prices of a lane: eight ticks below its centre to seven above
@@ -211,10 +211,11 @@ cdef class SignedAhead:
         command.order_type = GTC
         command.price_e4 = <int32_t>price_e4
         command.size_micro = lane.size_micro
+        command.salt = self.salt_c()
         self.empty_c(slot)
         if template.admit_c(&command, now_ms, &maker, &taker):
             return False
-        if template.seal_c(lane.side, self.salt_c(), maker, taker, now_ms, &slot.sealed):
+        if template.seal_c(&command, maker, taker, now_ms, &slot.sealed, True):
             return False
         slot.serial = template.serial
         slot.tick_e4 = template.tick_e4
@@ -265,7 +266,7 @@ cdef class SignedAhead:
     ):
         """(order id, body) of the order prepared for a command, or None.
 
-        None as well where the command breaks a rule of the venue.
+        None as well where the command breaks a rule of the venue or a cap of the signer.
         """
         cdef command_t record
         cdef int64_t maker = 0, taker = 0
@@ -277,7 +278,7 @@ cdef class SignedAhead:
         if template.admit_c(&record, now_ms, &maker, &taker):
             return None
         sealed = self.take_c(place, template, &record, maker, taker, now_ms)
-        if sealed == NULL:
+        if sealed == NULL or template.release_c(&record, now_ms):
             return None
         body = <char*>calloc(1, template.body_capacity)
         if body == NULL:

@@ -7,7 +7,7 @@ from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.records cimport command_t
 from invmm._ext.ring cimport CommandRing, ResultRing
-from invmm._ext.sign cimport OrderTemplate
+from invmm._ext.template cimport OrderTemplate
 from invmm._ext.words cimport SharedWords
 from invmm.execution.outbox cimport Outbox
 

@@ -21,7 +21,13 @@ import numpy as np
 
 from invmm import types
 from invmm._ext.ahead cimport SignedAhead
-from invmm._ext.amounts cimport RULE_MIN_NOTIONAL, RULE_MIN_SIZE
+from invmm._ext.amounts cimport (
+    RULE_CAP_RATE,
+    RULE_CAP_TOKEN,
+    RULE_CLOSED,
+    RULE_MIN_NOTIONAL,
+    RULE_MIN_SIZE,
+)
 from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
@@ -38,7 +44,7 @@ from invmm._ext.records cimport (
     command_t,
 )
 from invmm._ext.ring cimport RING_WAIT_RING, CommandRing, ResultRing, ring_monotonic_ns, ring_relax
-from invmm._ext.sign cimport OrderTemplate, sealed_t
+from invmm._ext.template cimport OrderTemplate, sealed_t
 from invmm._ext.wire cimport put, put_hex, put_number
 from invmm._ext.words cimport SharedWords
 from invmm.execution.outbox cimport Outbox
@@ -57,6 +63,7 @@ cdef enum:
     REASON_SHUTDOWN = 32
     REASON_VENUE_REJECTED = 40
     REASON_VENUE_NOT_READY = 43
+    REASON_SIGNER_CAP = 45
     REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
     LOCK_IS_BUSY_NS = 200_000
     KEEP_AWAY_NS = 1_000_000_000
@@ -535,6 +542,10 @@ cdef class Intake:
                 reason = REASON_VENUE_REJECTED
                 if size == RULE_MIN_SIZE or size == RULE_MIN_NOTIONAL:
                     reason = REASON_BELOW_MIN_SIZE
+                elif RULE_CAP_RATE <= size <= RULE_CAP_TOKEN:
+                    reason = REASON_SIGNER_CAP
+                elif size == RULE_CLOSED:
+                    reason = REASON_SHUTDOWN
                 self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
             at[size] = b","
@@ -569,10 +580,12 @@ cdef class Intake:
             self.ahead.note_c(place, leg, unix_ms)
             self.ahead_after_ns = 0
         if sealed == NULL:
-            status = template.seal_c(leg.side, leg.salt, maker, taker, unix_ms, &fresh)
-            if status:
-                return status
+            status = template.seal_c(leg, maker, taker, unix_ms, &fresh, False)
             sealed = &fresh
+        else:
+            status = template.release_c(leg, unix_ms)
+        if status:
+            return status
         memcpy(leg.order_id, sealed.order_id, 32)
         leg.salt = sealed.salt
         leg.size_micro = taker if leg.side == BUY else maker
