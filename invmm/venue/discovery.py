@@ -39,7 +39,7 @@ class Discovery:
     timeout_s
         For each request. A request without a usable answer is made at most three times.
 
-    Use it as an asynchronous context manager, or call `find_blocking` from a thread without an event loop.
+    Use it as an asynchronous context manager, or call `window_blocking` from a thread without an event loop.
     """
 
     def __init__(self, profile: Profile, *, timeout_s: float = TIMEOUT_S) -> None:
@@ -67,12 +67,12 @@ class Discovery:
         windows = series.windows(now_s, count)
         return list(await asyncio.gather(*(self.window(window) for window in windows)))
 
-    def find_blocking(self, series: Series, now_s: float, count: int = 2) -> list[Found]:
-        """`find` on an event loop and a connection of its own."""
+    def window_blocking(self, window: Window) -> Found:
+        """`window` on an event loop and a connection of its own."""
 
-        async def ask() -> list[Found]:
+        async def ask() -> Found:
             async with Discovery(self.profile, timeout_s=self._timeout.total or TIMEOUT_S) as discovery:
-                return await discovery.find(series, now_s, count)
+                return await discovery.window(window)
 
         return asyncio.run(ask())
 

@@ -112,7 +112,8 @@ def test_a_thread_without_a_loop_can_ask_as_well() -> None:
     try:
         assert ready.wait(10)
         assert fake.profile is not None
-        assert all(each.tradable for each in Discovery(fake.profile).find_blocking(FIVE, NOW))
+        discovery = Discovery(fake.profile)
+        assert all(discovery.window_blocking(window).tradable for window in FIVE.windows(NOW, 2))
     finally:
         done.set()
         server.join(10)
