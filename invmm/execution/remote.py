@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from invmm._ext.ring import CommandRing, ResultRing
-from invmm._ext.sign import OrderTemplate
+from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.errors import ConfigError
