@@ -26,7 +26,7 @@ def add_venue_options(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_profile(options: argparse.Namespace) -> Profile:
-    """The profile that the options name; ConfigError for a port that is missing, out of range or not meant."""
+    """The profile that the options name; ConfigError for a port that is missing or not meant."""
     if options.profile == "live":
         if options.port is not None:
             raise ConfigError("--port: expected with --profile loopback only, found with live")

@@ -138,6 +138,7 @@ class BlockingVenueClient:
     neg_risk = _blocking(VenueClient.neg_risk)
     fee_schedule = _blocking(VenueClient.fee_schedule)
     market = _blocking(VenueClient.market)
+    market_of = _blocking(VenueClient.market_of)
     post_orders = _blocking(VenueClient.post_orders)
     cancel = _blocking(VenueClient.cancel)
     cancel_all = _blocking(VenueClient.cancel_all)

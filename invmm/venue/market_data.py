@@ -212,6 +212,14 @@ class MarketData(RestClient):
             taker_delay=flags["itode"],
         )
 
+    async def market_of(self, token_id: str) -> ClobMarket:
+        """Parameters of the market that a token belongs to, found by its book."""
+        book = await self.book(token_id)
+        market = await self.market(str(object_at("/book", book, "market")["market"]))
+        if token_id not in (token.token_id for token in market.tokens):
+            raise TransportError(f"/clob-markets: expected a market with token {token_id}, found another one")
+        return market
+
     async def _read(self, path: str, query: dict[str, str] | None = None) -> Any:
         return await self.ask("GET", path, query, private=False)
 
