@@ -21,7 +21,7 @@ from typing import Any
 from aiohttp import web
 
 from invmm.replay.tape import MarketInfo, Tape, find, load
-from invmm.sim import control, rest, spool
+from invmm.sim import control, rest, rest_prices, spool
 from invmm.sim.access import Access, AccessRules, ApiKey
 from invmm.sim.channels import Channel, Connection
 from invmm.sim.clock import TapeClock
@@ -198,6 +198,7 @@ def application(server: VenueServer) -> web.Application:
     app.router.add_get("/ws/market", server.market_channel.serve)
     app.router.add_get("/ws/user", server.user_channel.serve)
     rest.add_routes(app, server)
+    rest_prices.add_routes(app, server)
     control.add_routes(app, server)
 
     async def background(_: web.Application) -> Any:
