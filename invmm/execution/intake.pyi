@@ -4,6 +4,7 @@ from typing import NoReturn, Protocol, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from invmm._ext.ahead import SignedAhead
 from invmm._ext.l2 import L2Signer
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.template import OrderTemplate
@@ -29,6 +30,7 @@ class Intake:
     hold_cancels: bool
     stopping: bool
     linger_ns: int
+    ahead: SignedAhead | None
     rehearsal: Callable[[bytes], object] | None
     rehearse_ns: int
     @property

@@ -171,6 +171,8 @@ class Limits:
     cancels_per_second: int = 80
     gtd_lead_s: int = 180
     """An order with a date must live at least this long; the venue ends it 60 s before its date."""
+    signed_age_ms: int = 2_000
+    """How old the time in an order's signature may be. The venue publishes no limit: to be probed."""
 
 
 def is_local(url: str) -> bool:
