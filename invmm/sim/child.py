@@ -25,6 +25,7 @@ from uuid import UUID
 from invmm.errors import TransportError, VenueError
 from invmm.replay.tape import Tape
 from invmm.sim import spool
+from invmm.sim.access import AccessRules
 from invmm.sim.profile import VenueProfile
 
 
@@ -65,6 +66,9 @@ class VenueChild:
         A WebSocket client that says nothing for so many real seconds is dropped.
     page_limit : int
         Entries per page of `/data/orders` and `/data/trades`.
+    access : AccessRules, optional
+        Accounts and what they must prove. Without it: the credentials' account alone, and no checks when
+        there are no credentials either.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class VenueChild:
         seed: int = 0,
         silent_s: float = 10.0,
         page_limit: int = 100,
+        access: AccessRules | None = None,
     ) -> None:
         self._tapes = list(tapes)
         self.credentials = credentials
@@ -83,6 +88,7 @@ class VenueChild:
         self._seed = seed
         self._silent_s = silent_s
         self._page_limit = page_limit
+        self._access = access
         self._process: subprocess.Popen[str] | None = None
         self._folder: Path | None = None
         self._errors: deque[str] = deque(maxlen=200)
@@ -155,6 +161,7 @@ class VenueChild:
             "seed": self._seed,
             "silent_s": self._silent_s,
             "page_limit": self._page_limit,
+            "access": asdict(self._access) if self._access is not None else None,
         }
         assert process.stdin is not None
         assert process.stdout is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from invmm.sim.clock import TapeClock
+from invmm.sim.faults import KINDS
 from invmm.types import Outcome
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ class Control:
 
         JSON: `market` (number of the tape, default the next one), `speed` (default 1), `monotonic_ns` (the
         instant on CLOCK_MONOTONIC at which the tape begins, default now), `tape_ns` (tape time of that
-        instant, default the receive time of the first frame). Answers with all four, which is the mapping of
-        the clock.
+        instant, default the receive time of the first frame), `beside` (true: markets that run go on, and the
+        new one follows their clock; otherwise they are settled and resolved at once). Answers with the first
+        four, which is the mapping of the clock.
         """
         told = await request.json() if request.can_read_body else {}
         server = self._server
@@ -41,14 +43,15 @@ class Control:
         speed = float(told.get("speed", 1.0))
         if not 0.001 <= speed <= 1000:
             return web.json_response({"error": f"speed: expected 0.001 to 1000, got {speed}"}, status=400)
+        beside = bool(told.get("beside", False))
         first_ns = int(server.tapes[index].rows["recv_ns"][0])
         clock = TapeClock(
             int(told.get("monotonic_ns", time.monotonic_ns())), int(told.get("tape_ns", first_ns)), speed
         )
-        server.start(clock, index)
-        return web.json_response(
-            {"market": index, "speed": speed, "monotonic_ns": clock.monotonic_ns, "tape_ns": clock.tape_ns}
-        )
+        server.start(clock, index, beside=beside)
+        assert server.floor.clock is not None
+        clock = server.floor.clock
+        return web.json_response({"market": index, **mapping(clock)})
 
     async def finish(self, _: web.Request) -> web.Response:
         """Settles and resolves the running market at once, whatever its clock says."""
@@ -61,9 +64,9 @@ class Control:
         return web.json_response(self._truth())
 
     def _truth(self) -> dict[str, Any]:
-        server, account = self._server, self._server.account
+        server, account = self._server, self._server.floor.account
         orders, rebate = [], 0
-        for exchange in server.exchanges:
+        for exchange in server.floor.exchanges:
             rebate = account.rebate_micro(exchange.market.rebate_share)
             for order in exchange.orders.values():
                 request = order.request
@@ -162,15 +165,18 @@ class Control:
                 channel.split_parts, channel.split_left = int(told.get("parts", 3)), int(told.get("count", 1))
             elif kind in ("stall", "resume"):
                 channel.is_stalled = kind == "stall"
-        if kind == "http":
-            server.broken = (int(told.get("status", 503)), dict(told.get("body", {"error": "unavailable"})))
-            server.broken_method = str(told.get("method", ""))
-            server.broken_left = int(told.get("count", 1))
-        elif kind == "lose":
-            server.lose_left = int(told.get("count", 1))
+        if kind in KINDS:
+            server.faults.arm(kind, {k: v for k, v in told.items() if k not in ("kind", "channel")})
+        elif kind == "clear":
+            server.faults.clear(told.get("of"))
         elif kind not in ("kill", "garbage", "split", "stall", "resume"):
             return web.json_response({"error": f"kind: unknown fault {kind!r}"}, status=400)
         return web.json_response({"kind": kind, "done": done})
+
+
+def mapping(clock: TapeClock) -> dict[str, Any]:
+    """A clock's mapping, from which another process of this machine makes the same clock."""
+    return {"speed": clock.speed, "monotonic_ns": clock.monotonic_ns, "tape_ns": clock.tape_ns}
 
 
 def add_routes(app: web.Application, server: VenueServer) -> None:
