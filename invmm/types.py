@@ -65,12 +65,13 @@ class Source(IntEnum):
 
 
 class CommandKind(IntEnum):
-    """What the executor is asked to do."""
+    """What the executor is asked to do. RESEND: the bytes of an UNKNOWN order that `key` names, once more."""
 
     PLACE = 1
     CANCEL = 2
     CANCEL_ALL = 3
     SHUTDOWN = 4
+    RESEND = 5
 
 
 class OrderStatus(IntEnum):

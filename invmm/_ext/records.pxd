@@ -30,6 +30,7 @@ cdef enum:
     COMMAND_CANCEL = 2
     COMMAND_CANCEL_ALL = 3
     COMMAND_SHUTDOWN = 4
+    COMMAND_RESEND = 5
 
     STATUS_SENT = 1             # OrderStatus
     STATUS_LIVE = 2

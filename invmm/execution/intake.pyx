@@ -20,7 +20,14 @@ cimport numpy as cnp
 import numpy as np
 
 from invmm import types
-from invmm._ext.amounts cimport RULE_MIN_NOTIONAL, RULE_MIN_SIZE, order_amounts_c
+from invmm._ext.amounts cimport (
+    RULE_CAP_RATE,
+    RULE_CAP_TOKEN,
+    RULE_CLOSED,
+    RULE_MIN_NOTIONAL,
+    RULE_MIN_SIZE,
+    order_amounts_c,
+)
 from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
@@ -37,7 +44,7 @@ from invmm._ext.records cimport (
     command_t,
 )
 from invmm._ext.ring cimport RING_WAIT_RING, CommandRing, ResultRing, ring_monotonic_ns, ring_relax
-from invmm._ext.sign cimport OrderTemplate
+from invmm._ext.template cimport OrderTemplate
 from invmm._ext.wire cimport put, put_hex, put_number
 from invmm._ext.words cimport SharedWords
 from invmm.execution.outbox cimport Outbox
@@ -56,6 +63,7 @@ cdef enum:
     REASON_SHUTDOWN = 32
     REASON_VENUE_REJECTED = 40
     REASON_VENUE_NOT_READY = 43
+    REASON_SIGNER_CAP = 45
     REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
     LOCK_IS_BUSY_NS = 200_000
     KEEP_AWAY_NS = 1_000_000_000
@@ -499,6 +507,10 @@ cdef class Intake:
                 reason = REASON_VENUE_REJECTED
                 if size == RULE_MIN_SIZE or size == RULE_MIN_NOTIONAL:
                     reason = REASON_BELOW_MIN_SIZE
+                elif RULE_CAP_RATE <= size <= RULE_CAP_TOKEN:
+                    reason = REASON_SIGNER_CAP
+                elif size == RULE_CLOSED:
+                    reason = REASON_SHUTDOWN
                 self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
             self.signed_c(
