@@ -258,7 +258,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m invmm.testing",
         description="Polymarket's REST, WebSockets and discovery on a port of this machine, for testing "
-        "bots. Prints one JSON line (hosts, a funded account's test key and credentials), runs until stopped.",
+        "bots. Prints one JSON line (hosts, a funded account's test key and credentials), then runs on.",
         epilog="Exit codes: 0 stopped, 1 the venue failed, 2 usage or configuration.",
     )
     p.add_argument("--series", nargs="+", default=["btc-updown-5m"], metavar="SLUG", help="rolling markets")
