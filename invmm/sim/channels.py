@@ -44,6 +44,7 @@ class Connection:
         self.is_subscribed = False
         self.assets: set[str] = set()  # market channel
         self.wants_custom = False  # market channel: `custom_feature_enabled`
+        self.account = ""  # user channel: whose events; empty: everybody's
         self.markets: set[str] | None = None  # user channel; None: every market of the account
         self.heard_s = time.monotonic()
 

@@ -25,6 +25,7 @@ from uuid import UUID
 from invmm.errors import TransportError, VenueError
 from invmm.replay.tape import Tape
 from invmm.sim import spool
+from invmm.sim.access import AccessRules
 from invmm.sim.profile import VenueProfile
 from invmm.sim.windows import Series
 
@@ -74,6 +75,9 @@ class VenueChild:
         So many ended markets keep their orders and trades; by default all of them.
     port : int
         Port on 127.0.0.1, a free one by default.
+    access : AccessRules, optional
+        Accounts and what they must prove. Without it: the credentials' account alone, and no checks when
+        there are no credentials either.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class VenueChild:
         start_ns: int | None = None,
         remember: int | None = None,
         port: int = 0,
+        access: AccessRules | None = None,
     ) -> None:
         self._tapes = list(tapes)
         self._told = {
@@ -104,6 +109,7 @@ class VenueChild:
         self._seed = seed
         self._silent_s = silent_s
         self._page_limit = page_limit
+        self._access = access
         self._process: subprocess.Popen[str] | None = None
         self._folder: Path | None = None
         self._errors: deque[str] = deque(maxlen=200)
@@ -182,6 +188,7 @@ class VenueChild:
             "silent_s": self._silent_s,
             "page_limit": self._page_limit,
             **self._told,
+            "access": asdict(self._access) if self._access is not None else None,
         }
         assert process.stdin is not None
         assert process.stdout is not None

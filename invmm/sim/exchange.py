@@ -401,6 +401,7 @@ class Exchange:
             is_taker=is_taker,
             fee_rate=self.market.fee_rate,
             notional_micro=notional,
+            who=request.who,
         )
 
     def _forget(self, order: Order) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from invmm.replay.tape import Tape
-from invmm.sim import rules, wire
+from invmm.sim import rules
 from invmm.sim.account import Account
 from invmm.sim.batches import Batch
 from invmm.sim.channels import Channel
@@ -17,7 +17,7 @@ from invmm.sim.exchange import Exchange
 from invmm.sim.faults import Faults
 from invmm.sim.orders import Order
 from invmm.sim.profile import VenueProfile
-from invmm.sim.rules import OrderRequest, Refusal
+from invmm.sim.rules import OrderRequest, Refusal, Who
 from invmm.sim.session import Session
 from invmm.types import Outcome
 
@@ -46,7 +46,7 @@ class Floor:
         self,
         profile: VenueProfile,
         seed: int,
-        who: wire.Who,
+        who: Who,
         market_channel: Channel,
         user_channel: Channel,
         faults: Faults,
@@ -170,22 +170,26 @@ class Floor:
             if isinstance(placing, tuple):
                 placing[0].place_late(placing[1], late_ns)
 
-    async def cancel(self, order_ids: Sequence[bytes]) -> dict[str, Any]:
-        """Cancels by id; the venue's answer. An id that no market knows is asked of all: its order may still
-        be on its way.
+    async def cancel(self, order_ids: Sequence[bytes], account: str = "") -> dict[str, Any]:
+        """Cancels by id, of an account if one is given; the venue's answer. An id that no market knows is
+        asked of all: its order may still be on its way.
         """
         homes = {order_id: self._session_of(order_id) for order_id in order_ids}
         asked = []
         for session in self.sessions.values():
             ids = [order_id for order_id, home in homes.items() if home is None or home is session]
             if ids:
-                asked.append(session.cancel(ids))
+                asked.append(session.cancel(ids, account))
         return await self._merged(asked, {"0x" + name.hex(): self._why_gone(name) for name in homes})
 
-    async def cancel_all(self, market: str | None = None, token: Outcome | None = None) -> dict[str, Any]:
-        """Cancels what is open when the request arrives, of one market or of all."""
+    async def cancel_all(
+        self, market: str | None = None, token: Outcome | None = None, account: str = ""
+    ) -> dict[str, Any]:
+        """Cancels what is open when the request arrives, of one market or of all, of one account or of
+        all.
+        """
         sessions = [s for name, s in self.sessions.items() if market is None or name == market]
-        return await self._merged([session.cancel_all(token) for session in sessions], {})
+        return await self._merged([session.cancel_all(token, account) for session in sessions], {})
 
     async def _merged(self, asked: Sequence[Any], refused: dict[str, str]) -> dict[str, Any]:
         canceled: list[str] = []

@@ -11,13 +11,23 @@ from invmm.sim import wire
 from invmm.types import Outcome
 
 if TYPE_CHECKING:
+    from invmm.sim.access import ApiKey
     from invmm.sim.server import VenueServer
     from invmm.sim.session import Session
+
+KEY = "key"
+"""Where a request keeps the API key that its headers proved."""
 
 
 def error(status: int, text: str) -> web.Response:
     """An error in the venue's shape."""
     return web.json_response({"error": text}, status=status)
+
+
+def account_of(request: web.Request) -> str:
+    """The account that a private request comes from; empty where the venue checks nothing."""
+    key: ApiKey = request[KEY]
+    return key.address if key.api_key else ""
 
 
 def json_of(body: bytes) -> Any:

@@ -40,6 +40,15 @@ class Refusal:
     reason: Reason = Reason.VENUE_REJECTED
 
 
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Names of a trader on the wire: API key (UUID), address that pays, address of the account's key."""
+
+    api_key: str = ""
+    address: str = ""
+    account: str = ""
+
+
 @dataclass(slots=True)
 class OrderRequest:
     """An order as it arrives. `making_micro` and `taking_micro` are the signed amounts, -1 when only a size
@@ -59,6 +68,11 @@ class OrderRequest:
     market: int = 0
     making_micro: int = -1
     taking_micro: int = -1
+    who: Who | None = None  # None: the venue's one account
+
+    def is_of(self, account: str) -> bool:
+        """Whether the order belongs to this account; everything does when either is not said."""
+        return not account or self.who is None or self.who.account == account
 
     @property
     def id_text(self) -> str:

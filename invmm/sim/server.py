@@ -10,40 +10,49 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hmac
 import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from invmm.replay.tape import Tape, find, load
-from invmm.sim import control, gamma, rest, signatures, spool, wire
+from invmm.replay.tape import MarketInfo, Tape, find, load
+from invmm.sim import control, gamma, rest, rest_prices, spool, wire
+from invmm.sim.access import Access, AccessRules, ApiKey
 from invmm.sim.channels import Channel, Connection
 from invmm.sim.clock import TapeClock
 from invmm.sim.faults import Faults
 from invmm.sim.floor import Floor
 from invmm.sim.heartbeat import DeadMansSwitch
 from invmm.sim.mishaps import faulty
-from invmm.sim.profile import VenueProfile
+from invmm.sim.profile import SECOND, VenueProfile
+from invmm.sim.rules import Who
 from invmm.sim.session import Session
 from invmm.sim.windows import Series, Window, Windows
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The one account that the venue knows. An empty `api_key` switches the checks of headers and signatures
-    off.
+    """The account that the venue knows from the start. An empty `api_key` switches the checks of headers and
+    signatures off, unless rules of access are given.
     """
 
     api_key: str = ""
     secret: str = ""
     passphrase: str = ""
     address: str = "0x0000000000000000000000000000000000000000"
+
+    def rules(self, given: AccessRules | None) -> AccessRules:
+        """The rules of access with this account's key among the keys."""
+        if not self.api_key:
+            return given or AccessRules(is_checked=False)
+        known = ApiKey(self.api_key, self.secret, self.passphrase, self.address)
+        rules = given or AccessRules()
+        return replace(rules, keys=(known, *rules.keys))
 
 
 @dataclass
@@ -63,9 +72,14 @@ class VenueServer:
     series: list[Series] = field(default_factory=list)
     index: int = -1  # number of the last tape that was opened
     background: list[asyncio.Task[None]] = field(default_factory=list)
+    access_rules: AccessRules | None = None  # None: the credentials' account, and checks only if there is one
 
     def __post_init__(self) -> None:
-        self.who = wire.Who(self.credentials.api_key, self.credentials.address)
+        known = self.credentials
+        self.who = Who(known.api_key, known.address, known.address)
+        self.access = Access(
+            known.rules(self.access_rules), seed=self.seed, venue_s=lambda: self.floor.now_ns() / SECOND
+        )
         self.market_channel = Channel(self._subscribe_market, self.silent_s)
         self.user_channel = Channel(self._subscribe_user, self.silent_s)
         self.faults = Faults(self.seed)
@@ -162,36 +176,21 @@ class VenueServer:
         auth = message.get("auth")
         if message.get("type") != "user" or not isinstance(auth, dict):
             return False
-        known = self.credentials
-        if known.api_key and (auth.get("apiKey"), auth.get("secret"), auth.get("passphrase")) != (
-            known.api_key,
-            known.secret,
-            known.passphrase,
-        ):
+        key = self.access.prove_triple(auth)
+        if key is None:
             return False
+        connection.account = key.address if key.api_key else ""
         connection.markets = {str(market) for market in markets} if markets else None
         connection.is_subscribed = True
         return True
 
     # ---- access ----
 
-    def refusal_of_access(self, request: web.Request, body: bytes) -> web.Response | None:
-        """401 unless the L2 headers prove the key (2.2)."""
-        known, headers = self.credentials, request.headers
-        if not known.api_key:
-            return None
-        stamp = headers.get("POLY_TIMESTAMP", "")
-        expected = signatures.l2_signature(known.secret, stamp, request.method, request.path, body)
-        proven = (
-            headers.get("POLY_API_KEY") == known.api_key
-            and headers.get("POLY_PASSPHRASE") == known.passphrase
-            and headers.get("POLY_ADDRESS", "").lower() == known.address.lower()
-            and stamp.isdecimal()
-            and hmac.compare_digest(headers.get("POLY_SIGNATURE", ""), expected)
-        )
-        if proven:
-            return None
-        return web.json_response({"error": "Unauthorized/Invalid api key"}, status=401)
+    def exchange_name(self, market: MarketInfo) -> str:
+        """The exchange that an order on a market is signed for (`signatures.EXCHANGES`)."""
+        if self.profile.domain == "1":
+            return "v1-neg-risk" if market.exchange == "v2-neg-risk" else "v1"
+        return market.exchange
 
 
 SERVER = web.AppKey("server", VenueServer)
@@ -220,6 +219,7 @@ def application(server: VenueServer) -> web.Application:
     app.router.add_get("/ws/market", server.market_channel.serve)
     app.router.add_get("/ws/user", server.user_channel.serve)
     rest.add_routes(app, server)
+    rest_prices.add_routes(app, server)
     control.add_routes(app, server)
 
     async def background(_: web.Application) -> Any:
@@ -279,6 +279,7 @@ async def _main(options: argparse.Namespace) -> None:
             told["page_limit"],
             told["remember"],
             [Series(**series) for series in told["series"]],
+            access_rules=AccessRules.read(told["access"]) if told.get("access") else None,
         )
 
         async def orphaned() -> None:

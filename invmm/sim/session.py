@@ -20,8 +20,8 @@ from invmm.sim.exchange import Exchange
 from invmm.sim.faults import Faults
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
-from invmm.sim.rules import OrderRequest, Refusal
-from invmm.types import Outcome
+from invmm.sim.rules import NOT_FOUND, OrderRequest, Refusal, Who
+from invmm.types import Outcome, Side
 
 _LONGEST_SLEEP_S = 0.25
 
@@ -39,7 +39,7 @@ class Session:
         profile: VenueProfile,
         seed: int,
         account: Account,
-        who: wire.Who,
+        who: Who,
         market_channel: Channel,
         user_channel: Channel,
         faults: Faults,
@@ -54,6 +54,7 @@ class Session:
         self.clock: TapeClock | None = None
         self.sent_rows = 0
         self.last_price = ""
+        self.last_trade: tuple[int, Side | None] = (0, None)  # of Up, with the taker's side
         self._who = who
         self._market_channel = market_channel
         self._user_channel = user_channel
@@ -144,7 +145,9 @@ class Session:
                 named = partial(restated_levels, self.tape, batch)
                 exchange.play(batch, frames, self.books.apply_frame, named)
                 if batch.prints:
-                    self.last_price = wire.price_text(batch.prints[-1].price_e4)
+                    last = batch.prints[-1]
+                    self.last_price = wire.price_text(last.price_e4)
+                    self.last_trade = (last.price_e4, Side(1 - last.side))
                 self._venue_ms = batch.venue_ms
                 self._applied_rows = batch.last
                 self._next_batch += 1
@@ -254,13 +257,17 @@ class Session:
         self.exchange.schedule(self.clock.now_ns() + late_ns, arrive)
         self._tick()
 
-    async def cancel(self, order_ids: list[bytes]) -> dict[str, Any]:
-        """Cancels by id; the venue's answer."""
+    async def cancel(self, order_ids: list[bytes], account: str = "") -> dict[str, Any]:
+        """Cancels by id; the venue's answer. An order of another account than `account` is not found."""
 
         def act() -> dict[str, Any]:
             canceled, refused = [], {}
             for order_id in order_ids:
-                text = self.exchange.cancel(order_id)
+                known = self.exchange.orders.get(order_id)
+                if known is not None and not known.request.is_of(account):
+                    text = NOT_FOUND
+                else:
+                    text = self.exchange.cancel(order_id)
                 if text:
                     refused["0x" + order_id.hex()] = text
                 else:
@@ -270,13 +277,13 @@ class Session:
         answer: dict[str, Any] = await self._through(act)
         return answer
 
-    async def cancel_all(self, token: Outcome | None = None) -> dict[str, Any]:
-        """Cancels what is open when the request arrives."""
+    async def cancel_all(self, token: Outcome | None = None, account: str = "") -> dict[str, Any]:
+        """Cancels what is open, of an account if one is given, when the request arrives."""
 
         def act() -> dict[str, Any]:
             canceled, refused = [], {}
             for order in self.exchange.open_orders():
-                if token is None or order.request.token == token:
+                if token in (None, order.request.token) and order.request.is_of(account):
                     text = self.exchange.cancel(order.request.order_id)
                     if text:
                         refused[order.request.id_text] = text
@@ -297,7 +304,6 @@ class Session:
                 back = self.exchange.now_ns + self.profile.ack_latency_ns
                 self.exchange.schedule(back, lambda: _resolve(held, order))
             return
-        event: dict[str, Any] | None = None
         if report.kind == "settlement":
             payload = wire.compact(wire.resolved_event(self.market, self.exchange.stamp_ms()))
             self.exchange.schedule(
@@ -305,28 +311,36 @@ class Session:
             )
             return
         if report.kind == "trade" and report.trade is not None:
-            event = wire.trade_event(report.trade, self.market, self._who, self.exchange.stamp_ms())
+            stamp_ms = self.exchange.stamp_ms()
+            parties = [part.who or self._who for part in report.trade.legs]
+            for who in {who.account: who for who in parties}.values():
+                self._tell(who, wire.trade_event(report.trade, self.market, who, stamp_ms), report.time_ns)
         elif order is not None:
             kind = {"placed": "PLACEMENT", "updated": "UPDATE", "canceled": "CANCELLATION"}[report.kind]
-            event = wire.order_event(order, self.market, self._who, kind, self.exchange.venue_ms)
-        if event is not None:
-            payload = wire.compact(event)
-            due_ns = report.time_ns + self.profile.user_latency_ns
-            for late_ns in self._faults.deliveries(event["event_type"]):
-                self.exchange.schedule(due_ns + late_ns, lambda: self._to_user(payload))
+            who = order.request.who or self._who
+            event = wire.order_event(order, self.market, who, kind, self.exchange.venue_ms)
+            self._tell(who, event, report.time_ns)
         if report.kind == "placed" and order is not None and (fault := self._faults.strike("revoke")):
             revoked_ns = report.time_ns + int(fault.number("seconds", 1.0) * SECOND)
             self.exchange.schedule(revoked_ns, lambda: self.exchange.revoke(order))
+
+    def _tell(self, who: Who, event: dict[str, Any], time_ns: int) -> None:
+        payload = wire.compact(event)
+        due_ns = time_ns + self.profile.user_latency_ns
+        for late_ns in self._faults.deliveries(event["event_type"]):
+            self.exchange.schedule(due_ns + late_ns, lambda: self._to_user(payload, who.account))
 
     def _to_custom(self, payload: bytes) -> None:
         for connection in self._market_channel.connections:
             if connection.is_subscribed and connection.wants_custom:
                 self._market_channel.send(connection, [payload])
 
-    def _to_user(self, payload: bytes) -> None:
+    def _to_user(self, payload: bytes, account: str) -> None:
         for connection in self._user_channel.connections:
-            if connection.is_subscribed and (
-                connection.markets is None or self.market.condition_id in connection.markets
+            if (
+                connection.is_subscribed
+                and connection.account in ("", account)
+                and (connection.markets is None or self.market.condition_id in connection.markets)
             ):
                 self._user_channel.send(connection, [payload])
 
