@@ -92,6 +92,25 @@ class Own:
         """There is no cache to refresh; the answer is empty, as the venue's."""
         return web.Response()
 
+    async def notifications(self, _: bytes, __: web.Request) -> web.Response:
+        """There are none."""
+        return web.json_response([])
+
+    async def drop_notifications(self, _: bytes, __: web.Request) -> web.Response:
+        """There are none to drop."""
+        return web.json_response("OK")
+
+    async def order_scoring(self, _: bytes, __: web.Request) -> web.Response:
+        """No order earns rewards here."""
+        return web.json_response({"scoring": False})
+
+    async def orders_scoring(self, body: bytes, _: web.Request) -> web.Response:
+        """No order earns rewards here."""
+        asked = json_of(body)
+        if not isinstance(asked, list):
+            return error(400, rules.INVALID_PAYLOAD)
+        return web.json_response({str(one): False for one in asked})
+
     async def heartbeat(self, body: bytes, _: web.Request) -> web.Response:
         """Dead man's switch."""
         payload = json_of(body)

@@ -53,8 +53,8 @@ class Public:
         return web.json_response(self._server.floor.now_ns() // SECOND)
 
     async def version(self, _: web.Request) -> web.Response:
-        """CLOB version."""
-        return web.json_response({"version": 2})
+        """CLOB version: 1 where orders of the first generation are taken."""
+        return web.json_response({"version": 1 if self._server.profile.domain == "1" else 2})
 
     async def clob_market(self, request: web.Request) -> web.Response:
         """Parameters of any of the server's markets."""

@@ -21,7 +21,7 @@ from invmm.sim.faults import Faults
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.rules import NOT_FOUND, OrderRequest, Refusal, Who
-from invmm.types import Outcome
+from invmm.types import Outcome, Side
 
 _LONGEST_SLEEP_S = 0.25
 
@@ -54,6 +54,7 @@ class Session:
         self.clock: TapeClock | None = None
         self.sent_rows = 0
         self.last_price = ""
+        self.last_trade: tuple[int, Side | None] = (0, None)  # of Up, with the taker's side
         self._who = who
         self._market_channel = market_channel
         self._user_channel = user_channel
@@ -84,6 +85,15 @@ class Session:
         """Begins at the clock's instant, which may lie ahead."""
         self.clock = clock
         self._tick()
+
+    def join(self, clock: TapeClock) -> None:
+        """Begins in the middle: what lies behind has happened, and who is subscribed gets books of now."""
+        self._advance(clock.now_ns())
+        self.sent_rows = self._applied_rows
+        for connection in self._market_channel.connections:
+            if connection.is_subscribed:
+                self.subscribe(connection, connection.assets)
+        self.start(clock)
 
     def now_ns(self) -> int:
         """The venue's time; the tape's first moment before the start."""
@@ -135,7 +145,9 @@ class Session:
                 named = partial(restated_levels, self.tape, batch)
                 exchange.play(batch, frames, self.books.apply_frame, named)
                 if batch.prints:
-                    self.last_price = wire.price_text(batch.prints[-1].price_e4)
+                    last = batch.prints[-1]
+                    self.last_price = wire.price_text(last.price_e4)
+                    self.last_trade = (last.price_e4, Side(1 - last.side))
                 self._venue_ms = batch.venue_ms
                 self._applied_rows = batch.last
                 self._next_batch += 1

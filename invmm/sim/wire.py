@@ -303,10 +303,12 @@ def rest_book(
         "asks": book_levels(book, Side.SELL),
         "min_order_size": size_text(market.min_size_micro),
         "tick_size": price_text(tick_e4),
-        "neg_risk": False,
+        "neg_risk": market.exchange == "v2-neg-risk",
         "last_trade_price": last_price,
     }
     told["hash"] = hashlib.sha1(json.dumps(told, separators=(",", ":")).encode()).hexdigest()
+    if market.exchange == "v3":
+        told["version"] = "v2"
     return told
 
 
@@ -347,7 +349,7 @@ def resolved_event(market: MarketInfo, stamp_ms: int) -> dict[str, Any]:
 
 def clob_market(market: MarketInfo, tick_e4: int, *, accepting: bool) -> dict[str, Any]:
     """`GET /clob-markets/{conditionId}` (6.1)."""
-    return {
+    told = {
         "t": [{"t": market.up_token_id, "o": "Up"}, {"t": market.down_token_id, "o": "Down"}],
         "c": market.condition_id,
         "mos": market.min_size_micro / 1_000_000
@@ -359,8 +361,9 @@ def clob_market(market: MarketInfo, tick_e4: int, *, accepting: bool) -> dict[st
         "ao": accepting,
         "itode": True,
         "fd": {"r": market.fee_rate, "e": 1, "to": True},
-        "v": "v1",
+        "v": "v2" if market.exchange == "v3" else "v1",
     }
+    return {**told, "nr": True} if market.exchange == "v2-neg-risk" else told
 
 
 def compact(event: dict[str, Any]) -> bytes:
