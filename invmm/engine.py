@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from invmm._ext.ring import CommandRing
     from invmm.clock import LiveClock
-    from invmm.execution.remote import RemoteVenue
+    from invmm.execution.connected import ConnectedVenue
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.market import MarketFeed
     from invmm.feed.states import EndCause, FeedState
@@ -194,21 +194,23 @@ class Engine:
         loop = asyncio.get_running_loop()
         loop.add_reader(venue.results.eventfd, self._drain)
         self._drain()
-        self.user_feed = UserFeed(
-            venue.user_url,
-            venue.credentials,
-            self._on_user_events,
-            self._keys.get,
-            self._tokens,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-            on_disconnect=self._user_lost,
-        )
+        if venue.user_url:
+            self.user_feed = UserFeed(
+                venue.user_url,
+                venue.credentials,
+                self._on_user_events,
+                self._keys.get,
+                self._tokens,
+                self.clock,
+                feed_settings_of(self.settings, self.clock.scale),
+                budget=self._budget,
+                on_state=self._told,
+                on_disconnect=self._user_lost,
+            )
         for market in self.markets.values():
             self._connect(market)
-        self.user_feed.start()
+        if self.user_feed is not None:
+            self.user_feed.start()
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
 
     def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
@@ -336,10 +338,10 @@ class Engine:
             await asyncio.sleep(0.05)
         return await self.stop()
 
-    def _remote(self) -> RemoteVenue:
-        from invmm.execution.remote import RemoteVenue
+    def _remote(self) -> ConnectedVenue:
+        from invmm.execution.connected import ConnectedVenue
 
-        if not isinstance(self.venue, RemoteVenue):
+        if not isinstance(self.venue, ConnectedVenue):
             raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
         return self.venue
 
