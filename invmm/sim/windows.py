@@ -178,7 +178,7 @@ class Windows:
         self, floor: Floor, series: list[Series], seed: int, announce: Callable[[Window], None]
     ) -> None:
         self._floor = floor
-        self._series = list(series)
+        self.series = list(series)
         self._seed = seed
         self._announce = announce
         self._next_s: dict[int, int] = {}  # by place in the list: start of the next window to be listed
@@ -196,7 +196,7 @@ class Windows:
 
     def add(self, series: Series) -> None:
         """One more series, from its present window on."""
-        self._series.append(series)
+        self.series.append(series)
 
     def find(self, slug: str) -> Window | None:
         """A listed market by its slug."""
@@ -223,7 +223,7 @@ class Windows:
             return None
         now_ns = self._floor.now_ns()
         due: list[int] = []
-        for place, series in enumerate(self._series):
+        for place, series in enumerate(self.series):
             due += self._list(place, series, now_ns)
         for window in list(self.by_condition.values()):
             due += self._move(window, now_ns)
@@ -260,12 +260,14 @@ class Windows:
             exchange=series.exchange,
         )
         listed_ns = min(now_ns, start_s * SECOND)
+        late = self._floor.faults.armed("hydration")
+        hydration_s = series.hydration_s if late is None else late.number("seconds", 60.0)
         window = Window(
             market=market,
             question_id=named.question_id,
             number=5_000_000 + start_s // 60 % 1_000_000,
             listed_ns=listed_ns,
-            ready_ns=listed_ns + series.hydration_s * SECOND,
+            ready_ns=listed_ns + int(hydration_s * SECOND),
             accepts_ns=(start_s - series.accepts_ahead_s) * SECOND if series.accepts_ahead_s else 0,
             series=series,
         )
