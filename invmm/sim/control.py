@@ -329,6 +329,7 @@ def _window(window: Window) -> dict[str, Any]:
         market["winner"] = window.market.winner.name
     return {
         **market,
+        "series": window.series.slug if window.series is not None else "",
         "version": window.series.generation if window.series is not None else "v1",
         "is_ready": window.session is not None,
         "is_closed": window.is_closed,

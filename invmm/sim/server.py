@@ -252,6 +252,7 @@ async def serve(
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
+    await server.windows.step()
     ready(runner.addresses[0][1])
     try:
         await until.wait()
@@ -308,9 +309,9 @@ async def _main(options: argparse.Namespace) -> None:
         if options.recorded:
             first_ns = int(server.tapes[0].rows["recv_ns"][0])
             server.start(TapeClock(time.monotonic_ns(), first_ns, options.speed), 0)
-        elif told["series"]:
-            server.run_clock(told["speed"], told["start_ns"])
 
+    if told.get("series"):
+        server.run_clock(told["speed"], told["start_ns"])
     await serve(server, told.get("port", options.port), until=until, ready=ready)
 
 
