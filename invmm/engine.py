@@ -362,9 +362,11 @@ class Engine:
                 for market in self.markets.values():
                     market.step.wants_frame = True
             for market in self.markets.values():
-                feed = market.feed
-                if feed and feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
-                    feed.set_tokens(())  # its window is over: what is silent now is meant to be
+                if market.feed is not None:
+                    ended_ns = now_ns - market.info.end_s * NS
+                    market.feed.patient = market.held or ended_ns >= 0
+                    if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
+                        market.feed.set_tokens(())  # what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1

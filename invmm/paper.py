@@ -20,7 +20,7 @@ import numpy as np
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sink import CallbackSink
 from invmm._ext.words import SharedWords
-from invmm.clock import LiveClock
+from invmm.clock import NS, LiveClock
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.market import MarketFeed
 from invmm.limits import feed_settings_of
@@ -217,7 +217,8 @@ class PaperVenue:
                 if len(mine):
                     market.submit(mine, now_ns)
         for number, market in self.markets.items():
-            feed = self._feeds[number]
+            feed, info = self._feeds[number], market.tape.market
+            feed.patient = not info.start_s * NS <= now_ns < info.end_s * NS
             if feed.token_ids and market.core.is_closed:
                 feed.set_tokens(())  # its window is over: what is silent now is meant to be
             while count := market.poll(now_ns, self._events):
