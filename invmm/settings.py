@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from invmm.errors import ConfigError
+from invmm.venue.profile import LIVE
 
 SECRET_NAME = re.compile(r"private|secret|pass|mnemonic|seed|api_?key|^pk$", re.IGNORECASE)
 PRIVATE_KEY = re.compile(r"(?<![0-9a-fA-F])(0[xX])?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
@@ -109,17 +110,34 @@ class ExecutorSettings:
     """The thread that talks to the venue."""
 
     ring_capacity: int = _number(1_024, 16, 65_536, "records", "command ring, a power of two")
-    connections: int = _number(4, 2, 32, "connections", "warm connections; one is kept for cancels")
+    connections: int = _number(5, 2, 32, "connections", "warm connections, those for cancels included")
+    cancel_connections: int = _number(
+        2, 1, 16, "connections", "of these, carry cancels only; at least one stays for placements"
+    )
     wait: str = _choice("spin-park", ("spin", "spin-park", "park"), "how it waits for commands")
     spin_us: int = _number(50, 0, 1_000_000, "µs", "time spent spinning before it parks")
     rehearse_ms: int = _number(
         5, 0, 1_000, "ms", "while idle, how often signing and sending are rehearsed (0: never)"
+    )
+    sign_ahead: int = _number(
+        0,
+        0,
+        4_096,
+        "orders",
+        "held ready, signed, around the last quotes, in sixteens (0: none, since nobody knows yet how old a "
+        "signed time the venue takes; let `invmm probe` ask before this is switched on)",
+    )
+    sign_ahead_age_ms: int = _number(
+        LIVE.limits.signed_age_ms, 10, 600_000, "ms", "an order signed longer ago is not sent"
     )
     connect_timeout_ms: int = _number(3_000, 10, 60_000, "ms", "deadline for a connection")
     unknown_after_ms: int = _number(
         1_500, 10, 60_000, "ms", "an order without an answer is UNKNOWN after this time"
     )
     hard_deadline_ms: int = _number(5_000, 10, 120_000, "ms", "a request is given up after this time")
+    heartbeat: str = _choice(
+        "live", ("live", "on", "off"), "the venue's dead man's switch: at public hosts only, everywhere, nowhere"
+    )
 
 
 @dataclass(frozen=True, slots=True)
