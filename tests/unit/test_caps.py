@@ -192,6 +192,16 @@ def test_no_more_than_512_tokens_and_forbidden_ones_make_room() -> None:
     assert sorted(map(int, caps.tokens() or ())) == [n for n in range(513) if n != 17]
 
 
+def test_a_frozen_list_stays_as_it_is() -> None:
+    caps = SignerCaps([TOKEN], frozen=True)
+    caps.allow(TOKEN)
+    with pytest.raises(ValueError, match="frozen and do not allow it"):
+        caps.allow(OTHER)
+    with pytest.raises(ValueError, match="frozen"):
+        caps.forbid(TOKEN)
+    assert caps.tokens() == [TOKEN]
+
+
 @pytest.mark.parametrize(
     "bad",
     [
