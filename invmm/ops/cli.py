@@ -15,6 +15,7 @@ from invmm.errors import ConfigError, DataError, InvmmError
 
 COMMANDS: Final = {
     "run": ("invmm.run", "trade: a generated market, recorded markets, the live feed on paper"),
+    "keys": ("invmm.ops.keys", "private keys and API credentials: create, import, show"),
 }
 """Name to module and what it does."""
 
