@@ -20,7 +20,6 @@ cimport numpy as cnp
 import numpy as np
 
 from invmm import types
-from invmm._ext.ahead cimport SignedAhead
 from invmm._ext.amounts cimport (
     RULE_CAP_RATE,
     RULE_CAP_TOKEN,
@@ -389,8 +388,9 @@ cdef class Intake:
     ) noexcept nogil:
         """`take_c` until a moment; returns early, with 0, when it is time to rehearse a write.
 
-        Signing ahead happens here, one order between two looks at the ring. Signing is rehearsed here. Who holds the interpreter lock for long, holds commands up as well if it is
-        asked for in vain: then writes are not rehearsed for a while.
+        Orders are signed ahead here, one between two looks at the ring, and signing is rehearsed. Who holds
+        the interpreter lock for long, holds commands up as well if it is asked for in vain: then writes are
+        not rehearsed for a while.
         """
         cdef:
             int64_t now_ns = ring_monotonic_ns(), due_ns = now_ns + self.rehearse_ns, until_ns

@@ -1,4 +1,4 @@
-"""Orders signed ahead: equal to orders signed on demand, used once, gone with the rules they were made under."""
+"""Orders signed ahead: equal to orders signed on demand, used once, gone with the rules they rest on."""
 
 from __future__ import annotations
 
@@ -237,9 +237,9 @@ def test_bad_parameters_are_named_and_signatures_are_not_pickled() -> None:
         SignedAhead(1, 1, 1 << 64)
     with pytest.raises(TypeError, match="pickled"):
         pickle.dumps(SignedAhead(1, 1, 0))
+    ahead = SignedAhead(1, 1_000, 0)
+    ahead.note(0, a_command(), NOW_MS)
     with pytest.raises(IndexError, match="place 0"):
-        ahead = SignedAhead(1, 1_000, 0)
-        ahead.note(0, a_command(), NOW_MS)
         ahead.fill([], NOW_MS)
 
 
