@@ -129,7 +129,7 @@ class ExecutorSettings:
         "signed time the venue takes; let `invmm probe` ask before this is switched on)",
     )
     sign_ahead_age_ms: int = _number(
-        LIVE.limits.signed_age_ms, 10, 600_000, "ms", "an order signed longer ago is not sent"
+        LIVE.limits.signed_age_ms, 100, 600_000, "ms", "an order signed longer ago is not sent"
     )
     connect_timeout_ms: int = _number(3_000, 10, 60_000, "ms", "deadline for a connection")
     unknown_after_ms: int = _number(
