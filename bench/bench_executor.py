@@ -24,7 +24,8 @@ import numpy as np
 
 from bench.harness import SHORT, Distribution, distribution, report, require_release
 from invmm._ext.l2 import L2Signer
-from invmm._ext.sign import OrderSigner, OrderTemplate
+from invmm._ext.sign import OrderSigner
+from invmm._ext.template import OrderTemplate
 from invmm.clock import LiveClock
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor

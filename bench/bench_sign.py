@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from invmm._ext.l2 import L2Signer
-from invmm._ext.sign import OrderTemplate
+from invmm._ext.template import OrderTemplate
 from invmm.types import COMMAND_DTYPE, CommandKind
 from invmm.venue.auth import OrderSigner
 

@@ -37,7 +37,8 @@ from bench.wire import (
     UP,
 )
 from invmm._ext.l2 import L2Signer
-from invmm._ext.sign import OrderSigner, OrderTemplate
+from invmm._ext.sign import OrderSigner
+from invmm._ext.template import OrderTemplate
 from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.execution.connections import Connection, Endpoint

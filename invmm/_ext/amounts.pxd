@@ -20,6 +20,12 @@ cdef enum:
     RULE_SALT = -14
     RULE_TIMESTAMP = -15
     RULE_SIGNING = -16          # the curve library refused; it does so for no valid key
+    RULE_CAP_TOKEN = -17        # the signer's own caps: RULE_CAP_RATE <= status <= RULE_CAP_TOKEN
+    RULE_CAP_PRICE = -18
+    RULE_CAP_SIZE = -19
+    RULE_CAP_NOTIONAL = -20
+    RULE_CAP_RATE = -21
+    RULE_CLOSED = -22
 
 
 cdef int order_amounts_c(

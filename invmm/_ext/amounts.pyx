@@ -33,11 +33,19 @@ _RULES = {
     RULE_SALT: "salt must be below 2^53",
     RULE_TIMESTAMP: "timestamp must be a positive unix time",
     RULE_SIGNING: "the curve library refused to sign",
+    RULE_CAP_TOKEN: "signer cap: the token is not one that this signer may trade",
+    RULE_CAP_PRICE: "signer cap: price must lie inside the signer's price range",
+    RULE_CAP_SIZE: "signer cap: size must not exceed the signer's largest order",
+    RULE_CAP_NOTIONAL: "signer cap: price times size must not exceed the signer's largest amount",
+    RULE_CAP_RATE: "signer cap: more orders than the signer may sign in this time",
+    RULE_CLOSED: "the signer is closed: its key was wiped",
 }
 
 
 class OrderRuleError(InvmmError, ValueError):
-    """An order breaks a rule of the venue. `rule` is the negative status that the kernels return for it."""
+    """An order breaks a rule of the venue or a cap of its signer. `rule` is the negative status that the
+    kernels return for it.
+    """
 
     def __init__(self, rule, found):
         super().__init__(f"{rule_text(rule)}; found {found}")

@@ -34,4 +34,16 @@ static inline uint64_t atomic_swap(uint64_t *word, uint64_t value)
     return __atomic_exchange_n(word, value, __ATOMIC_ACQ_REL);
 }
 
+/* The value before. Sequentially consistent: what follows is not begun before the sum is seen by all. */
+static inline uint64_t atomic_add(uint64_t *word, uint64_t value)
+{
+    return __atomic_fetch_add(word, value, __ATOMIC_SEQ_CST);
+}
+
+/* Replaces `expected` by `value`; 0 if the word held something else. */
+static inline int atomic_replace(uint64_t *word, uint64_t expected, uint64_t value)
+{
+    return __atomic_compare_exchange_n(word, &expected, value, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+}
+
 #endif

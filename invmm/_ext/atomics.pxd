@@ -9,3 +9,5 @@ cdef extern from "atomics.h" nogil:
     void atomic_store_release(uint64_t *word, uint64_t value) noexcept
     void atomic_store_relaxed(uint64_t *word, uint64_t value) noexcept
     uint64_t atomic_swap(uint64_t *word, uint64_t value) noexcept
+    uint64_t atomic_add(uint64_t *word, uint64_t value) noexcept
+    bint atomic_replace(uint64_t *word, uint64_t expected, uint64_t value) noexcept

@@ -11,7 +11,6 @@ from invmm._ext.amounts import OrderRuleError
 from invmm._ext.eip712 import checksum_address
 from invmm.venue import profile as venue
 
-from invmm._ext.amounts cimport RULE_SIGNING
 from invmm._ext.eip712 cimport (
     checksummed,
     domain_separator,
@@ -41,7 +40,7 @@ cdef class Wallet:
 
     Notes
     -----
-    `repr` shows the address only; pickling and copying are refused.
+    `repr` shows the address only; pickling and copying are refused. `close` wipes the key.
     """
 
     def __cinit__(self, private_key, int signature_type=0, funder=None, long long chain_id=137):
@@ -70,6 +69,23 @@ cdef class Wallet:
     def __reduce__(self):
         raise TypeError(f"{type(self).__name__} holds a private key: it cannot be pickled or copied")
 
+    @property
+    def closed(self):
+        """Whether the key was wiped by `close`."""
+        return self.keys.closed != 0
+
+    @property
+    def locked(self):
+        """Whether the system keeps the key's memory out of swap; it allows a process only so much."""
+        return self.keys.locked != 0
+
+    def close(self):
+        """Wipes the key now, for every template made of it too; signing is refused from here on.
+
+        Signatures that other threads are making are finished first. The address stays known.
+        """
+        self.keys.close_c()
+
     def sign_auth(self, long long timestamp_s, long long nonce=0):
         """The signature of the venue's L1 login message: 0x and 130 hex digits.
 
@@ -86,6 +102,7 @@ cdef class Wallet:
                    + word_of(nonce) + word_hash(venue.AUTH_MESSAGE))
         domain = domain_separator(venue.AUTH_DOMAIN_NAME, venue.AUTH_DOMAIN_VERSION, self.chain_id, None)
         digest = keccak(b"\x19\x01" + domain + keccak(content))
-        if self.keys.sign_c(<const uint8_t*>PyBytes_AS_STRING(digest), signature):
-            raise OrderRuleError(RULE_SIGNING, "a login message")
+        status = self.keys.sign_c(<const uint8_t*>PyBytes_AS_STRING(digest), signature)
+        if status:
+            raise OrderRuleError(status, "a login message")
         return hex_of(signature, 65)

@@ -26,7 +26,7 @@ import numpy as np
 
 from invmm._ext.l2 import L2Signer
 from invmm._ext.ring import CommandRing, ResultRing
-from invmm._ext.sign import OrderTemplate
+from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Request

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from invmm._ext.l2 import L2Signer
 from invmm._ext.pace import Pace
 from invmm._ext.ring import CommandRing, ResultRing
-from invmm._ext.sign import OrderTemplate
+from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 
 class _Line(Protocol):

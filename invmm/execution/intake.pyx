@@ -20,11 +20,18 @@ cimport numpy as cnp
 import numpy as np
 
 from invmm import types
-from invmm._ext.amounts cimport RULE_MIN_NOTIONAL, RULE_MIN_SIZE, order_amounts_c
+from invmm._ext.amounts cimport (
+    RULE_CAP_RATE,
+    RULE_CAP_TOKEN,
+    RULE_CLOSED,
+    RULE_MIN_NOTIONAL,
+    RULE_MIN_SIZE,
+    order_amounts_c,
+)
 from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
-from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE, Pace
+from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE
 from invmm._ext.records cimport (
     BUY,
     COMMAND_CANCEL,
@@ -39,7 +46,7 @@ from invmm._ext.records cimport (
     command_t,
 )
 from invmm._ext.ring cimport RING_WAIT_RING, CommandRing, ResultRing, ring_monotonic_ns, ring_relax
-from invmm._ext.sign cimport OrderTemplate
+from invmm._ext.template cimport OrderTemplate
 from invmm._ext.wire cimport put, put_hex, put_number
 from invmm._ext.words cimport SharedWords
 from invmm.execution.outbox cimport Outbox
@@ -58,6 +65,7 @@ cdef enum:
     REASON_SHUTDOWN = 32
     REASON_VENUE_REJECTED = 40
     REASON_VENUE_NOT_READY = 43
+    REASON_SIGNER_CAP = 45
     REASON_VENUE_MODE = 46
     REASON_THROTTLED = 47
     REASON_HEARTBEAT = 51
@@ -557,6 +565,10 @@ cdef class Intake:
                 reason = REASON_VENUE_REJECTED
                 if size == RULE_MIN_SIZE or size == RULE_MIN_NOTIONAL:
                     reason = REASON_BELOW_MIN_SIZE
+                elif RULE_CAP_RATE <= size <= RULE_CAP_TOKEN:
+                    reason = REASON_SIGNER_CAP
+                elif size == RULE_CLOSED:
+                    reason = REASON_SHUTDOWN
                 self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
             self.signed_c(

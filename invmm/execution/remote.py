@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from invmm._ext.ring import CommandRing, ResultRing
-from invmm._ext.sign import OrderTemplate
+from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.errors import ConfigError, TransportError, VenueError

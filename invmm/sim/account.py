@@ -8,6 +8,7 @@ the venue counts matched, unsettled trades as spent and does not count what they
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from invmm.sim.rules import cost_micro, taker_fee_micro
@@ -48,28 +49,55 @@ class Trade:
     taker_side: Side = Side.BUY
 
 
+@dataclass(slots=True)
+class Holding:
+    """One market's tokens, Up and Down: what the chain says, and what payouts and merges took out."""
+
+    start_micro: tuple[int, int]
+    settled_micro: list[int]
+    closed_micro: list[int] = field(default_factory=lambda: [0, 0])
+
+
 @dataclass
 class Account:
     """Balances in micro-dollars and micro-shares. `settled` is what the chain says, `cash_micro` includes
-    matched trades.
+    matched trades. Cash is one sum for all markets, tokens are held per market (condition id); asked without
+    a market they are summed over all of them. `start_tokens_micro` are of the first market that is traded.
     """
 
     start_micro: int
     start_tokens_micro: tuple[int, int] = (0, 0)
     settled_cash_micro: int = 0
-    settled_tokens_micro: list[int] = field(default_factory=list)
     fees_micro: int = 0
     fee_equivalent_micro: int = 0
     payout_micro: int = 0
     merged_micro: int = 0
+    paid_in_micro: int = 0  # added to the balance, or taken (negative), by whoever sets the stage
+    leaked_micro: int = 0  # a fault: collateral that the venue wrongly counts as spent
     voided: int = 0
     trades: list[Trade] = field(default_factory=list)
+    holdings: dict[str, Holding] = field(default_factory=dict)
+    allowances_micro: dict[str, int] = field(default_factory=dict)  # by spender; absent: unlimited
     _unsettled: dict[int, Trade] = field(default_factory=dict)
-    _closed_micro: list[int] = field(default_factory=lambda: [0, 0])  # tokens taken out by payouts and merges
+    _forgotten_micro: int = 0  # cash that trades of forgotten markets moved
 
     def __post_init__(self) -> None:
         self.settled_cash_micro = self.start_micro
-        self.settled_tokens_micro = list(self.start_tokens_micro)
+
+    def holding(self, market: str) -> Holding:
+        """The tokens of a market, none to begin with."""
+        found = self.holdings.get(market)
+        if found is None:
+            start = (0, 0) if self.holdings else self.start_tokens_micro
+            found = self.holdings[market] = Holding(start, list(start))
+        return found
+
+    @property
+    def settled_tokens_micro(self) -> list[int]:
+        """Settled Up and Down tokens of all markets together."""
+        if not self.holdings:
+            return list(self.start_tokens_micro)
+        return [sum(held.settled_micro[token] for held in self.holdings.values()) for token in Outcome]
 
     @property
     def cash_micro(self) -> int:
@@ -78,30 +106,35 @@ class Account:
             leg.cash_micro for t in self._unsettled.values() for leg in t.legs
         )
 
-    def tokens_micro(self, token: Outcome) -> int:
+    def tokens_micro(self, token: Outcome, market: str | None = None) -> int:
         """Tokens with every matched trade that has not failed."""
-        held = self.settled_tokens_micro[token]
-        for trade in self._unsettled.values():
-            held += sum(_tokens(leg) for leg in trade.legs if leg.token == token)
-        return held
+        return self._settled(token, market) + sum(
+            _tokens(leg) for t in self._pending(market) for leg in t.legs if leg.token == token
+        )
 
     @property
     def spendable_cash_micro(self) -> int:
         """Settled collateral less what matched trades will take (strict rule)."""
         spent = sum(min(0, leg.cash_micro) for t in self._unsettled.values() for leg in t.legs)
-        return self.settled_cash_micro + spent
+        return self.settled_cash_micro + spent - self.leaked_micro
 
-    def spendable_tokens_micro(self, token: Outcome) -> int:
+    def spendable_tokens_micro(self, token: Outcome, market: str | None = None) -> int:
         """Settled tokens less what matched trades will take (strict rule)."""
-        held = self.settled_tokens_micro[token]
-        for trade in self._unsettled.values():
-            held += sum(min(0, _tokens(leg)) for leg in trade.legs if leg.token == token)
-        return held
+        return self._settled(token, market) + sum(
+            min(0, _tokens(leg)) for t in self._pending(market) for leg in t.legs if leg.token == token
+        )
 
-    @property
-    def unsettled(self) -> int:
-        """How many trades are matched and neither mined nor failed."""
-        return len(self._unsettled)
+    def _settled(self, token: Outcome, market: str | None) -> int:
+        return (
+            self.settled_tokens_micro[token] if market is None else self.holding(market).settled_micro[token]
+        )
+
+    def _pending(self, market: str | None) -> Iterator[Trade]:
+        return (t for t in self._unsettled.values() if market is None or t.condition_id == market)
+
+    def unsettled(self, market: str) -> int:
+        """How many trades of a market are matched and neither mined nor failed."""
+        return sum(1 for _ in self._pending(market))
 
     def match(self, trade: Trade) -> None:
         """Takes a new match."""
@@ -112,9 +145,10 @@ class Account:
         """The match is on the chain: balances move."""
         if self._unsettled.pop(trade.key, None) is None:
             return
+        held = self.holding(trade.condition_id)
         for leg in trade.legs:
             self.settled_cash_micro += leg.cash_micro
-            self.settled_tokens_micro[leg.token] += _tokens(leg)
+            held.settled_micro[leg.token] += _tokens(leg)
             self.fees_micro += leg.fee_micro
             if not leg.is_taker:
                 self.fee_equivalent_micro += leg.fee_equivalent_micro
@@ -124,35 +158,55 @@ class Account:
         if self._unsettled.pop(trade.key, None) is not None:
             self.voided += 1
 
-    def merge(self, pairs_micro: int) -> int:
+    def merge(self, pairs_micro: int, market: str) -> int:
         """Burns that many settled pairs for a dollar each; returns how many there were to burn."""
-        pairs_micro = max(0, min(pairs_micro, *(self.spendable_tokens_micro(token) for token in Outcome)))
+        held = self.holding(market)
+        pairs_micro = max(
+            0, min(pairs_micro, *(self.spendable_tokens_micro(token, market) for token in Outcome))
+        )
         for token in Outcome:
-            self.settled_tokens_micro[token] -= pairs_micro
-            self._closed_micro[token] += pairs_micro
+            held.settled_micro[token] -= pairs_micro
+            held.closed_micro[token] += pairs_micro
         self.settled_cash_micro += pairs_micro
         self.merged_micro += pairs_micro
         return pairs_micro
 
-    def pay(self, winner: Outcome) -> int:
+    def pay(self, winner: Outcome, market: str) -> int:
         """Resolution: a dollar per settled winning share, nothing for the others; returns what was paid."""
-        paid = self.settled_tokens_micro[winner]
+        held = self.holding(market)
+        paid = held.settled_micro[winner]
         for token in Outcome:
-            self._closed_micro[token] += self.settled_tokens_micro[token]
-            self.settled_tokens_micro[token] = 0
+            held.closed_micro[token] += held.settled_micro[token]
+            held.settled_micro[token] = 0
         self.settled_cash_micro += paid
         self.payout_micro += paid
         return paid
 
+    def pay_in(self, amount_micro: int) -> None:
+        """Collateral from outside, or to there (negative); never below nothing."""
+        amount_micro = max(amount_micro, -self.settled_cash_micro)
+        self.settled_cash_micro += amount_micro
+        self.paid_in_micro += amount_micro
+
     def check(self) -> None:
         """Conservation, recomputed from the list of trades; AssertionError says what does not add up."""
-        cash = self.start_micro + self.payout_micro + self.merged_micro
-        tokens = [
-            start - closed for start, closed in zip(self.start_tokens_micro, self._closed_micro, strict=True)
-        ]
+        cash = (
+            self.start_micro
+            + self.payout_micro
+            + self.merged_micro
+            + self.paid_in_micro
+            + self._forgotten_micro
+        )
+        tokens = {
+            market: [
+                start - closed for start, closed in zip(held.start_micro, held.closed_micro, strict=True)
+            ]
+            for market, held in self.holdings.items()
+        }
         for trade in self.trades:
             if trade.status == OrderStatus.TRADE_FAILED:
                 continue
+            held_by_trades = tokens.setdefault(trade.condition_id, [0, 0])
             for leg in trade.legs:
                 price_paid = leg.size_micro * leg.price_e4
                 moved = -leg.cash_micro if leg.side == Side.BUY else leg.cash_micro
@@ -161,23 +215,37 @@ class Account:
                     f"trade {trade.id_text}: moved {moved}, expected {exact} micro-dollars"
                 )
                 cash += leg.cash_micro
-                tokens[leg.token] += _tokens(leg)
+                held_by_trades[leg.token] += _tokens(leg)
         assert cash == self.cash_micro, f"cash is {self.cash_micro}, its trades say {cash} micro-dollars"
-        for token in Outcome:
-            held = self.tokens_micro(token)
-            assert held == tokens[token], (
-                f"{token.name}: {held} held, its trades say {tokens[token]} micro-shares"
-            )
-            assert self.settled_tokens_micro[token] >= 0, (
-                f"{token.name}: {self.settled_tokens_micro[token]} settled"
-            )
+        for market, told in tokens.items():
+            for token in Outcome:
+                held = self.tokens_micro(token, market)
+                assert held == told[token], (
+                    f"{market} {token.name}: {held} held, its trades say {told[token]} micro-shares"
+                )
+                settled = self.holding(market).settled_micro[token]
+                assert settled >= 0, f"{market} {token.name}: {settled} settled"
         assert self.settled_cash_micro >= 0, f"settled cash is {self.settled_cash_micro} micro-dollars"
 
     def leave_market(self) -> None:
-        """Drops what is left of a market that was never resolved, before another one is traded."""
-        for token in Outcome:
-            self._closed_micro[token] += self.settled_tokens_micro[token]
-            self.settled_tokens_micro[token] = 0
+        """Drops what is left of markets that were never resolved, before another one is traded."""
+        for held in self.holdings.values():
+            for token in Outcome:
+                held.closed_micro[token] += held.settled_micro[token]
+                held.settled_micro[token] = 0
+
+    def forget(self, market: str) -> None:
+        """Drops a market's trades and tokens, keeping what they did to the cash: memory of markets long past
+        is not needed. Trades that are still on their way are settled by then.
+        """
+        kept = []
+        for trade in self.trades:
+            if trade.condition_id != market:
+                kept.append(trade)
+            elif trade.status != OrderStatus.TRADE_FAILED:
+                self._forgotten_micro += sum(leg.cash_micro for leg in trade.legs)
+        self.trades = kept
+        self.holdings.pop(market, None)
 
     def rebate_micro(self, share: float) -> int:
         """Maker rebate estimate: `share` of the taker fee that the maker fills stand for (8.2)."""

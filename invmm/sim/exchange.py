@@ -54,6 +54,7 @@ class Exchange:
         self.market = market
         self.profile = profile
         self.account = account if account is not None else Account(profile.collateral_micro)
+        self.account.holding(market.condition_id)
         self.tick_e4 = market.tick_e4
         self.now_ns = 0
         self.venue_ms = 0  # stamp of the last batch: what an order arriving now has before it, and no more
@@ -150,7 +151,7 @@ class Exchange:
 
     def merge(self, pairs_micro: int) -> int:
         """Burns settled pairs; orders that the balance no longer covers are canceled by the venue."""
-        merged = self.account.merge(pairs_micro)
+        merged = self.account.merge(pairs_micro, self.market.condition_id)
         self.check_balances()
         return merged
 
@@ -216,7 +217,9 @@ class Exchange:
     def _available(self, request: OrderRequest) -> int:
         if request.side == Side.BUY:
             return self.account.spendable_cash_micro - self._reserved(request)
-        return self.account.spendable_tokens_micro(request.token) - self._reserved(request)
+        return self.account.spendable_tokens_micro(request.token, self.market.condition_id) - self._reserved(
+            request
+        )
 
     def _short_of_balance(self, request: OrderRequest, marketable: bool) -> Refusal | None:
         amount = request.size_micro

@@ -91,9 +91,9 @@ class Settlement:
         core = self._core
         if self.winner is not None or core.market.winner is None:
             return
-        if core.account.unsettled:
+        if core.account.unsettled(core.market.condition_id):
             core.schedule(core.now_ns + core.profile.settlement_jitter_ns + 1, self.resolve)
             return
         self.winner = core.market.winner
-        core.account.pay(self.winner)
+        core.account.pay(self.winner, core.market.condition_id)
         core.tell(Report("settlement", core.now_ns))

@@ -1,7 +1,8 @@
-"""The venue's own check of orders: EIP-712 order id, signature, L2 headers; independent of the signer.
+"""What the venue checks cryptographically: orders, logins and private requests.
 
-Keccak is written out here on purpose: what the engine signs with its compiled hashing is verified by other
-code. It costs 0.33 ms per block in plain Python, so pycryptodome's is used where that package is installed.
+Nothing here is shared with the engine's signer: structs are encoded by eth-abi, domains and logins hashed and
+signatures recovered by eth-account, and the contracts' addresses are spelled a second time, so that an error
+on either side shows as a refused order.
 """
 
 from __future__ import annotations
@@ -9,198 +10,217 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import importlib
-import importlib.util
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from coincurve import PublicKey
+from eth_abi import encode
+from eth_account import Account
+from eth_account.messages import SignableMessage, encode_typed_data
+from eth_utils import keccak
 
-_library: Any = importlib.import_module("Crypto.Hash.keccak") if importlib.util.find_spec("Crypto") else None
-
-_MASK = (1 << 64) - 1
-# Of lane x + 5y.
-# fmt: off
-_ROTATION = (
-    0, 1, 62, 28, 27,
-    36, 44, 6, 55, 20,
-    3, 10, 43, 25, 39,
-    41, 45, 15, 21, 8,
-    18, 2, 61, 56, 14,
+CHAIN_ID: Final = 137
+ORDER_TYPE: Final = (
+    "Order(uint256 salt,address maker,address signer,uint256 tokenId,uint256 makerAmount,uint256 takerAmount,"
+    "uint8 side,uint8 signatureType,uint256 timestamp,bytes32 metadata,bytes32 builder)"
 )
-# fmt: on
-_RATE = 136  # bytes absorbed between two permutations of Keccak-256
-
-
-def _round_constants() -> list[int]:
-    constants, register = [], 1
-    for _ in range(24):
-        value = 0
-        for power in range(7):
-            if register & 1:
-                value |= 1 << ((1 << power) - 1)
-            register = (register << 1) ^ (0x171 if register & 0x80 else 0)
-        constants.append(value)
-    return constants
-
-
-_CONSTANTS = _round_constants()
-# Lane `to` of a round's rotated state comes from lane `at`, column `at % 5`, rotated left.
-_MOVES = sorted(
-    (y + 5 * ((2 * x + 3 * y) % 5), x + 5 * y, x, _ROTATION[x + 5 * y], 64 - _ROTATION[x + 5 * y])
-    for x in range(5)
-    for y in range(5)
+OLD_ORDER_TYPE: Final = (
+    "Order(uint256 salt,address maker,address signer,address taker,uint256 tokenId,uint256 makerAmount,"
+    "uint256 takerAmount,uint256 expiration,uint256 nonce,uint256 feeRateBps,uint8 side,uint8 signatureType)"
 )
-_FROM = tuple((at, column, left, right) for _, at, column, left, right in _MOVES)
-_MIX = tuple((x + 5 * y, (x + 1) % 5 + 5 * y, (x + 2) % 5 + 5 * y) for y in range(5) for x in range(5))
-
-
-def _permute(a: list[int]) -> list[int]:
-    """Keccak-f[1600] on 25 lanes: theta, rho and pi, chi, iota, 24 times."""
-    for constant in _CONSTANTS:
-        c = [a[x] ^ a[x + 5] ^ a[x + 10] ^ a[x + 15] ^ a[x + 20] for x in range(5)]
-        d = [c[x - 1] ^ ((c[x - 4] << 1 | c[x - 4] >> 63) & _MASK) for x in range(5)]
-        b = [((v := a[at] ^ d[x]) << left | v >> right) & _MASK for at, x, left, right in _FROM]
-        a = [b[i] ^ (~b[j] & b[k]) for i, j, k in _MIX]
-        a[0] ^= constant
-    return a
-
-
-def keccak(data: bytes) -> bytes:
-    """Keccak-256, as Ethereum uses it."""
-    if _library is not None:
-        digest: bytes = _library.new(digest_bits=32 * 8, data=data).digest()
-        return digest
-    return plain_keccak(data)
-
-
-def plain_keccak(data: bytes) -> bytes:
-    """Keccak-256 without any library."""
-    padded = bytearray(data + b"\x01" + bytes(-(len(data) + 1) % _RATE))
-    padded[-1] |= 0x80
-    lanes = [0] * 25
-    for start in range(0, len(padded), _RATE):
-        for index in range(_RATE // 8):
-            at = start + 8 * index
-            lanes[index] ^= int.from_bytes(padded[at : at + 8], "little")
-        lanes = _permute(lanes)
-    return b"".join(lane.to_bytes(8, "little") for lane in lanes[:4])
-
-
-ORDER_TYPE = (
-    b"Order(uint256 salt,address maker,address signer,uint256 tokenId,uint256 makerAmount,"
-    b"uint256 takerAmount,"
-    b"uint8 side,uint8 signatureType,uint256 timestamp,bytes32 metadata,bytes32 builder)"
+_WRAPPED_TYPE: Final = (
+    "TypedDataSign(Order contents,string name,string version,uint256 chainId,"
+    "address verifyingContract,bytes32 salt)" + ORDER_TYPE
 )
-_DOMAIN_TYPE = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-_WRAPPED_TYPE = (
-    b"TypedDataSign(Order contents,string name,string version,uint256 chainId,"
-    b"address verifyingContract,bytes32 salt)"
-) + ORDER_TYPE
-EXCHANGES = {
-    "2": "0xE111180000d2663C0091e4f400237545B87B996B",
-    "3": "0xe3333700cA9d93003F00f0F71f8515005F6c00Aa",
+_WRAPPED_HASH: Final = keccak(text=_WRAPPED_TYPE)
+_WALLET_DOMAIN: Final = (keccak(text="DepositWallet"), keccak(text="1"))
+_AUTH_TYPES: Final = {
+    "ClobAuth": [
+        {"name": "address", "type": "address"},
+        {"name": "timestamp", "type": "string"},
+        {"name": "nonce", "type": "uint256"},
+        {"name": "message", "type": "string"},
+    ]
 }
+_AUTH_MESSAGE: Final = "This message attests that I control the given wallet"
+EXCHANGES: Final = {
+    "v2": "0xE111180000d2663C0091e4f400237545B87B996B",
+    "v2-neg-risk": "0xe2222d279d744050d28e00520010520000310F59",
+    "v3": "0xe3333700cA9d93003F00f0F71f8515005F6c00Aa",
+}
+"""Contracts that settle live markets, by the name of the generation."""
+OLD_EXCHANGES: Final = {
+    "v1": "0x4bFb41d5B3570DeFd03C39a9A4D8dE6Bd8B8982E",
+    "v1-neg-risk": "0xC5d563A36AE78145C45a50134d48A1215220f80a",
+}
+"""The first generation's, which take no orders any more."""
+_DOMAIN_VERSIONS: Final = {"v1": "1", "v2": "2", "v3": "3"}
+_SIDES: Final = {"BUY": 0, "SELL": 1}
+_WALLET_TYPE: Final = 3  # a deposit wallet, whose signature is wrapped (ERC-7739)
+# s of a signature beyond this has a twin below it; contracts take the lower one only (EIP-2).
+_HALF_ORDER: Final = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 
-def _word(value: int) -> bytes:
-    return value.to_bytes(32, "big")
+class MalformedError(ValueError):
+    """A field of an order is missing or not what its type asks for."""
 
 
-def _address(text: str) -> bytes:
-    raw = bytes.fromhex(text.removeprefix("0x"))
-    if len(raw) != 20:
-        raise ValueError(f"expected an address of 20 bytes, got {text!r}")
-    return raw.rjust(32, b"\0")
+class SignatureError(ValueError):
+    """A signature is none, or not over what it came with."""
 
 
-@lru_cache(maxsize=8)
-def _type_hash(text: bytes) -> bytes:
-    return keccak(text)
+@dataclass(frozen=True, slots=True)
+class _Struct:
+    """A signed struct: hash of its type and its fields in order."""
+
+    type_hash: bytes
+    names: tuple[str, ...]
+    kinds: tuple[str, ...]
+
+    @classmethod
+    def of(cls, text: str) -> _Struct:
+        """From the type's text, such as `Order(uint256 salt,…)`."""
+        fields = [field.split(" ") for field in text[text.index("(") + 1 : text.index(")")].split(",")]
+        return cls(keccak(text=text), tuple(name for _, name in fields), tuple(kind for kind, _ in fields))
+
+    def hash(self, values: Mapping[str, Any]) -> bytes:
+        """The struct hash of values as they stand in JSON; MalformedError names the field that is wrong."""
+        plain = [_value(name, kind, values) for name, kind in zip(self.names, self.kinds, strict=True)]
+        try:
+            return keccak(encode(("bytes32", *self.kinds), (self.type_hash, *plain)))
+        except Exception as error:  # eth-abi names the value and its type
+            raise MalformedError(str(error)) from error
 
 
-@lru_cache(maxsize=8)
-def domain_separator(version: str, chain_id: int = 137) -> bytes:
-    """Separator of the exchange that settles markets of this domain version."""
-    return keccak(
-        _type_hash(_DOMAIN_TYPE)
-        + keccak(b"Polymarket CTF Exchange")
-        + keccak(version.encode())
-        + _word(chain_id)
-        + _address(EXCHANGES[version])
-    )
+_ORDER: Final = _Struct.of(ORDER_TYPE)
+_OLD_ORDER: Final = _Struct.of(OLD_ORDER_TYPE)
+# These two travel as JSON numbers, the other integers as decimal text.
+_NUMBERS: Final = ("salt", "signatureType")
 
 
-def contents_hash(order: Mapping[str, Any]) -> bytes:
-    """Struct hash of an order as it is in the JSON body; KeyError or ValueError when it is not one."""
-    sides = {"BUY": 0, "SELL": 1}
-    fields = (
-        _word(int(order["salt"])),
-        _address(order["maker"]),
-        _address(order["signer"]),
-        _word(int(order["tokenId"])),
-        _word(int(order["makerAmount"])),
-        _word(int(order["takerAmount"])),
-        _word(sides[order["side"]]),
-        _word(int(order["signatureType"])),
-        _word(int(order["timestamp"])),
-        bytes.fromhex(order["metadata"].removeprefix("0x")).rjust(32, b"\0"),
-        bytes.fromhex(order["builder"].removeprefix("0x")).rjust(32, b"\0"),
-    )
-    return keccak(_type_hash(ORDER_TYPE) + b"".join(fields))
+def _value(name: str, kind: str, values: Mapping[str, Any]) -> Any:
+    raw = values.get(name)
+    if name == "side":
+        if raw not in _SIDES:
+            raise MalformedError(f"side: expected BUY or SELL, got {raw!r}")
+        return _SIDES[raw]
+    if name in _NUMBERS:
+        if type(raw) is not int or not 0 <= raw < 1 << 53:
+            raise MalformedError(f"{name}: expected a JSON integer below 2^53, got {raw!r}")
+        return raw
+    if not isinstance(raw, str):
+        raise MalformedError(f"{name}: expected text, got {raw!r}")
+    if kind.startswith("uint"):
+        if not (raw.isascii() and raw.isdecimal()):
+            raise MalformedError(f"{name}: expected decimal digits, got {raw!r}")
+        return int(raw)
+    if kind == "bytes32":
+        try:
+            if len(raw) != 66 or not raw.startswith("0x"):
+                raise ValueError
+            return bytes.fromhex(raw[2:])
+        except ValueError:
+            raise MalformedError(f"{name}: expected 32 bytes in hex, got {raw!r}") from None
+    return raw
 
 
-def order_digest(order: Mapping[str, Any], version: str = "2") -> bytes:
-    """The order id: EIP-712 digest under the exchange of that domain version."""
-    return keccak(b"\x19\x01" + domain_separator(version) + contents_hash(order))
-
-
-def _wrapped_digest(order: Mapping[str, Any], version: str) -> bytes:
-    """What the owner of a deposit wallet signs (ERC-7739, signature type 3)."""
-    inner = keccak(
-        _type_hash(_WRAPPED_TYPE)
-        + contents_hash(order)
-        + _type_hash(b"DepositWallet")
-        + _type_hash(b"1")
-        + _word(137)
-        + _address(order["signer"])
-        + bytes(32)
-    )
-    return keccak(b"\x19\x01" + domain_separator(version) + inner)
+def is_old(order: Mapping[str, Any]) -> bool:
+    """Whether an order has the struct of the first generation, which no live exchange knows."""
+    return "timestamp" not in order and {"taker", "nonce", "feeRateBps"} <= order.keys()
 
 
 @lru_cache(maxsize=16)
-def _address_of(public_key: bytes) -> str:
-    return "0x" + keccak(public_key[1:])[12:].hex()
+def domain_separator(exchange: str = "v2", chain_id: int = CHAIN_ID) -> bytes:
+    """Domain separator of an exchange; KeyError when there is no exchange of that name."""
+    contract = (EXCHANGES | OLD_EXCHANGES)[exchange]
+    domain = {
+        "name": "Polymarket CTF Exchange",
+        "version": _DOMAIN_VERSIONS[exchange[:2]],
+        "chainId": chain_id,
+        "verifyingContract": contract,
+    }
+    # The separator does not depend on the message, which must merely be one.
+    return bytes(encode_typed_data(domain, {"Empty": []}, {}).header)
 
 
-def signer_of(order: Mapping[str, Any], version: str = "2", digest: bytes | None = None) -> str:
-    """Lower-case address of the key that signed an order; ValueError when the signature is none.
+def contents_hash(order: Mapping[str, Any]) -> bytes:
+    """Struct hash of an order as it is in the JSON body, of either struct; MalformedError when it is none."""
+    return (_OLD_ORDER if is_old(order) else _ORDER).hash(order)
 
-    `digest` saves the second hashing when the order id is known already.
+
+def order_digest(order: Mapping[str, Any], exchange: str = "v2", contents: bytes | None = None) -> bytes:
+    """The order id: EIP-712 digest under an exchange's domain. `contents` saves the struct hash when known."""
+    return keccak(b"\x19\x01" + domain_separator(exchange) + (contents or contents_hash(order)))
+
+
+def _wrapped(order: Mapping[str, Any], contents: bytes) -> bytes:
+    """Struct hash of what the owner of a deposit wallet signs around an order (ERC-7739)."""
+    return keccak(
+        encode(
+            ("bytes32", "bytes32", "bytes32", "bytes32", "uint256", "address", "bytes32"),
+            (
+                _WRAPPED_HASH,
+                contents,
+                *_WALLET_DOMAIN,
+                CHAIN_ID,
+                order["signer"],
+                bytes(32),
+            ),
+        )
+    )
+
+
+def signer_of(order: Mapping[str, Any], exchange: str = "v2", contents: bytes | None = None) -> str:
+    """Checksummed address of the key that signed an order for an exchange.
+
+    A deposit wallet's signature carries the domain, the contents hash and the type's text behind the key's
+    65 bytes; all three must be those of this order. MalformedError, or SignatureError for what is no
+    signature or not this order's.
     """
-    signature = bytes.fromhex(str(order["signature"]).removeprefix("0x"))
-    wrapped = int(order["signatureType"]) == 3
-    if len(signature) != (317 if wrapped else 65):
-        raise ValueError(f"expected a signature of {317 if wrapped else 65} bytes, got {len(signature)}")
-    digest = digest or order_digest(order, version)
-    if wrapped:
-        tail = (
-            domain_separator(version) + contents_hash(order) + ORDER_TYPE + len(ORDER_TYPE).to_bytes(2, "big")
-        )
-        if signature[65:] != tail:
-            raise ValueError("the wrapped signature does not carry this order")
-        digest = _wrapped_digest(order, version)
-    if signature[64] not in (27, 28):
-        raise ValueError(f"expected v of 27 or 28, got {signature[64]}")
+    contents = contents or contents_hash(order)
+    body = contents
+    raw = _bytes_of(order.get("signature"))
+    if order["signatureType"] == _WALLET_TYPE:
+        text = ORDER_TYPE.encode()
+        tail = domain_separator(exchange) + contents + text + len(text).to_bytes(2, "big")
+        if raw[65:] != tail:
+            raise SignatureError("the wrapped signature does not carry this order")
+        raw, body = raw[:65], _wrapped(order, contents)
+    return _recover(SignableMessage(b"\x01", domain_separator(exchange), body), raw)
+
+
+def login_signer(address: str, timestamp: str, nonce: int, signature: str, chain_id: int = CHAIN_ID) -> str:
+    """Checksummed address of the key that signed a login (ClobAuth) for `address`; SignatureError."""
+    domain = {"name": "ClobAuthDomain", "version": "1", "chainId": chain_id}
+    message = {"address": address, "timestamp": timestamp, "nonce": nonce, "message": _AUTH_MESSAGE}
     try:
-        key = PublicKey.from_signature_and_message(
-            signature[:64] + bytes([signature[64] - 27]), digest, hasher=None
-        )
-    except Exception as error:  # coincurve raises plain Exception for an unrecoverable signature
-        raise ValueError(str(error)) from error
-    return _address_of(key.format(compressed=False))
+        signable = encode_typed_data(domain, _AUTH_TYPES, message)
+    except Exception as error:  # eth-abi names the value and its type
+        raise SignatureError(str(error)) from error
+    return _recover(signable, _bytes_of(signature))
+
+
+def _bytes_of(signature: Any) -> bytes:
+    if not isinstance(signature, str) or not signature.startswith("0x"):
+        raise SignatureError("expected a signature in hex")
+    try:
+        return bytes.fromhex(signature[2:])
+    except ValueError:
+        raise SignatureError("expected a signature in hex") from None
+
+
+def _recover(message: SignableMessage, signature: bytes) -> str:
+    if len(signature) != 65:
+        raise SignatureError(f"expected a signature of 65 bytes, got {len(signature)}")
+    if signature[64] not in (27, 28):
+        raise SignatureError(f"expected v of 27 or 28, got {signature[64]}")
+    if int.from_bytes(signature[32:64], "big") > _HALF_ORDER:
+        raise SignatureError("expected the lower s of a signature")
+    try:
+        return str(Account.recover_message(message, signature=signature))
+    except Exception as error:  # eth-keys' own kinds, for a point that is none
+        raise SignatureError(str(error)) from error
 
 
 def l2_signature(secret: str, timestamp: str, method: str, path: str, body: bytes) -> str:

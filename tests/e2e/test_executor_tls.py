@@ -15,7 +15,8 @@ import orjson
 import pytest
 
 from invmm._ext.l2 import L2Signer
-from invmm._ext.sign import OrderSigner, OrderTemplate
+from invmm._ext.sign import OrderSigner
+from invmm._ext.template import OrderTemplate
 from invmm.clock import LiveClock
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor

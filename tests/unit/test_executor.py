@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from invmm._ext.keytable import KeyTable
 from invmm._ext.l2 import L2Signer
 from invmm._ext.ring import CommandRing, ResultRing
-from invmm._ext.sign import OrderSigner, OrderTemplate
+from invmm._ext.sign import OrderSigner
+from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution.connections import Endpoint, Lane

@@ -11,7 +11,8 @@ import pytest
 
 from invmm._ext.l2 import L2Signer
 from invmm._ext.ring import CommandRing, ResultRing
-from invmm._ext.sign import OrderSigner, OrderTemplate
+from invmm._ext.sign import OrderSigner
+from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution.intake import Intake

@@ -22,7 +22,7 @@ from invmm._ext.amounts import OrderRuleError, order_amounts, rule_text
 from invmm._ext.eip712 import checksum_address, keccak256
 from invmm._ext.l2 import L2Signer
 from invmm._ext.sign import OrderSigner as PureOrderSigner
-from invmm._ext.sign import OrderTemplate
+from invmm._ext.template import OrderTemplate
 from invmm.types import COMMAND_DTYPE, CommandFlag, CommandKind, OrderType, Side
 from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
 from invmm.venue.profile import CONTRACTS, LIVE, Profile, exchange, exchange_of_market, loopback
