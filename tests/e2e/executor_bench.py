@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,6 +17,7 @@ from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, OrderStatus, Reason, Side
+from invmm.venue.limits import Limits
 from tests.e2e.scripted_venue import SECRET, Reply, ScriptedVenue, Seen, http
 
 SIGNER = OrderSigner("0x" + "11" * 32)
@@ -35,16 +37,23 @@ class Bench:
     """An executor against a scripted venue, and the results it gave so far."""
 
     def __init__(
-        self, script: Callable[[Seen], Reply], settings: ExecutorSettings = FAST, **options: object
+        self,
+        script: Callable[[Seen], Reply],
+        settings: ExecutorSettings = FAST,
+        *,
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+        endpoint: Endpoint | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self.venue = ScriptedVenue(script)
+        self.venue = ScriptedVenue(script, server_tls)
         self.clock = LiveClock()
         self.executor = Executor(
-            Endpoint("127.0.0.1", self.venue.port),
+            endpoint or Endpoint("127.0.0.1", self.venue.port, client_tls),
             L2Signer("key", SECRET, "pass", SIGNER.address),
             self.clock,
             settings,
-            **options,
+            limits=limits,
         )
         for token, token_id in enumerate(TOKENS):
             self.executor.set_template(0, token, OrderTemplate(SIGNER, token_id, "v2", "key"))
