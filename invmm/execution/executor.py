@@ -17,6 +17,7 @@ connections are real time, since they are about real sockets.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from invmm._ext.ahead import SignedAhead
 from invmm._ext.l2 import L2Signer
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.template import OrderTemplate
@@ -77,6 +79,8 @@ class ExecutorStatistics:
     throttle: dict[str, float | str]
     alarms: int
     latency_ns: dict[str, dict[str, int | None]]
+    signed_ahead: dict[str, int]
+    """Orders signed in advance: signed, used, missed (signed when they were asked for), dropped."""
 
 
 class Executor:
@@ -115,6 +119,10 @@ class Executor:
         self.commands = CommandRing(settings.ring_capacity) if ring is None else ring
         self.results = ResultRing(4 * settings.ring_capacity) if results is None else results
         self.intake = Intake(self.commands, self.results, self.words, signer, endpoint.header, clock)
+        if settings.sign_ahead:
+            self.intake.ahead = SignedAhead(
+                settings.sign_ahead, settings.sign_ahead_age_ms, secrets.randbits(64)
+            )
         self.error: BaseException | None = None
         self.pop_to_write = Latency()
         self.frame_to_order = Latency()
@@ -224,6 +232,7 @@ class Executor:
                 "pop_to_write": self.pop_to_write.summary(),
                 "write_to_answer": self.follow.write_to_answer.summary(),
             },
+            signed_ahead={} if (ahead := self.intake.ahead) is None else ahead.counts(),
         )
 
     # ── executor thread ─────────────────────────────────────────────────────────────────────────────────────

@@ -4,6 +4,7 @@ from typing import NoReturn, Protocol, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from invmm._ext.ahead import SignedAhead
 from invmm._ext.l2 import L2Signer
 from invmm._ext.pace import Pace
 from invmm._ext.ring import CommandRing, ResultRing
@@ -32,6 +33,7 @@ class Intake:
     trials: int
     pace: Pace | None
     linger_ns: int
+    ahead: SignedAhead | None
     rehearsal: Callable[[bytes], object] | None
     rehearse_ns: int
     @property

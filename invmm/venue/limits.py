@@ -89,6 +89,8 @@ class Limits:
     windows: Mapping[str, tuple[Window, ...]] = field(default_factory=lambda: WINDOWS)
     gtd_lead_s: int = 180
     """An order with a date must live at least this long; the venue ends it 60 s before its date."""
+    signed_age_ms: int = 2_000
+    """How old the time in an order's signature may be. The venue publishes no limit: to be probed."""
     heartbeat_period_s: float = 5.0
     """How often the dead man's switch wants to hear of us."""
     heartbeat_window_s: float = 10.0

@@ -163,6 +163,11 @@ def exchange_of_market(version: str, neg_risk: bool) -> ExchangeName:
     raise ValueError(f"market version: expected 'v1' or 'v2', found {version!r}; the market is not tradable")
 
 
+def is_local(url: str) -> bool:
+    """Whether a URL names this machine."""
+    return urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """One venue to talk to. `loopback` profiles reach this machine only, live ones never do."""
@@ -198,8 +203,7 @@ class Profile:
             if not url:
                 continue
             parts = urlsplit(url)
-            local = parts.hostname in ("127.0.0.1", "::1", "localhost")
-            if local is not self.loopback:
+            if is_local(url) is not self.loopback:
                 kind = "a loopback" if self.loopback else "a public"
                 raise ValueError(f"profile {self.name}: expected {kind} host, found {url}")
             if not self.loopback and parts.scheme not in ("https", "wss"):
