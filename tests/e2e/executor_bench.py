@@ -17,7 +17,6 @@ from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, OrderStatus, Reason, Side
-from invmm.venue.limits import Limits
 from tests.e2e.scripted_venue import SECRET, Reply, ScriptedVenue, Seen, http
 
 SIGNER = OrderSigner("0x" + "11" * 32)
@@ -44,7 +43,7 @@ class Bench:
         server_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
         endpoint: Endpoint | None = None,
-        limits: Limits | None = None,
+        **options: object,
     ) -> None:
         self.venue = ScriptedVenue(script, server_tls)
         self.clock = LiveClock()
@@ -53,7 +52,7 @@ class Bench:
             L2Signer("key", SECRET, "pass", SIGNER.address),
             self.clock,
             settings,
-            limits=limits,
+            **options,
         )
         for token, token_id in enumerate(TOKENS):
             self.executor.set_template(0, token, OrderTemplate(SIGNER, token_id, "v2", "key"))
