@@ -9,7 +9,7 @@ from invmm._ext.records cimport command_t, event_t
 
 cdef enum:
     MAX_LIVE = 64               # possibly-live orders of one market
-    MAX_ENDED = 1024            # ended orders remembered for late fills (newest win)
+    MAX_ENDED = 4096            # ended orders remembered for late fills (newest win)
     FILL_SLOTS = 16384          # (trade, order) legs remembered, a power of two
 
     LEG_TERMINAL_CONFLICT = 1   # CONFIRMED and FAILED were both said

@@ -206,9 +206,6 @@ cdef class Registry:
 
         if ended:
             order = self.find_ended_c(event.key)
-            if order == NULL or event.key == 0:
-                self.foreign += 1
-                return FOREIGN
         for probe in range(FILL_SLOTS):
             leg = &self.legs[(slot + <uint64_t>probe) & (FILL_SLOTS - 1)]
             if leg.trade == 0 or (leg.trade == event.trade and leg.key == event.key):
@@ -217,6 +214,9 @@ cdef class Registry:
             self.full += 1
             return TABLE_FULL
         if leg.trade == 0:
+            if order == NULL or event.key == 0:
+                self.foreign += 1
+                return FOREIGN
             if self.n_legs >= FILL_SLOTS - 1:
                 self.full += 1
                 return TABLE_FULL
@@ -246,12 +246,15 @@ cdef class Registry:
                 if event.status == STATUS_TRADE_FAILED:
                     self.failed_legs += 1
                     self.move_c(leg, -1)
-                    order.failed_micro += leg.size_micro
+                    if order != NULL:
+                        order.failed_micro += leg.size_micro
                 else:
                     self.settle_leg_c(leg, 1, True)
                 changed = True
         elif leg.status != STATUS_TRADE_CONFIRMED and leg.status != STATUS_TRADE_FAILED:
             leg.status = max(leg.status, event.status)
+        if order == NULL:  # so many orders ended after it that its record is gone; its legs are not
+            return APPLIED if changed else IGNORED
         return self.settle_c(order, ended, event.time_ns, changed)
 
     cdef bint revise_c(self, fill_leg_t* leg, const event_t* event, order_t* order) noexcept nogil:
@@ -285,9 +288,10 @@ cdef class Registry:
             if standing:
                 self.move_c(leg, -1)
                 self.settle_leg_c(leg, -1, leg.status == STATUS_TRADE_CONFIRMED)
-            else:
-                order.failed_micro -= leg.size_micro
-        order.filled_micro += size_micro - leg.size_micro
+        if order != NULL:
+            order.filled_micro += size_micro - leg.size_micro
+            if not standing:
+                order.failed_micro += size_micro - leg.size_micro
         leg.size_micro = size_micro
         leg.price_e4 = price_e4
         leg.taker = leg.taker or (event.flags & FLAG_TAKER) != 0
@@ -296,8 +300,6 @@ cdef class Registry:
         elif standing:
             self.move_c(leg, 1)
             self.settle_leg_c(leg, 1, leg.status == STATUS_TRADE_CONFIRMED)
-        else:
-            order.failed_micro += leg.size_micro
         return True
 
     cdef void settle_leg_c(self, const fill_leg_t* leg, int sign, bint confirmed) noexcept nogil:
