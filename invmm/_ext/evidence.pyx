@@ -36,7 +36,7 @@ The state is the first line that holds:
 The flag of a cancel under way belongs to our own actions and is no part of the record.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t
 
 from invmm._ext.records cimport (
     FOK,
@@ -105,7 +105,9 @@ cdef inline void ended_at(order_t* order, int64_t time_ns) noexcept nogil:
         order.ended_first_ns = time_ns
 
 
-cdef bint evidence_join_c(order_t* order, const event_t* event, int64_t early_ns, int64_t bound_ns) noexcept nogil:
+cdef bint evidence_join_c(
+    order_t* order, const event_t* event, int64_t early_ns, int64_t bound_ns
+) noexcept nogil:
     """Adds evidence to an order's record; whether more than its state may be different now."""
     cdef:
         uint8_t status = event.status

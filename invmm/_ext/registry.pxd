@@ -38,9 +38,9 @@ cdef class Registry:
     cdef:
         order_t live[MAX_LIVE]          # the first n_live are possibly alive
         int n_live
-        order_t ended[MAX_ENDED]        # ring of ended orders; key 0: came back to life
+        order_t* ended                  # MAX_ENDED, ring of ended orders; key 0: came back to life
         uint64_t n_ended
-        fill_leg_t legs[FILL_SLOTS]
+        fill_leg_t* legs                # FILL_SLOTS, by hash
         int n_legs
         int64_t position_micro[2]       # provisional and confirmed fills
         int64_t confirmed_micro[2]

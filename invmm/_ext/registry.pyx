@@ -12,6 +12,7 @@ told with two sizes, the larger counts.
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 import numpy as np
@@ -68,8 +69,17 @@ cdef class Registry:
     """
 
     def __cinit__(self):
+        # Zeroed by the system page by page: what is never used costs nothing.
+        self.ended = <order_t*> calloc(MAX_ENDED, sizeof(order_t))
+        self.legs = <fill_leg_t*> calloc(FILL_SLOTS, sizeof(fill_leg_t))
+        if self.ended == NULL or self.legs == NULL:
+            raise MemoryError("no memory for the tables of own orders and fills")
         self.early_expiry_ns = 60 * 1000000000
         self.clock_bound_ns = 1000000000
+
+    def __dealloc__(self):
+        free(self.ended)
+        free(self.legs)
 
     cdef order_t* find_c(self, uint64_t key) noexcept nogil:
         cdef int i
