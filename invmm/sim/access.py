@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from eth_utils import is_address, to_checksum_address
+from eth_utils.address import is_address, to_checksum_address
 
 from invmm.errors import ConfigError
 from invmm.sim import signatures
@@ -201,6 +201,16 @@ class Access:
             drawn("passphrase").hex(),
             address,
             nonce,
+        )
+
+    def is_deployed(self, wallet: str) -> bool:
+        """Whether a wallet is on the chain; one that no account names is."""
+        if not is_address(wallet):
+            return False
+        return all(
+            member.is_deployed
+            for member in self._members.values()
+            if member.wallets.get(DEPOSIT_WALLET) == _address(wallet)
         )
 
     # ---- requests ----

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from invmm.sim.rules import cost_micro, taker_fee_micro
+from invmm.sim.rules import Who, cost_micro, taker_fee_micro
 from invmm.types import MICRO, OrderStatus, Outcome, Side
 
 
@@ -29,6 +29,7 @@ class Leg:
     cash_micro: int  # signed change of collateral, fee included
     fee_micro: int
     fee_equivalent_micro: int  # what a taker would have paid: base of the maker rebate
+    who: Who | None = None  # None: the venue's one account
 
 
 @dataclass(slots=True)
@@ -263,6 +264,7 @@ def leg(
     is_taker: bool,
     fee_rate: float,
     notional_micro: int | None = None,
+    who: Who | None = None,
 ) -> Leg:
     """A leg with its money worked out; `notional_micro` overrides size times price (an order's rounding is
     cumulative).
@@ -271,7 +273,7 @@ def leg(
     equivalent = taker_fee_micro(size_micro, price_e4, fee_rate)
     fee = equivalent if is_taker else 0
     cash = -notional - fee if side == Side.BUY else notional - fee
-    return Leg(key, order_id, token, side, price_e4, size_micro, is_taker, cash, fee, equivalent)
+    return Leg(key, order_id, token, side, price_e4, size_micro, is_taker, cash, fee, equivalent, who)
 
 
 def _tokens(part: Leg) -> int:

@@ -44,8 +44,8 @@ class Connection:
         self.is_subscribed = False
         self.assets: set[str] = set()  # market channel
         self.wants_custom = False  # market channel: `custom_feature_enabled`
+        self.account = ""  # user channel: whose events; empty: everybody's
         self.markets: set[str] | None = None  # user channel; None: every market of the account
-        self.next_row = 0  # market channel: first tape row that this client still has to get
         self.heard_s = time.monotonic()
 
     def write(self, data: bytes) -> None:

@@ -65,6 +65,8 @@ class Exchange:
         self.book = book
         self.overlay = Overlay(book, profile, named(profile.queue_model), self._fill)
         self.tell: Callable[[Report], None] = lambda report: None
+        self.accepts_ns = 0  # orders before are refused as not ready
+        self.others: Callable[[], Iterable[Exchange]] = lambda: ()  # markets on the same balance
         self._active: dict[bytes, Order] = {}  # LIVE or DELAYED
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -145,6 +147,11 @@ class Exchange:
         self._close(order, "CANCELED")
         return ""
 
+    def revoke(self, order: Order) -> None:
+        """The venue itself ends an order that it had accepted."""
+        if order.state == "LIVE":
+            self._close(order, "INVALID", Reason.VENUE_REJECTED)
+
     def open_orders(self) -> list[Order]:
         """Own orders that rest or are held, by arrival."""
         return list(self._active.values())
@@ -184,7 +191,7 @@ class Exchange:
     def _refuse(self, request: OrderRequest) -> Refusal | None:
         if self.is_closed:
             return Refusal(404, rules.NO_BOOK, Reason.MARKET_ENDING)
-        if self.book.best_bid() is None and self.book.best_ask() is None:
+        if self.now_ns < self.accepts_ns or (self.book.best_bid() is None and self.book.best_ask() is None):
             return Refusal(400, rules.NOT_READY, Reason.VENUE_NOT_READY)
         refusal = rules.check_shape(
             request,
@@ -200,18 +207,29 @@ class Exchange:
         return refusal or self._short_of_balance(request, False)
 
     def _reserved(self, request: OrderRequest) -> int:
-        """What other open orders hold back of the asset that this one needs."""
+        """What other open orders hold back of the asset that this one needs, in every market."""
+        if request.side == Side.BUY:
+            return self.reserved_cash_micro(request.order_id) + sum(
+                other.reserved_cash_micro() for other in self.others()
+            )
+        return sum(
+            other.left_micro
+            for other in self._active.values()
+            if other.request.side == Side.SELL
+            and other.request.token == request.token
+            and other.request.order_id != request.order_id
+        )
+
+    def reserved_cash_micro(self, but: bytes = b"") -> int:
+        """Collateral that open BUY orders hold back, except the one named."""
         total = 0
         for other in self._active.values():
             held = other.request
-            if other.left_micro <= 0 or held.side != request.side or held.order_id == request.order_id:
+            if other.left_micro <= 0 or held.side != Side.BUY or held.order_id == but:
                 continue
-            if request.side == Side.BUY:
-                total += rules.cost_micro(held.size_micro, held.price_e4, Side.BUY) - other.paid_micro
-                if other.state == "DELAYED":
-                    total += rules.taker_fee_micro(held.size_micro, held.price_e4, self.market.fee_rate)
-            elif held.token == request.token:
-                total += other.left_micro
+            total += rules.cost_micro(held.size_micro, held.price_e4, Side.BUY) - other.paid_micro
+            if other.state == "DELAYED":
+                total += rules.taker_fee_micro(held.size_micro, held.price_e4, self.market.fee_rate)
         return total
 
     def _available(self, request: OrderRequest) -> int:
@@ -383,6 +401,7 @@ class Exchange:
             is_taker=is_taker,
             fee_rate=self.market.fee_rate,
             notional_micro=notional,
+            who=request.who,
         )
 
     def _forget(self, order: Order) -> None:

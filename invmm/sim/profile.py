@@ -40,9 +40,12 @@ class VenueProfile:
     gtd_min_ahead_s: int = 180  # the rule of 2026: expiration at least now + 180 s
     gtd_early_s: int = 60  # and the engine expires it 60 s earlier than stated
     queue_model: str = "conservative"
+    domain: str = ""  # "1": orders of the dead first generation, and no others; "": each market's own
     record_truth: bool = False  # keep (time, shares ahead) of every own order
 
     def __post_init__(self) -> None:
+        if self.domain not in ("", "1"):
+            raise ConfigError(f"domain: expected '' or '1', got {self.domain!r}")
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name.endswith(("_ns", "_micro", "_s")) and (not isinstance(value, int) or value < 0):

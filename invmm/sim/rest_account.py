@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from invmm.sim import rules, signatures, wire
+from invmm.sim.account import Trade
 from invmm.sim.profile import SECOND
-from invmm.sim.rest_shapes import error, json_of, order_id_of, page_of, token_of
+from invmm.sim.rest_shapes import account_of, asset_of, error, json_of, order_id_of, page_of, token_of
+from invmm.sim.rules import Who
 
 if TYPE_CHECKING:
     from invmm.sim.server import VenueServer
@@ -22,13 +24,15 @@ class Own:
 
     async def orders(self, _: bytes, request: web.Request) -> web.Response:
         """Open orders; with `id` that order in any state."""
-        query = request.query
+        query, account = request.query, account_of(request)
         if "id" in query:
-            found = self._find(query["id"])
+            found = self._find(query["id"], account)
             return page_of(self._server, [found] if found is not None else [], request)
         entries = []
-        for exchange in self._server.exchanges:
+        for exchange in self._server.floor.exchanges:
             for order in exchange.open_orders():
+                if not order.request.is_of(account):
+                    continue
                 entry = wire.open_order(order, exchange.market, self._server.who)
                 if all(query.get(name) in (None, entry[name]) for name in ("market", "asset_id")):
                     entries.append(entry)
@@ -36,27 +40,30 @@ class Own:
 
     async def order(self, _: bytes, request: web.Request) -> web.Response:
         """One order in any state; `null` when there is none."""
-        return web.json_response(self._find(request.match_info["id"]))
+        return web.json_response(self._find(request.match_info["id"], account_of(request)))
 
-    def _find(self, text: str) -> dict[str, Any] | None:
+    def _find(self, text: str, account: str) -> dict[str, Any] | None:
         order_id = order_id_of(text)
-        for exchange in self._server.exchanges:
+        for exchange in self._server.floor.exchanges:
             order = exchange.orders.get(order_id) if order_id is not None else None
-            if order is not None:
+            if order is not None and order.request.is_of(account):
                 return wire.open_order(order, exchange.market, self._server.who)
         return None
 
     async def trades(self, _: bytes, request: web.Request) -> web.Response:
         """Own trades, newest first."""
-        query = request.query
-        markets = {exchange.market.condition_id: exchange.market for exchange in self._server.exchanges}
+        query, account = request.query, account_of(request)
+        markets = {exchange.market.condition_id: exchange.market for exchange in self._server.floor.exchanges}
         try:
             after, before = int(query.get("after", -1)), int(query.get("before", 1 << 62))
         except ValueError:
             return error(400, "invalid before or after")
         entries = []
-        for trade in reversed(self._server.account.trades):
-            entry = wire.trade_entry(trade, markets[trade.condition_id], self._server.who)
+        for trade in reversed(self._server.floor.account.trades):
+            who = next((one for one in self._parties(trade) if account in ("", one.account)), None)
+            if who is None:
+                continue
+            entry = wire.trade_entry(trade, markets[trade.condition_id], who)
             if any(query.get(name) not in (None, entry[name]) for name in ("id", "market", "asset_id")):
                 continue
             seconds = trade.time_ns // SECOND
@@ -65,15 +72,19 @@ class Own:
             entries.append(entry)
         return page_of(self._server, entries, request)
 
+    def _parties(self, trade: Trade) -> list[Who]:
+        return [part.who or self._server.who for part in trade.legs]
+
     async def balance(self, _: bytes, request: web.Request) -> web.Response:
         """Settled balance of the collateral or of a token, 6-decimal integers."""
-        account, query = self._server.account, request.query
+        account, query = self._server.floor.account, request.query
         value = account.settled_cash_micro
         if query.get("asset_type") != "COLLATERAL":
-            token = token_of(self._server, request)
-            if token is None:
+            found = token_of(self._server, asset_of(request))
+            if found is None:
                 return error(404, rules.NO_BOOK)
-            value = account.settled_tokens_micro[token]
+            session, token = found
+            value = account.holding(session.market.condition_id).settled_micro[token]
         spenders = {address: str((1 << 256) - 1) for address in signatures.EXCHANGES.values()}
         return web.json_response({"balance": str(value), "allowances": spenders})
 
@@ -81,12 +92,31 @@ class Own:
         """There is no cache to refresh; the answer is empty, as the venue's."""
         return web.Response()
 
+    async def notifications(self, _: bytes, __: web.Request) -> web.Response:
+        """There are none."""
+        return web.json_response([])
+
+    async def drop_notifications(self, _: bytes, __: web.Request) -> web.Response:
+        """There are none to drop."""
+        return web.json_response("OK")
+
+    async def order_scoring(self, _: bytes, __: web.Request) -> web.Response:
+        """No order earns rewards here."""
+        return web.json_response({"scoring": False})
+
+    async def orders_scoring(self, body: bytes, _: web.Request) -> web.Response:
+        """No order earns rewards here."""
+        asked = json_of(body)
+        if not isinstance(asked, list):
+            return error(400, rules.INVALID_PAYLOAD)
+        return web.json_response({str(one): False for one in asked})
+
     async def heartbeat(self, body: bytes, _: web.Request) -> web.Response:
         """Dead man's switch."""
         payload = json_of(body)
         given = payload.get("heartbeat_id") if isinstance(payload, dict) else None
-        following = self._server.beat(given or "")
+        following = self._server.switch.beat(given or "")
         if following is None:
-            told = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": self._server.heartbeat_id}
+            told = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": self._server.switch.last_id}
             return web.json_response(told, status=400)
         return web.json_response({"heartbeat_id": following})

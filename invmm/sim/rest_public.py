@@ -8,11 +8,10 @@ from aiohttp import web
 
 from invmm.sim import rules, wire
 from invmm.sim.profile import SECOND
-from invmm.sim.rest_shapes import error, token_of
+from invmm.sim.rest_shapes import asset_of, error, token_of
 
 if TYPE_CHECKING:
     from invmm.sim.server import VenueServer
-    from invmm.sim.session import Session
 
 
 class Public:
@@ -21,50 +20,53 @@ class Public:
     def __init__(self, server: VenueServer) -> None:
         self._server = server
 
-    @property
-    def _session(self) -> Session:
-        session = self._server.session
-        assert session is not None
-        return session
-
     async def book(self, request: web.Request) -> web.Response:
         """The displayed book of a token."""
-        token = token_of(self._server, request)
-        return error(404, rules.NO_BOOK) if token is None else web.json_response(self._session.book(token))
+        found = token_of(self._server, asset_of(request))
+        if found is None:
+            return error(404, rules.NO_BOOK)
+        session, token = found
+        return web.json_response(session.book(token))
 
     async def tick_size(self, request: web.Request) -> web.Response:
         """Tick size as a number."""
-        if token_of(self._server, request) is None:
-            return error(404, "market not found")
-        return web.json_response({"minimum_tick_size": self._session.exchange.tick_e4 / 10_000})
+        found = token_of(self._server, asset_of(request))
+        if found is None:
+            return error(404, rules.NO_MARKET)
+        return web.json_response({"minimum_tick_size": found[0].exchange.tick_e4 / 10_000})
 
     async def neg_risk(self, request: web.Request) -> web.Response:
-        """Never, for these markets."""
-        if token_of(self._server, request) is None:
-            return error(404, "market not found")
-        return web.json_response({"neg_risk": False})
+        """Whether the market settles on the neg-risk exchange."""
+        found = token_of(self._server, asset_of(request))
+        if found is None:
+            return error(404, rules.NO_MARKET)
+        return web.json_response({"neg_risk": found[0].market.exchange == "v2-neg-risk"})
 
     async def fee_rate(self, request: web.Request) -> web.Response:
         """The legacy maximum."""
-        if token_of(self._server, request) is None:
-            return error(404, "market not found")
+        if token_of(self._server, asset_of(request)) is None:
+            return error(404, rules.NO_MARKET)
         return web.json_response({"base_fee": 1000})
 
     async def clock(self, _: web.Request) -> web.Response:
-        """The venue's time: seconds of the tape."""
-        return web.json_response(self._session.now_ns() // SECOND)
+        """The venue's time in whole seconds."""
+        return web.json_response(self._server.floor.now_ns() // SECOND)
 
     async def version(self, _: web.Request) -> web.Response:
-        """CLOB version."""
-        return web.json_response({"version": 2})
+        """CLOB version: 1 where orders of the first generation are taken."""
+        return web.json_response({"version": 1 if self._server.profile.domain == "1" else 2})
 
     async def clob_market(self, request: web.Request) -> web.Response:
         """Parameters of any of the server's markets."""
-        session = self._session
+        condition = request.match_info["id"]
+        session = self._server.floor.sessions.get(condition)
+        if session is not None:
+            return web.json_response(
+                wire.clob_market(
+                    session.market, session.exchange.tick_e4, accepting=not session.exchange.is_closed
+                )
+            )
         for tape in self._server.tapes:
-            if tape.market.condition_id == request.match_info["id"]:
-                is_running = tape is session.tape
-                tick = session.exchange.tick_e4 if is_running else tape.market.tick_e4
-                accepting = is_running and not session.exchange.is_closed
-                return web.json_response(wire.clob_market(tape.market, tick, accepting=accepting))
-        return error(404, "market not found")
+            if tape.market.condition_id == condition:
+                return web.json_response(wire.clob_market(tape.market, tape.market.tick_e4, accepting=False))
+        return error(404, rules.NO_MARKET)

@@ -11,12 +11,23 @@ from invmm.sim import wire
 from invmm.types import Outcome
 
 if TYPE_CHECKING:
+    from invmm.sim.access import ApiKey
     from invmm.sim.server import VenueServer
+    from invmm.sim.session import Session
+
+KEY = "key"
+"""Where a request keeps the API key that its headers proved."""
 
 
 def error(status: int, text: str) -> web.Response:
     """An error in the venue's shape."""
     return web.json_response({"error": text}, status=status)
+
+
+def account_of(request: web.Request) -> str:
+    """The account that a private request comes from; empty where the venue checks nothing."""
+    key: ApiKey = request[KEY]
+    return key.address if key.api_key else ""
 
 
 def json_of(body: bytes) -> Any:
@@ -42,12 +53,12 @@ def page_of(server: VenueServer, entries: list[dict[str, Any]], request: web.Req
     return error(400, "invalid next_cursor") if page is None else web.json_response(page)
 
 
-def token_of(server: VenueServer, request: web.Request) -> Outcome | None:
-    """The token that a request names, None when it is not one of the running market's."""
-    session = server.session
-    assert session is not None
-    market = session.market
-    asset = request.query.get("token_id") or request.match_info.get("id")
-    if asset not in (market.up_token_id, market.down_token_id):
-        return None
-    return market.outcome_of(asset)
+def token_of(server: VenueServer, asset: Any) -> tuple[Session, Outcome] | None:
+    """The open market and outcome of a token id, None when there is no such market."""
+    session = server.floor.by_token(asset)
+    return None if session is None else (session, session.market.outcome_of(asset))
+
+
+def asset_of(request: web.Request) -> str | None:
+    """The token id that a request names."""
+    return request.query.get("token_id") or request.match_info.get("id")

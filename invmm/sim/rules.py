@@ -22,6 +22,7 @@ FAK_KILLED = (
     "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."
 )
 NOT_READY = "the market is not yet ready to process new orders"
+NO_MARKET = "market not found"
 NO_BOOK = "No orderbook exists for the requested token id"
 INVALID_EXPIRATION = "invalid expiration"
 INVALID_PAYLOAD = "Invalid order payload"
@@ -37,6 +38,15 @@ class Refusal:
     status: int
     text: str
     reason: Reason = Reason.VENUE_REJECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Names of a trader on the wire: API key (UUID), address that pays, address of the account's key."""
+
+    api_key: str = ""
+    address: str = ""
+    account: str = ""
 
 
 @dataclass(slots=True)
@@ -58,6 +68,11 @@ class OrderRequest:
     market: int = 0
     making_micro: int = -1
     taking_micro: int = -1
+    who: Who | None = None  # None: the venue's one account
+
+    def is_of(self, account: str) -> bool:
+        """Whether the order belongs to this account; everything does when either is not said."""
+        return not account or self.who is None or self.who.account == account
 
     @property
     def id_text(self) -> str:

@@ -10,31 +10,35 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import hmac
 import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from invmm.replay.tape import Tape, find, load
-from invmm.sim import control, rest, signatures, spool, wire
-from invmm.sim.account import Account
+from invmm.replay.tape import MarketInfo, Tape, find, load
+from invmm.sim import control, gamma, rest, rest_prices, spool, wire
+from invmm.sim.access import Access, AccessRules, ApiKey
 from invmm.sim.channels import Channel, Connection
 from invmm.sim.clock import TapeClock
-from invmm.sim.exchange import Exchange
-from invmm.sim.profile import VenueProfile
+from invmm.sim.faults import Faults
+from invmm.sim.floor import Floor
+from invmm.sim.heartbeat import DeadMansSwitch
+from invmm.sim.mishaps import faulty
+from invmm.sim.profile import SECOND, VenueProfile
+from invmm.sim.rules import Who
 from invmm.sim.session import Session
+from invmm.sim.windows import Series, Window, Windows
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """The one account that the venue knows. An empty `api_key` switches the checks of headers and signatures
-    off.
+    """The account that the venue knows from the start. An empty `api_key` switches the checks of headers and
+    signatures off, unless rules of access are given.
     """
 
     api_key: str = ""
@@ -42,10 +46,21 @@ class Credentials:
     passphrase: str = ""
     address: str = "0x0000000000000000000000000000000000000000"
 
+    def rules(self, given: AccessRules | None) -> AccessRules:
+        """The rules of access with this account's key among the keys."""
+        if not self.api_key:
+            return given or AccessRules(is_checked=False)
+        known = ApiKey(self.api_key, self.secret, self.passphrase, self.address)
+        rules = given or AccessRules()
+        return replace(rules, keys=(known, *rules.keys))
+
 
 @dataclass
 class VenueServer:
-    """State behind the handlers: tapes one after another, one account, two channels."""
+    """State behind the handlers: the floor with its markets, two channels, faults, a dead man's switch.
+
+    `tapes` are markets that are started by their number (`/_control/start`).
+    """
 
     tapes: list[Tape]
     profile: VenueProfile
@@ -53,56 +68,80 @@ class VenueServer:
     seed: int = 0
     silent_s: float = 10.0
     page_limit: int = 100
-    past: list[Exchange] = field(default_factory=list)
-    session: Session | None = None
-    index: int = -1
-    # What the next REST requests answer instead: (status, body) and how many of them.
-    broken: tuple[int, dict[str, Any]] | None = None
-    broken_left: int = 0
-    broken_method: str = ""  # only requests of this method; all by default
-    lose_left: int = 0  # so many orders and cancels are done, and their connections cut before the answer
+    remember: int | None = None  # ended markets whose orders and trades are kept; None: all
+    series: list[Series] = field(default_factory=list)
+    index: int = -1  # number of the last tape that was opened
     background: list[asyncio.Task[None]] = field(default_factory=list)
+    access_rules: AccessRules | None = None  # None: the credentials' account, and checks only if there is one
 
     def __post_init__(self) -> None:
-        self.account = Account(self.profile.collateral_micro)
-        self.who = wire.Who(self.credentials.api_key, self.credentials.address)
+        known = self.credentials
+        self.who = Who(known.api_key, known.address, known.address)
+        self.access = Access(
+            known.rules(self.access_rules), seed=self.seed, venue_s=lambda: self.floor.now_ns() / SECOND
+        )
         self.market_channel = Channel(self._subscribe_market, self.silent_s)
         self.user_channel = Channel(self._subscribe_user, self.silent_s)
-        self.heartbeat_id = ""
-        self.heartbeat_s = 0.0
-        self.open(0)
-
-    def open(self, index: int) -> Session:
-        """Makes a tape the running market; the one before is settled and resolved at once."""
-        if self.session is not None:
-            self.session.finish()
-            self.past.append(self.session.exchange)
-            self.account.leave_market()
-        self.session = Session(
-            self.tapes[index],
+        self.faults = Faults(self.seed)
+        self.floor = Floor(
             self.profile,
             self.seed,
-            self.account,
             self.who,
             self.market_channel,
             self.user_channel,
+            self.faults,
+            self.remember,
         )
-        self.index = index
-        for connection in self.market_channel.connections:
-            connection.next_row = 0
-        return self.session
-
-    def start(self, clock: TapeClock, index: int) -> None:
-        """Starts a tape on a clock."""
-        if index != self.index or (self.session is not None and self.session.clock is not None):
-            self.open(index)
-        assert self.session is not None
-        self.session.start(clock)
+        self.switch = DeadMansSwitch(self.floor, self.seed)
+        self.windows = Windows(self.floor, self.series, self.seed, self._announce)
+        for tape in self.tapes:
+            self.windows.add_tape(tape)
+        self._session: Session | None = None
+        if self.tapes:
+            self.open(0)
 
     @property
-    def exchanges(self) -> list[Exchange]:
-        """All markets traded so far, the running one last."""
-        return [*self.past, *([self.session.exchange] if self.session is not None else [])]
+    def session(self) -> Session | None:
+        """The tape's market that was opened last; without tapes the open window that ends first."""
+        if self._session is not None:
+            return self._session
+        return min(self.floor.sessions.values(), key=lambda one: one.market.end_s, default=None)
+
+    def run_clock(self, speed: float, tape_ns: int | None = None) -> TapeClock:
+        """Starts the clock of the series, at real time by default."""
+        clock = TapeClock(time.monotonic_ns(), time.time_ns() if tape_ns is None else tape_ns, speed)
+        self.floor.run_on(clock)
+        return clock
+
+    def _announce(self, window: Window) -> None:
+        """`new_market`, to every connection that asked for custom features."""
+        payload = wire.compact(gamma.new_market_event(window, self.floor.now_ns() // 1_000_000))
+        for connection in self.market_channel.connections:
+            if connection.is_subscribed and connection.wants_custom:
+                self.market_channel.send(connection, [payload])
+
+    def open(self, index: int, *, beside: bool = False) -> Session:
+        """Opens a tape's market; those before are settled and resolved at once, unless it opens beside
+        them.
+        """
+        if not beside:
+            for session in list(self.floor.sessions.values()):
+                self.floor.close(session)
+            self.floor.account.leave_market()
+        self._session = self.floor.open(self.tapes[index])
+        self.index = index
+        self.windows.by_condition[self._session.market.condition_id].session = self._session
+        return self._session
+
+    def start(self, clock: TapeClock, index: int, *, beside: bool = False) -> None:
+        """Starts a tape on a clock; beside running ones it follows theirs."""
+        if index != self.index or (self._session is not None and self._session.clock is not None):
+            self.open(index, beside=beside)
+        assert self._session is not None
+        if beside and self.floor.clock is not None:
+            clock = self.floor.clock
+        self.floor.clock = clock
+        self._session.start(clock)
 
     # ---- channels ----
 
@@ -120,8 +159,9 @@ class VenueServer:
         fresh = wanted - connection.assets  # duplicates are refused, only the flag is taken
         connection.assets |= fresh
         connection.is_subscribed = True
-        if self.session is not None and message.get("initial_dump", True):
-            self.session.subscribe(connection, fresh)
+        if message.get("initial_dump", True):
+            for session in self.floor.sessions.values():
+                session.subscribe(connection, fresh)
         return True
 
     def _subscribe_user(self, connection: Connection, message: dict[str, Any]) -> bool:
@@ -136,70 +176,31 @@ class VenueServer:
         auth = message.get("auth")
         if message.get("type") != "user" or not isinstance(auth, dict):
             return False
-        known = self.credentials
-        if known.api_key and (auth.get("apiKey"), auth.get("secret"), auth.get("passphrase")) != (
-            known.api_key,
-            known.secret,
-            known.passphrase,
-        ):
+        key = self.access.prove_triple(auth)
+        if key is None:
             return False
+        connection.account = key.address if key.api_key else ""
         connection.markets = {str(market) for market in markets} if markets else None
         connection.is_subscribed = True
         return True
 
-    # ---- heartbeat ----
-
-    def beat(self, given: str) -> str | None:
-        """The next id, or None when `given` is not the last one."""
-        if given != self.heartbeat_id:
-            return None
-        self.heartbeat_id = f"{self.seed:08x}-{time.monotonic_ns():016x}"
-        self.heartbeat_s = time.monotonic()
-        return self.heartbeat_id
-
-    async def watch_heartbeat(self, check_s: float = 5.0, limit_s: float = 10.0) -> None:
-        """Cancels everything when an armed heartbeat stops; looks every 5 s, as the venue does."""
-        while True:
-            await asyncio.sleep(check_s)
-            if (
-                self.heartbeat_id
-                and time.monotonic() - self.heartbeat_s > limit_s
-                and self.session is not None
-            ):
-                self.heartbeat_id = ""
-                await self.session.cancel_all()
-
     # ---- access ----
 
-    def refusal_of_access(self, request: web.Request, body: bytes) -> web.Response | None:
-        """401 unless the L2 headers prove the key (2.2)."""
-        known, headers = self.credentials, request.headers
-        if not known.api_key:
-            return None
-        stamp = headers.get("POLY_TIMESTAMP", "")
-        expected = signatures.l2_signature(known.secret, stamp, request.method, request.path, body)
-        proven = (
-            headers.get("POLY_API_KEY") == known.api_key
-            and headers.get("POLY_PASSPHRASE") == known.passphrase
-            and headers.get("POLY_ADDRESS", "").lower() == known.address.lower()
-            and stamp.isdecimal()
-            and hmac.compare_digest(headers.get("POLY_SIGNATURE", ""), expected)
-        )
-        if proven:
-            return None
-        return web.json_response({"error": "Unauthorized/Invalid api key"}, status=401)
+    def exchange_name(self, market: MarketInfo) -> str:
+        """The exchange that an order on a market is signed for (`signatures.EXCHANGES`)."""
+        if self.profile.domain == "1":
+            return "v1-neg-risk" if market.exchange == "v2-neg-risk" else "v1"
+        return market.exchange
 
 
 SERVER = web.AppKey("server", VenueServer)
 
 
 @web.middleware
-async def _broken(
+async def _guarded(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """REST faults: an error instead of the answer, or the deed without the answer. Control and sockets are
-    spared.
-    """
+    """REST goes through the faults; control and sockets are spared."""
     server = request.app[SERVER]
     if request.path.startswith("/ws"):
         return await handler(request)
@@ -208,35 +209,26 @@ async def _broken(
             return await handler(request)
         except (ValueError, KeyError, TypeError) as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
-    if server.broken_left and server.broken_method in ("", request.method):
-        server.broken_left -= 1
-        assert server.broken is not None
-        status, body = server.broken
-        return web.json_response(body, status=status)
-    if server.lose_left and request.method in ("POST", "DELETE"):
-        server.lose_left -= 1
-        answer = await handler(request)
-        if request.transport is not None:
-            request.transport.abort()
-        return answer
-    return await handler(request)
+    return await faulty(server.faults, server.floor, request, handler)
 
 
 def application(server: VenueServer) -> web.Application:
     """The routes of all faces."""
-    app = web.Application(middlewares=[_broken])
+    app = web.Application(middlewares=[_guarded])
     app[SERVER] = server
     app.router.add_get("/ws/market", server.market_channel.serve)
     app.router.add_get("/ws/user", server.user_channel.serve)
     rest.add_routes(app, server)
+    rest_prices.add_routes(app, server)
     control.add_routes(app, server)
 
     async def background(_: web.Application) -> Any:
-        task = asyncio.create_task(server.watch_heartbeat())
+        tasks = [asyncio.create_task(work) for work in (server.switch.watch(), server.windows.run())]
         yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     app.cleanup_ctx.append(background)
     return app
@@ -272,6 +264,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 async def _main(options: argparse.Namespace) -> None:
     until = asyncio.Event()
+    told: dict[str, Any] = {}
     if options.recorded:
         tapes = [load(path) for path in find(options.recorded)]
         server = VenueServer(tapes, VenueProfile(), Credentials(), options.seed)
@@ -284,6 +277,9 @@ async def _main(options: argparse.Namespace) -> None:
             told["seed"],
             told["silent_s"],
             told["page_limit"],
+            told["remember"],
+            [Series(**series) for series in told["series"]],
+            access_rules=AccessRules.read(told["access"]) if told.get("access") else None,
         )
 
         async def orphaned() -> None:
@@ -302,8 +298,10 @@ async def _main(options: argparse.Namespace) -> None:
         if options.recorded:
             first_ns = int(server.tapes[0].rows["recv_ns"][0])
             server.start(TapeClock(time.monotonic_ns(), first_ns, options.speed), 0)
+        elif told["series"]:
+            server.run_clock(told["speed"], told["start_ns"])
 
-    await serve(server, options.port, until=until, ready=ready)
+    await serve(server, told.get("port", options.port), until=until, ready=ready)
 
 
 if __name__ == "__main__":

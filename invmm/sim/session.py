@@ -7,19 +7,21 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from invmm._ext.decode import MarketBooks
 from invmm.replay.tape import Tape
 from invmm.sim import wire
 from invmm.sim.account import Account
-from invmm.sim.batches import cut, restated_levels
+from invmm.sim.batches import Batch, cut, restated_levels
 from invmm.sim.channels import Channel, Connection
 from invmm.sim.clock import TapeClock
 from invmm.sim.exchange import Exchange
+from invmm.sim.faults import Faults
 from invmm.sim.orders import Order, Report
-from invmm.sim.profile import VenueProfile
-from invmm.sim.rules import OrderRequest, Refusal
-from invmm.types import Outcome
+from invmm.sim.profile import SECOND, VenueProfile
+from invmm.sim.rules import NOT_FOUND, OrderRequest, Refusal, Who
+from invmm.types import Outcome, Side
 
 _LONGEST_SLEEP_S = 0.25
 
@@ -37,9 +39,11 @@ class Session:
         profile: VenueProfile,
         seed: int,
         account: Account,
-        who: wire.Who,
+        who: Who,
         market_channel: Channel,
         user_channel: Channel,
+        faults: Faults,
+        batches: list[Batch] | None = None,
     ) -> None:
         self.tape = tape
         self.profile = profile
@@ -50,11 +54,15 @@ class Session:
         self.clock: TapeClock | None = None
         self.sent_rows = 0
         self.last_price = ""
+        self.last_trade: tuple[int, Side | None] = (0, None)  # of Up, with the taker's side
         self._who = who
         self._market_channel = market_channel
         self._user_channel = user_channel
         self._jitter = Random(f"{seed}:{self.market.slug}:latency")
-        self._batches = cut(tape, profile.feed_latency_ns)
+        self._batches = cut(tape, profile.feed_latency_ns) if batches is None else batches
+        self._faults = faults
+        # First tape row that a client still has to get.
+        self._next_row: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
         self._next_batch = 0
         self._applied_rows = 0
         self._venue_ms = 0
@@ -77,6 +85,15 @@ class Session:
         """Begins at the clock's instant, which may lie ahead."""
         self.clock = clock
         self._tick()
+
+    def join(self, clock: TapeClock) -> None:
+        """Begins in the middle: what lies behind has happened, and who is subscribed gets books of now."""
+        self._advance(clock.now_ns())
+        self.sent_rows = self._applied_rows
+        for connection in self._market_channel.connections:
+            if connection.is_subscribed:
+                self.subscribe(connection, connection.assets)
+        self.start(clock)
 
     def now_ns(self) -> int:
         """The venue's time; the tape's first moment before the start."""
@@ -128,7 +145,9 @@ class Session:
                 named = partial(restated_levels, self.tape, batch)
                 exchange.play(batch, frames, self.books.apply_frame, named)
                 if batch.prints:
-                    self.last_price = wire.price_text(batch.prints[-1].price_e4)
+                    last = batch.prints[-1]
+                    self.last_price = wire.price_text(last.price_e4)
+                    self.last_trade = (last.price_e4, Side(1 - last.side))
                 self._venue_ms = batch.venue_ms
                 self._applied_rows = batch.last
                 self._next_batch += 1
@@ -150,15 +169,17 @@ class Session:
         frames = [self.tape.frame(row) for row in range(first, self.sent_rows)]
         for connection in self._market_channel.connections:
             if connection.is_subscribed:
-                wanted = frames[max(0, connection.next_row - first) :]
-                self._market_channel.send(connection, self._for(connection, wanted))
-                connection.next_row = max(connection.next_row, self.sent_rows)
+                row = self._next_row.get(connection, 0)
+                self._market_channel.send(connection, self._for(connection, frames[max(0, row - first) :]))
+                self._next_row[connection] = max(row, self.sent_rows)
 
     def _for(self, connection: Connection, frames: list[bytes]) -> list[bytes]:
         """The frames that name one of the client's assets: nearly always all of them."""
         tokens = {self.market.up_token_id, self.market.down_token_id}
         if tokens <= connection.assets:
             return frames
+        if tokens.isdisjoint(connection.assets):
+            return []
         wanted = [token.encode() for token in tokens & connection.assets]
         return [frame for frame in frames if any(token in frame for token in wanted)]
 
@@ -169,10 +190,10 @@ class Session:
             return
         if self._applied_rows:
             # The dump is the venue's book of now: frames that it contains already are not sent again.
-            connection.next_row = max(connection.next_row, self._applied_rows)
+            self._next_row[connection] = max(self._next_row.get(connection, 0), self._applied_rows)
             self._market_channel.send(connection, [wire.dump([self.book(token) for token in mine])])
         else:
-            connection.next_row = self.sent_rows
+            self._next_row[connection] = self.sent_rows
 
     def book(self, token: Outcome) -> dict[str, Any]:
         """`GET /book` of a token now."""
@@ -224,13 +245,29 @@ class Session:
                 del self._held[answer.request.order_id]
         return answers
 
-    async def cancel(self, order_ids: list[bytes]) -> dict[str, Any]:
-        """Cancels by id; the venue's answer."""
+    def place_late(self, request: OrderRequest, late_ns: int) -> None:
+        """An order that reaches the market `late_ns` from now; whoever sent it gets no answer from here."""
+        if self.clock is None:
+            self.exchange.place(request)
+            return
+
+        def arrive() -> None:
+            self.exchange.place(request)
+
+        self.exchange.schedule(self.clock.now_ns() + late_ns, arrive)
+        self._tick()
+
+    async def cancel(self, order_ids: list[bytes], account: str = "") -> dict[str, Any]:
+        """Cancels by id; the venue's answer. An order of another account than `account` is not found."""
 
         def act() -> dict[str, Any]:
             canceled, refused = [], {}
             for order_id in order_ids:
-                text = self.exchange.cancel(order_id)
+                known = self.exchange.orders.get(order_id)
+                if known is not None and not known.request.is_of(account):
+                    text = NOT_FOUND
+                else:
+                    text = self.exchange.cancel(order_id)
                 if text:
                     refused["0x" + order_id.hex()] = text
                 else:
@@ -240,13 +277,13 @@ class Session:
         answer: dict[str, Any] = await self._through(act)
         return answer
 
-    async def cancel_all(self, token: Outcome | None = None) -> dict[str, Any]:
-        """Cancels what is open when the request arrives."""
+    async def cancel_all(self, token: Outcome | None = None, account: str = "") -> dict[str, Any]:
+        """Cancels what is open, of an account if one is given, when the request arrives."""
 
         def act() -> dict[str, Any]:
             canceled, refused = [], {}
             for order in self.exchange.open_orders():
-                if token is None or order.request.token == token:
+                if token in (None, order.request.token) and order.request.is_of(account):
                     text = self.exchange.cancel(order.request.order_id)
                     if text:
                         refused[order.request.id_text] = text
@@ -267,7 +304,6 @@ class Session:
                 back = self.exchange.now_ns + self.profile.ack_latency_ns
                 self.exchange.schedule(back, lambda: _resolve(held, order))
             return
-        event: dict[str, Any] | None = None
         if report.kind == "settlement":
             payload = wire.compact(wire.resolved_event(self.market, self.exchange.stamp_ms()))
             self.exchange.schedule(
@@ -275,25 +311,36 @@ class Session:
             )
             return
         if report.kind == "trade" and report.trade is not None:
-            event = wire.trade_event(report.trade, self.market, self._who, self.exchange.stamp_ms())
+            stamp_ms = self.exchange.stamp_ms()
+            parties = [part.who or self._who for part in report.trade.legs]
+            for who in {who.account: who for who in parties}.values():
+                self._tell(who, wire.trade_event(report.trade, self.market, who, stamp_ms), report.time_ns)
         elif order is not None:
             kind = {"placed": "PLACEMENT", "updated": "UPDATE", "canceled": "CANCELLATION"}[report.kind]
-            event = wire.order_event(order, self.market, self._who, kind, self.exchange.venue_ms)
-        if event is not None:
-            payload = wire.compact(event)
-            self.exchange.schedule(
-                report.time_ns + self.profile.user_latency_ns, lambda: self._to_user(payload)
-            )
+            who = order.request.who or self._who
+            event = wire.order_event(order, self.market, who, kind, self.exchange.venue_ms)
+            self._tell(who, event, report.time_ns)
+        if report.kind == "placed" and order is not None and (fault := self._faults.strike("revoke")):
+            revoked_ns = report.time_ns + int(fault.number("seconds", 1.0) * SECOND)
+            self.exchange.schedule(revoked_ns, lambda: self.exchange.revoke(order))
+
+    def _tell(self, who: Who, event: dict[str, Any], time_ns: int) -> None:
+        payload = wire.compact(event)
+        due_ns = time_ns + self.profile.user_latency_ns
+        for late_ns in self._faults.deliveries(event["event_type"]):
+            self.exchange.schedule(due_ns + late_ns, lambda: self._to_user(payload, who.account))
 
     def _to_custom(self, payload: bytes) -> None:
         for connection in self._market_channel.connections:
             if connection.is_subscribed and connection.wants_custom:
                 self._market_channel.send(connection, [payload])
 
-    def _to_user(self, payload: bytes) -> None:
+    def _to_user(self, payload: bytes, account: str) -> None:
         for connection in self._user_channel.connections:
-            if connection.is_subscribed and (
-                connection.markets is None or self.market.condition_id in connection.markets
+            if (
+                connection.is_subscribed
+                and connection.account in ("", account)
+                and (connection.markets is None or self.market.condition_id in connection.markets)
             ):
                 self._user_channel.send(connection, [payload])
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
-from eth_abi import encode
+from eth_abi.abi import encode
 from eth_account import Account
 from eth_account.messages import SignableMessage, encode_typed_data
-from eth_utils import keccak
+from eth_utils.crypto import keccak
 
 CHAIN_ID: Final = 137
 ORDER_TYPE: Final = (
@@ -150,7 +150,7 @@ def contents_hash(order: Mapping[str, Any]) -> bytes:
 
 
 def order_digest(order: Mapping[str, Any], exchange: str = "v2", contents: bytes | None = None) -> bytes:
-    """The order id: EIP-712 digest under an exchange's domain. `contents` saves the struct hash when known."""
+    """The order id: EIP-712 digest under an exchange's domain. `contents` is the struct hash if known."""
     return keccak(b"\x19\x01" + domain_separator(exchange) + (contents or contents_hash(order)))
 
 

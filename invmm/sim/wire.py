@@ -14,13 +14,15 @@ from invmm.sim.batches import decimal_to_int
 from invmm.sim.matching import PublicBook
 from invmm.sim.orders import Order
 from invmm.sim.profile import SECOND
-from invmm.sim.rules import INVALID_PAYLOAD, OrderRequest, Refusal, decimal
+from invmm.sim.rules import INVALID_PAYLOAD, OrderRequest, Refusal, Who, decimal
 from invmm.types import PRICE_ONE_E4, OrderStatus, OrderType, Outcome, Side
 
 START_CURSOR, END_CURSOR = "MA==", "LTE="
 PUBLIC_MAKER = (
     "0x000000000000000000000000000000000000f10e"  # whoever of the recorded flow was on the other side
 )
+
+_STRANGER = Who("00000000-0000-0000-0000-000000000000", PUBLIC_MAKER, PUBLIC_MAKER)
 
 # Status texts of trades: the user channel's and those of `/data/trades` are the same words with a prefix.
 _TRADE_STATUS = {
@@ -30,14 +32,6 @@ _TRADE_STATUS = {
     OrderStatus.TRADE_RETRYING: "RETRYING",
     OrderStatus.TRADE_FAILED: "FAILED",
 }
-
-
-class Who:
-    """Names of the trader on the wire: API key (UUID) and funding address."""
-
-    def __init__(self, api_key: str, address: str) -> None:
-        self.api_key = api_key
-        self.address = address
 
 
 def token_id(market: MarketInfo, token: Outcome) -> str:
@@ -140,8 +134,9 @@ def refused_leg(text: str) -> dict[str, Any]:
 
 
 def open_order(order: Order, market: MarketInfo, who: Who) -> dict[str, Any]:
-    """An entry of `/data/orders` (6.2)."""
+    """An entry of `/data/orders` (6.2). `who` stands in where the order says nobody."""
     request = order.request
+    who = request.who or who
     return {
         "id": request.id_text,
         "status": order.state.partition("_order")[0] if order.state != "DELAYED" else "LIVE",
@@ -164,8 +159,9 @@ def open_order(order: Order, market: MarketInfo, who: Who) -> dict[str, Any]:
 def trade_entry(
     trade: Trade, market: MarketInfo, who: Who, *, prefix: str = "TRADE_STATUS_"
 ) -> dict[str, Any]:
-    """An entry of `/data/trades`: the taker's view on top, the makers below (5.5, 6.2)."""
+    """An entry of `/data/trades` as `who` is told it: the taker's view on top, makers below (5.5, 6.2)."""
     own_taker = next((part for part in trade.legs if part.is_taker), None)
+    taker = (own_taker.who or who) if own_taker is not None else _STRANGER
     size = own_taker.size_micro if own_taker is not None else sum(part.size_micro for part in trade.legs)
     up_price = trade.price_up_e4
     price = up_price if trade.taker_token == Outcome.UP else PRICE_ONE_E4 - up_price
@@ -186,15 +182,16 @@ def trade_entry(
         "last_update": str(trade.updated_ns // SECOND),
         "outcome": trade.taker_token.name.capitalize(),
         "bucket_index": 0,
-        "owner": who.api_key if own_taker is not None else "00000000-0000-0000-0000-000000000000",
-        "maker_address": who.address if own_taker is not None else PUBLIC_MAKER,
+        "owner": taker.api_key,
+        "maker_address": taker.address,
         "transaction_hash": trade.hash_text,
         "maker_orders": makers,
-        "trader_side": "TAKER" if own_taker is not None else "MAKER",
+        "trader_side": "TAKER" if taker.account == who.account else "MAKER",
     }
 
 
 def _maker(part: Leg, market: MarketInfo, who: Who) -> dict[str, Any]:
+    who = part.who or who
     return {
         "order_id": "0x" + part.order_id.hex(),
         "owner": who.api_key,
@@ -215,8 +212,8 @@ def _public_maker(trade: Trade, size_micro: int, market: MarketInfo) -> dict[str
     ).hexdigest()
     return {
         "order_id": "0x" + identity,
-        "owner": "00000000-0000-0000-0000-000000000000",
-        "maker_address": PUBLIC_MAKER,
+        "owner": _STRANGER.api_key,
+        "maker_address": _STRANGER.address,
         "matched_amount": size_text(size_micro),
         "price": price_text(part.price_e4),
         "fee_rate_bps": "0",
@@ -246,6 +243,7 @@ def page(entries: Sequence[dict[str, Any]], cursor: str, limit: int) -> dict[str
 def order_event(order: Order, market: MarketInfo, who: Who, kind: str, stamp_ms: int) -> dict[str, Any]:
     """An `order` event: PLACEMENT, UPDATE or CANCELLATION (5.5)."""
     request = order.request
+    who = request.who or who
     if kind == "UPDATE":
         status = "MATCHED"
     else:
@@ -305,10 +303,12 @@ def rest_book(
         "asks": book_levels(book, Side.SELL),
         "min_order_size": size_text(market.min_size_micro),
         "tick_size": price_text(tick_e4),
-        "neg_risk": False,
+        "neg_risk": market.exchange == "v2-neg-risk",
         "last_trade_price": last_price,
     }
     told["hash"] = hashlib.sha1(json.dumps(told, separators=(",", ":")).encode()).hexdigest()
+    if market.exchange == "v3":
+        told["version"] = "v2"
     return told
 
 
@@ -349,7 +349,7 @@ def resolved_event(market: MarketInfo, stamp_ms: int) -> dict[str, Any]:
 
 def clob_market(market: MarketInfo, tick_e4: int, *, accepting: bool) -> dict[str, Any]:
     """`GET /clob-markets/{conditionId}` (6.1)."""
-    return {
+    told = {
         "t": [{"t": market.up_token_id, "o": "Up"}, {"t": market.down_token_id, "o": "Down"}],
         "c": market.condition_id,
         "mos": market.min_size_micro / 1_000_000
@@ -361,8 +361,9 @@ def clob_market(market: MarketInfo, tick_e4: int, *, accepting: bool) -> dict[st
         "ao": accepting,
         "itode": True,
         "fd": {"r": market.fee_rate, "e": 1, "to": True},
-        "v": "v1",
+        "v": "v2" if market.exchange == "v3" else "v1",
     }
+    return {**told, "nr": True} if market.exchange == "v2-neg-risk" else told
 
 
 def compact(event: dict[str, Any]) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
@@ -15,11 +14,11 @@ import pytest
 
 from invmm.errors import TransportError
 from invmm.replay.tape import load
-from invmm.sim import signatures, spool
+from invmm.sim import spool
 from invmm.sim.child import VenueChild
 from invmm.sim.profile import VenueProfile
 from invmm.types import Outcome
-from tests.e2e.sim_client import ADDRESS, Client, a_child, a_tape, run, subscribed, until
+from tests.e2e.sim_client import Client, a_child, a_tape, run, subscribed, until
 from tests.reference.frames import (
     UP,
     at,
@@ -82,33 +81,6 @@ def test_spooled_tape_is_the_same_tape(tmp_path: Path) -> None:
     assert read.market == written.market
     assert read.data == written.data
     assert read.rows.tolist() == written.rows.tolist()
-
-
-def test_plain_hash_is_the_librarys_hash() -> None:
-    # The empty string's digest is Ethereum's best known constant; lengths around the 136-byte block matter
-    # most.
-    assert signatures.plain_keccak(b"").hex().startswith("c5d2460186f7233c927e7db2dcc703c0")
-    for length in (1, 135, 136, 137, 271, 272, 384):
-        assert signatures.plain_keccak(b"a" * length) == signatures.keccak(b"a" * length)
-
-
-def test_golden_orders_have_their_ids_and_signers() -> None:
-    golden = json.loads((Path(__file__).parents[1] / "data" / "golden_orders.json").read_text())
-    checked = 0
-    for family, version in (("exchange_v2_domain2", "2"), ("exchange_v3_domain3", "3")):
-        for vector in golden[family]:
-            if vector["typed_data_domain"]["verifyingContract"] != signatures.EXCHANGES[version]:
-                continue  # neg-risk: not a market of this venue
-            order = json.loads(vector["post_body_serialized"])["order"]
-            assert "0x" + signatures.order_digest(order, version).hex() == vector["digest_and_order_id"]
-            assert signatures.signer_of(order, version) == ADDRESS.lower()
-            headers = vector["l2_headers"]
-            body = vector["post_body_serialized"].encode()
-            secret = golden["l2_credentials"]["secret"]
-            made = signatures.l2_signature(secret, headers["POLY_TIMESTAMP"], "POST", "/order", body)
-            assert made == headers["POLY_SIGNATURE"]
-            checked += 1
-    assert checked >= 8
 
 
 @pytest.mark.recorded

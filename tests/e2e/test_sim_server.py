@@ -339,10 +339,10 @@ def test_stopped_heartbeat_cancels_what_is_open() -> None:
         request = OrderRequest(b"1" * 32, Outcome.UP, Side.BUY, 4800, 10_000_000)
         order = (await server.session.place([request]))[0]
         assert isinstance(order, Order)
-        watch = asyncio.create_task(server.watch_heartbeat(check_s=0.02, limit_s=0.1))
+        watch = asyncio.create_task(server.switch.watch(check_s=0.02, limit_s=0.1))
         await asyncio.sleep(0.15)
         assert order.state == "LIVE"  # never armed
-        assert server.beat("") is not None
+        assert server.switch.beat("") is not None
         await until(lambda: order.state == "CANCELED")
         watch.cancel()
         server.session.finish()
