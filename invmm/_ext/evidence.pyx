@@ -10,7 +10,7 @@ time of a question, by the engine clock.
 | LIVE, DELAYED (answer, user channel)        | landed; seen at                                              |
 | MATCHED (answer, user channel, query)       | landed; seen at; matched size at least; full at              |
 | REJECTED, REFUSED                           | refused                                                      |
-| DUPLICATED                                  | landed: an earlier copy did                                  |
+| DUPLICATED; UNKNOWN with reason IN_FLIGHT   | landed: an earlier copy did                                  |
 | UNKNOWN (425, 429, 5xx, time-out, …)        | unanswered                                                   |
 | RESENT                                      | two copies may have arrived: a refusal proves nothing now    |
 | CANCELED (answer, user channel, query)      | cancelled; ended at                                          |
@@ -40,6 +40,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from invmm._ext.records cimport (
     FOK,
+    R_IN_FLIGHT,
     STATUS_CANCELED,
     STATUS_DELAYED,
     STATUS_DUPLICATED,
@@ -140,7 +141,7 @@ cdef bint evidence_join_c(
         order.said |= SAID_ABSENT
         order.absent_ns = max(order.absent_ns, event.time_ns)
     elif status == STATUS_UNKNOWN:
-        order.said |= SAID_UNANSWERED
+        order.said |= SAID_DUPLICATED if event.reason == R_IN_FLIGHT else SAID_UNANSWERED
         order.cancel_sent = 0
         changed = True
     elif status == STATUS_DUPLICATED:

@@ -415,6 +415,14 @@ cdef class Registry:
         """The possibly-live orders, for people to look at: plain values, a copy."""
         return [plain_order(self, &self.live[i]) for i in range(self.n_live)]
 
+    def unknown(self) -> list[tuple[int, int]]:
+        """Key and time (engine clock, ns) of each order of unknown fate: since when it is."""
+        return [
+            (self.live[i].key, self.live[i].unknown_ns)
+            for i in range(self.n_live)
+            if self.live[i].state == ORDER_UNKNOWN
+        ]
+
     def order(self, uint64_t key) -> dict[str, object] | None:
         """One order in any state, as in `orders_live`; None when it is not known (any more)."""
         cdef order_t* found = self.find_c(key)

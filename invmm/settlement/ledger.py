@@ -53,6 +53,7 @@ class Leg:
     time_ns: int
     level: int = 0
     conflict: bool = False  # CONFIRMED and FAILED were both told
+    ended_ns: int = 0  # when the first of them was heard
 
     @property
     def value_e10(self) -> int:
@@ -126,9 +127,9 @@ class Ledger:
         """
         known = self.legs.get((trade, key))
         if known is None:
-            self.legs[trade, key] = Leg(
-                trade, key, outcome, side, price_e4, size_micro, taker, status, time_ns
-            )
+            leg = Leg(trade, key, outcome, side, price_e4, size_micro, taker, status, time_ns)
+            leg.ended_ns = time_ns if status in TERMINAL else 0
+            self.legs[trade, key] = leg
             return True
         changed = self._revise(known, price_e4, size_micro, taker)
         if known.status in TERMINAL:
@@ -136,6 +137,7 @@ class Ledger:
             return changed
         if status in TERMINAL or status > known.status:
             known.status = status
+            known.ended_ns = time_ns if status in TERMINAL else 0
             return True
         return changed
 
@@ -168,6 +170,11 @@ class Ledger:
     def standing(self) -> list[Leg]:
         """Legs that have not failed, in order of arrival."""
         return [leg for leg in self.legs.values() if leg.status != OrderStatus.TRADE_FAILED]
+
+    @property
+    def unsettled(self) -> list[Leg]:
+        """Legs that are neither confirmed nor failed."""
+        return [leg for leg in self.legs.values() if leg.status not in TERMINAL]
 
     @property
     def conflicts(self) -> list[Leg]:
