@@ -110,7 +110,10 @@ class ExecutorSettings:
     """The thread that talks to the venue."""
 
     ring_capacity: int = _number(1_024, 16, 65_536, "records", "command ring, a power of two")
-    connections: int = _number(4, 2, 32, "connections", "warm connections; one is kept for cancels")
+    connections: int = _number(5, 2, 32, "connections", "warm connections, those for cancels included")
+    cancel_connections: int = _number(
+        2, 1, 16, "connections", "of these, carry cancels only; at least one stays for placements"
+    )
     wait: str = _choice("spin-park", ("spin", "spin-park", "park"), "how it waits for commands")
     spin_us: int = _number(50, 0, 1_000_000, "µs", "time spent spinning before it parks")
     rehearse_ms: int = _number(
@@ -132,6 +135,9 @@ class ExecutorSettings:
         1_500, 10, 60_000, "ms", "an order without an answer is UNKNOWN after this time"
     )
     hard_deadline_ms: int = _number(5_000, 10, 120_000, "ms", "a request is given up after this time")
+    heartbeat: str = _choice(
+        "live", ("live", "on", "off"), "the venue's dead man's switch: at public hosts only, everywhere, nowhere"
+    )
 
 
 @dataclass(frozen=True, slots=True)

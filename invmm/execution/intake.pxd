@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from invmm._ext.ahead cimport SignedAhead
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
+from invmm._ext.pace cimport Pace
 from invmm._ext.records cimport command_t
 from invmm._ext.ring cimport CommandRing, ResultRing
 from invmm._ext.template cimport OrderTemplate
@@ -48,6 +49,8 @@ cdef class Intake:
     cdef readonly int64_t written_ns
     cdef public bint hold_cancels   # take leaves cancels unbuilt: the caller may keep their orders
     cdef public bint stopping       # placements are refused
+    cdef public int trials          # legs that may go although the venue's mode forbids it
+    cdef public Pace pace           # how often anything may be sent, or None
     cdef public int64_t linger_ns   # how long an unfinished batch is waited for
 
     cdef public SignedAhead ahead   # orders prepared while there is nothing to do; or None
@@ -75,6 +78,8 @@ cdef class Intake:
     cdef int write_by(self, object writer) except -1
     cdef void write_c(self, int fd) noexcept nogil
     cdef int gate_c(self, const command_t* command, int64_t engine_ns) noexcept nogil
+    cdef int venue_gate_c(self, int flags) noexcept nogil
+    cdef bint cancels_must_wait_c(self) noexcept nogil
     cdef size_t gate_group_c(self) noexcept nogil
     cdef size_t resolve_group_c(self) noexcept nogil
     cdef bint build_orders_c(self) noexcept nogil

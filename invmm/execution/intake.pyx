@@ -31,12 +31,14 @@ from invmm._ext.amounts cimport (
 from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
+from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE, Pace
 from invmm._ext.records cimport (
     BUY,
     COMMAND_CANCEL,
     COMMAND_CANCEL_ALL,
     COMMAND_PLACE,
     FLAG_LAST,
+    FLAG_POST_ONLY,
     MODE_RUNNING,
     STATUS_NOT_CANCELED,
     STATUS_REFUSED,
@@ -64,6 +66,11 @@ cdef enum:
     REASON_VENUE_REJECTED = 40
     REASON_VENUE_NOT_READY = 43
     REASON_SIGNER_CAP = 45
+    REASON_VENUE_MODE = 46
+    REASON_THROTTLED = 47
+    REASON_HEARTBEAT = 51
+    VENUE_RUNNING = 0           # VenueMode
+    VENUE_POST_ONLY = 2
     REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
     LOCK_IS_BUSY_NS = 200_000
     KEEP_AWAY_NS = 1_000_000_000
@@ -228,6 +235,22 @@ cdef class Intake:
 
         return <bytes>self.buffer[self.start + sent:self.start + self.size]
 
+    def why_not(self, legs):
+        """Reason for which an order that was sent may not be sent again now; its key is known, of course."""
+        cdef:
+            command_t leg
+            int reason
+
+        if legs.dtype != types.COMMAND_DTYPE or not legs.flags.c_contiguous or not legs.size:
+            raise TypeError("legs: expected a contiguous array of COMMAND_DTYPE, not empty")
+        leg = (<const command_t*>cnp.PyArray_DATA(legs))[0]
+        reason = self.gate_c(&leg, self.engine_at_c(ring_monotonic_ns()))
+        return REASON_NONE if reason == REASON_IN_FLIGHT else reason
+
+    def body(self):
+        """A copy of the request's body, whole."""
+        return <bytes>self.buffer[HEAD_ROOM:self.start + self.size]
+
     def answer(
         self, legs, Py_ssize_t index, int status, int reason=0, int32_t code=0, int64_t filled_micro=0
     ):
@@ -332,7 +355,7 @@ cdef class Intake:
                 return 0
         elif kind != COMMAND_CANCEL_ALL:
             return kind
-        if fd == -1:
+        if fd == -1 or (kind == COMMAND_CANCEL and self.cancels_must_wait_c()):
             return kind
         if kind == COMMAND_PLACE:
             if not self.build_orders_c():
@@ -343,6 +366,11 @@ cdef class Intake:
             self.compose_c(b"DELETE", b"/cancel-all", 0)
         self.built = True
         self.ready_ns = ring_monotonic_ns()
+        if self.pace is not None:
+            self.pace.charge_c(
+                LANE_PLACE if kind == COMMAND_PLACE else LANE_CANCEL if kind == COMMAND_CANCEL
+                else LANE_CANCEL_ALL, self.count, self.engine_at_c(self.ready_ns)
+            )
         if kind == COMMAND_PLACE:
             for i in range(self.count):
                 self.keys.insert_c(self.legs[i].key, self.legs[i].order_id)
@@ -350,6 +378,11 @@ cdef class Intake:
         if fd >= 0:
             self.write_c(fd)
         return kind
+
+    cdef bint cancels_must_wait_c(self) noexcept nogil:
+        """No cancel is refused for its rate; the caller keeps them until all may go."""
+        return self.pace is not None and self.pace.room_c(
+            LANE_CANCEL, self.count, self.engine_at_c(ring_monotonic_ns())) < <int64_t>self.count
 
     cdef int wait_c(
         self, int64_t spin_ns, int64_t end_ns, int epoll_fd, int place_fd, int cancel_fd
@@ -454,10 +487,15 @@ cdef class Intake:
 
     cdef int gate_c(self, const command_t* command, int64_t engine_ns) noexcept nogil:
         """Why a placement may not go, or REASON_NONE."""
+        cdef int reason
+
         if self.stopping:
             return REASON_SHUTDOWN
         if self.words.mode_c() != MODE_RUNNING:
             return REASON_MODE
+        reason = self.venue_gate_c(command.flags)
+        if reason != REASON_NONE:
+            return reason
         if command.market >= self.words.markets or command.token > 1:
             return REASON_VENUE_NOT_READY
         if command.market_version < self.words.market_version_c(command.market):
@@ -470,12 +508,27 @@ cdef class Intake:
             return REASON_VENUE_NOT_READY
         return REASON_NONE
 
+    cdef int venue_gate_c(self, int flags) noexcept nogil:
+        """Why the venue would not take a placement, or REASON_NONE. One leg may find out whether it does."""
+        cdef uint64_t mode = self.words.venue_mode_c()
+
+        if self.words.venue_stop_c() != REASON_NONE:
+            return self.words.venue_stop_c()
+        if self.words.missed_heartbeats_c():
+            return REASON_HEARTBEAT
+        if mode == VENUE_RUNNING or (mode == VENUE_POST_ONLY and flags & FLAG_POST_ONLY):
+            return REASON_NONE
+        if self.trials == 0:
+            return REASON_VENUE_MODE
+        self.trials -= 1
+        return REASON_NONE
+
     cdef size_t gate_group_c(self) noexcept nogil:
         """Refuses and removes legs that may not go; returns how many are left."""
         cdef:
             int64_t now_ns = self.engine_at_c(ring_monotonic_ns())
             int reason
-            size_t i, j, kept = 0
+            size_t i, j, room, kept = 0
 
         for i in range(self.count):
             reason = self.gate_c(&self.legs[i], now_ns)
@@ -488,6 +541,11 @@ cdef class Intake:
             if kept != i:
                 self.legs[kept] = self.legs[i]
             kept += 1
+        if self.pace is not None and kept:
+            room = self.pace.room_c(LANE_PLACE, kept, now_ns)
+            for i in range(room, kept):
+                self.emit_c(&self.legs[i], STATUS_REFUSED, REASON_THROTTLED, 0, 0)
+            kept = room
         # SENT and one answer of each leg must find room: an order that cannot be reported is not sent.
         if kept and not self.results.room_c(True) >= 2 * kept:
             for i in range(kept):

@@ -21,6 +21,7 @@ from invmm.settings import Settings
 from invmm.types import CommandArray, EventArray, Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.client import CancelAnswer, VenueClient
+from invmm.venue.limits import Limits
 from invmm.venue.profile import Profile, is_local
 
 TIMEOUT_S = 3.0
@@ -37,6 +38,8 @@ class RemoteVenue:
     signer : OrderSigner
     clock : LiveClock
     settings : Settings, optional
+    limits : Limits, optional
+        Of the venue's profile; the standard tier's if not given.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class RemoteVenue:
         signer: OrderSigner,
         clock: LiveClock,
         settings: Settings | None = None,
+        limits: Limits | None = None,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -67,7 +71,11 @@ class RemoteVenue:
             tls = ssl.create_default_context()
         endpoint = Endpoint(parts.hostname, parts.port or (443 if tls else 80), tls)
         self.executor = Executor(
-            endpoint, credentials.signer(signer.address), clock, (settings or Settings()).executor
+            endpoint,
+            credentials.signer(signer.address),
+            clock,
+            (settings or Settings()).executor,
+            limits=limits or Limits(),
         )
         self._templates: dict[int, list[OrderTemplate]] = {}
 

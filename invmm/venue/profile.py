@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from invmm.venue.limits import Limits as Limits
+
 POLYGON: Final = 137
 AMOY: Final = 80002
 
@@ -159,20 +161,6 @@ def exchange_of_market(version: str, neg_risk: bool) -> ExchangeName:
     if version == "v2":
         return ExchangeName.V3
     raise ValueError(f"market version: expected 'v1' or 'v2', found {version!r}; the market is not tradable")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the venue lets one account do."""
-
-    orders_per_batch: int = 15
-    cancels_per_batch: int = 1000
-    orders_per_second: int = 40
-    cancels_per_second: int = 80
-    gtd_lead_s: int = 180
-    """An order with a date must live at least this long; the venue ends it 60 s before its date."""
-    signed_age_ms: int = 2_000
-    """How old the time in an order's signature may be. The venue publishes no limit: to be probed."""
 
 
 def is_local(url: str) -> bool:
