@@ -1,8 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
 A TOML file has one table per class below: `[engine]`, `[risk]`, `[strategy]`, `[executor]`, `[feed]`,
-`[sim]`, `[wallet]`. Unknown tables or keys, wrong types and values out of range are errors that name the
-file, the line and what was expected. Secrets have no place in the file; what looks like one is an error too.
+`[market]`, `[sim]`, `[wallet]`. Unknown tables or keys, wrong types and values out of range are errors that
+name the file, the line and what was expected. Secrets have no place in the file; what looks like one is an
+error too.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -153,6 +154,19 @@ class FeedSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MarketSettings:
+    """Which markets are traded, and when one is opened and given up."""
+
+    series: str = _text("btc-updown-5m", "a series (btc-updown-5m) or the slug of one market")
+    open_before_s: float = _number(30.0, 1.0, 3_600.0, "s", "a window is opened this long before it starts")
+    quote_before_s: float = _number(0.0, 0.0, 3_600.0, "s", "and quoted this long before it starts")
+    search_every_s: float = _number(5.0, 0.5, 600.0, "s", "how often a window that is missing is looked for")
+    settle_wait_s: float = _number(
+        300.0, 0.0, 86_400.0, "s", "fills are awaited this long after a window's end before it is handed over"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SimSettings:
     """The embedded venue."""
 
@@ -193,6 +207,7 @@ class Settings:
     strategy: StrategySettings = field(default_factory=StrategySettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
+    market: MarketSettings = field(default_factory=MarketSettings)
     sim: SimSettings = field(default_factory=SimSettings)
     wallet: WalletSettings = field(default_factory=WalletSettings)
 

@@ -1,5 +1,7 @@
-from collections.abc import Buffer, Sequence
+from collections.abc import Sequence
 from typing import NoReturn, Self
+
+from typing_extensions import Buffer
 
 from invmm._ext.template import OrderTemplate
 

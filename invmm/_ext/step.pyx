@@ -81,18 +81,16 @@ cdef class MarketStep(OrderDesk):
 
     Parameters
     ----------
-    books : MarketBooks
-        The two books; owned by this step from now on.
-    policy : Policy
-        What decides.
+    books, policy
+        The two books, owned by this step from now on; what decides.
     limits : dict
         The fields of `limits_t` by name, integers; missing or unknown names raise.
     market : int
         Number of this market in event and command records.
     end_ms : int
         Window end, unix milliseconds.
-    seed : int
-        Of the salt generator.
+    seed, serial : int
+        Of the salt generator; how many markets had this number before (below 65536): no key comes twice.
     ring : CommandRing or None
         Commands are pushed here as they are decided; None leaves them to the caller.
     words : SharedWords or None
@@ -109,6 +107,7 @@ cdef class MarketStep(OrderDesk):
         uint64_t seed = 0,
         CommandRing ring = None,
         SharedWords words = None,
+        uint32_t serial = 0,
     ) -> None:
         names = set(<dict> self.limits)
         if set(limits) != names:
@@ -122,7 +121,7 @@ cdef class MarketStep(OrderDesk):
         self.market = market
         self.end_ms = end_ms
         self.salt_state = seed
-        self.next_key = (<uint64_t>(market + 1) << 40) + 1
+        self.next_key = (<uint64_t>(market + 1) << 40) + (<uint64_t>(serial & 0xFFFF) << 24) + 1
         self.version = 1
         self.winner = -1
         self.connected = True

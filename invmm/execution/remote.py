@@ -104,6 +104,13 @@ class RemoteVenue:
             self.executor.set_template(number, outcome, template)
         self._templates[number] = templates
 
+    def close_market(self, number: int) -> None:
+        """Nothing is signed for this market any more; its number may be used again."""
+        for outcome in Outcome:
+            self.executor.set_template(number, outcome, None)
+        self._templates.pop(number, None)
+        self.words.set_market_version(number, 0)
+
     def set_tick(self, number: int, tick_e4: int) -> None:
         """The market's tick changed: amounts follow its grid from now on."""
         for template in self._templates.get(number, ()):

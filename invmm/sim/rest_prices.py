@@ -96,14 +96,13 @@ class Prices:
         return answer
 
     async def last_prices(self, request: web.Request) -> web.Response:
-        """Last trades of a list of tokens."""
+        """Last trades of a list of tokens, of those that traded."""
         asked = await _asked(request)
         if asked is None:
             return error(400, "Invalid payload")
         found = [(one["token_id"], token_of(self._server, one["token_id"])) for one in asked]
-        return web.json_response(
-            [{"token_id": name, **_last(*place, "")} for name, place in found if place is not None]
-        )
+        told = [{"token_id": name, **_last(*place, "")} for name, place in found if place is not None]
+        return web.json_response([one for one in told if one["side"]])
 
     async def books(self, request: web.Request) -> web.Response:
         """Books of a list of tokens."""

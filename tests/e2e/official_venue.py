@@ -10,10 +10,9 @@ from typing import Any
 from invmm.replay.tape import Tape
 from invmm.sim.access import AccessRules
 from invmm.sim.child import VenueChild
-from invmm.sim.profile import VenueProfile
 from invmm.venue.profile import Profile, loopback
 from tests.e2e.sim_client import QUICK, a_tape
-from tests.reference.frames import CONDITION, DOWN, UP
+from tests.reference.frames import DOWN, UP
 
 KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
@@ -46,9 +45,3 @@ def venue(
         child.begin(speed=1.0)
         yield child, loopback(child.port)
         assert child.errors == ""
-
-
-__all__ = [
-    "ADDRESS", "CONDITION", "DOWN", "KEY", "OTHER_KEY", "POSITION_DOWN", "POSITION_UP", "UP", "WALLET",
-    "VenueProfile", "market", "venue",
-]  # fmt: skip
