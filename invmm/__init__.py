@@ -9,7 +9,9 @@ The names below are what other programs import; they are typed, documented and s
 (4800, 100000000)
 """
 
+import importlib as _importlib
 import logging as _logging
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 try:
     from invmm._ext.book import Book
@@ -46,6 +48,18 @@ from invmm.strategy.vocabulary import (
     TakerOrder,
 )
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, Side, Venue
+from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
+from invmm.venue.profile import LIVE, Profile, loopback
+
+if _TYPE_CHECKING:
+    from invmm.venue.blocking import BlockingVenueClient
+    from invmm.venue.client import VenueClient
+
+# Need an HTTP client, whose import would cost those who want a book or a signer a third of a second.
+_ON_FIRST_USE = {
+    "BlockingVenueClient": "invmm.venue.blocking",
+    "VenueClient": "invmm.venue.client",
+}
 
 _logging.getLogger("invmm").addHandler(_logging.NullHandler())  # the program decides
 
@@ -54,6 +68,9 @@ __version__ = "0.1.0"
 __all__ = [
     "COMMAND_DTYPE",
     "EVENT_DTYPE",
+    "LIVE",
+    "ApiCredentials",
+    "BlockingVenueClient",
     "Book",
     "CommandRing",
     "Engine",
@@ -69,8 +86,10 @@ __all__ = [
     "Merger",
     "MergerConfig",
     "OpenOrder",
+    "OrderSigner",
     "OrderSnapshot",
     "OrderbookSnapshot",
+    "Profile",
     "Quote",
     "QuoteLadder",
     "Settings",
@@ -80,8 +99,17 @@ __all__ = [
     "SolverOutput",
     "TakerOrder",
     "Venue",
+    "VenueClient",
     "__version__",
     "build_mode",
     "extract_solver_input",
+    "l2_headers",
+    "loopback",
     "solve",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in _ON_FIRST_USE:
+        return getattr(_importlib.import_module(_ON_FIRST_USE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,10 +21,10 @@ from invmm._ext.step import MarketStep
 from invmm.errors import ConfigError, InvmmError
 from invmm.execution.reconcile import missed_messages
 from invmm.feed.backoff import ReconnectBudget
-from invmm.feed.connection import FeedSettings as SocketSettings
+from invmm.limits import feed_settings_of, step_limits
 from invmm.market import Market
 from invmm.settings import Settings
-from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR, Ledger
+from invmm.settlement.ledger import Ledger
 from invmm.strategy.policies import make_policy
 from invmm.types import (
     EVENT_DTYPE,
@@ -49,14 +49,11 @@ if TYPE_CHECKING:
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
-MS = 1_000_000
-SILENCE_FLOOR_S = 0.5  # real seconds
 RECONCILE_AGAIN_S = 0.5  # after a failed attempt to list trades, real seconds
 NS = 1_000_000_000
 LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
 HASH_EVERY_NS = 10_000_000_000
-HASH_ALARM = 3  # a single mismatch is usual: the frame was not the last one of its timestamp
-QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
+MAX_MARKETS = 65_536  # where the venue does not say
 
 
 class Engine:
@@ -91,10 +88,13 @@ class Engine:
         self.clock = clock
         self.seed = seed
         self.markets: dict[int, Market] = {}
-        self.feeds: list[MarketFeed] = []
         self.user_feed: UserFeed | None = None
         self.messages: deque[str] = deque(maxlen=200)  # what people should know, oldest first
         self._keys: dict[bytes, int] = {}
+        self._tokens: dict[str, tuple[int, int]] = {}  # of the markets whose feeds run
+        self._openings: Counter[int] = Counter()  # how often each number was given out
+        self._next_number = 0
+        self._budget = ReconnectBudget()
         self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
         self._reconciling: asyncio.Task[None] | None = None
@@ -105,24 +105,42 @@ class Engine:
     ) -> Market:
         """Opens a market; its events carry `number` (the next free one if omitted)."""
         if number is None:
-            number = max(self.markets, default=-1) + 1
+            number = self._free_number()
         if number in self.markets:
             raise ConfigError(f"market number {number} is taken by {self.markets[number].info.slug}")
         books = MarketBooks(info.up_token_id, info.down_token_id, info.tick_e4)
         step = MarketStep(
             books,
             make_policy(self.policy, self.settings.strategy),
-            self._limits(info),
+            step_limits(self.settings, info),
             market=number,
             end_ms=info.end_s * 1000,
             seed=self.seed ^ (number << 32),
             ring=ring if ring is not None else getattr(self.venue, "commands", None),
             words=getattr(self.venue, "words", None),
+            serial=self._openings[number],
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
-        market = Market(info, number, step, ledger)
+        market = Market(info, number, step, ledger, say=self.messages.append, serial=self._openings[number])
+        self._openings[number] += 1
+        self._next_number = number + 1
         self.markets[number] = market
         return market
+
+    def _free_number(self) -> int:
+        """The next number that is not in use. Numbers go round, so that each rests as long as possible."""
+        words = getattr(self.venue, "words", None)
+        limit = MAX_MARKETS if words is None else int(words.markets)
+        for ahead in range(limit):
+            number = (self._next_number + ahead) % limit
+            if number not in self.markets:
+                return number
+        raise ConfigError(f"expected at most {limit} markets at once, all are in use")
+
+    @property
+    def feeds(self) -> list[MarketFeed]:
+        """Sockets of the open markets, oldest market first."""
+        return [market.feed for market in self.markets.values() if market.feed is not None]
 
     def step(self, event: Any, now_ns: int, frame: Buffer = b"") -> CommandArray:
         """Applies one `EVENT_DTYPE` record to the market that it names; the commands it led to.
@@ -161,59 +179,105 @@ class Engine:
     # ---- live: sockets, timers, results --------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Connects the venue and the feeds of every market and starts trading.
+        """Connects the venue and the feeds of every market and starts trading; `open_market` adds more.
 
         The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a
         player.
         """
-        from invmm.feed.market import MarketFeed
         from invmm.feed.user import UserFeed
 
         venue = self._remote()
         if self.clock is None:
             raise ConfigError("Engine.start: expected a clock, none was given")
-        if not self.markets:
-            raise ConfigError("Engine.start: expected at least one market, none was added")
-        for market in self.markets.values():
-            venue.open_market(market.number, market.info)
         venue.words.mode = Mode.RUNNING
         venue.start()
         loop = asyncio.get_running_loop()
         loop.add_reader(venue.results.eventfd, self._drain)
         self._drain()
-        tokens: dict[str, tuple[int, int]] = {}
-        feed_settings = feed_settings_of(self.settings, self.clock.scale)
-        budget = ReconnectBudget()
-        for market in self.markets.values():
-            ids = (market.info.up_token_id, market.info.down_token_id)
-            tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-            feed = MarketFeed(
-                venue.market_url,
-                ids,
-                market.step,
-                self.clock,
-                feed_settings,
-                budget=budget,
-                on_state=self._told,
-            )
-            self.feeds.append(feed)
         self.user_feed = UserFeed(
             venue.user_url,
             venue.credentials,
             self._on_user_events,
             self._keys.get,
-            tokens,
+            self._tokens,
             self.clock,
-            feed_settings,
-            budget=budget,
+            feed_settings_of(self.settings, self.clock.scale),
+            budget=self._budget,
             on_state=self._told,
             on_disconnect=self._user_lost,
         )
         for market in self.markets.values():
-            market.step.watcher = self._compare_hash
-        for each in (*self.feeds, self.user_feed):
-            each.start()
+            self._connect(market)
+        self.user_feed.start()
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
+
+    def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
+        """Adds a market to a running engine: signing prepared, subscribed, quoted unless `held`.
+
+        On the engine's thread. ConfigError when all numbers are in use.
+        """
+        market = self.add_market(info)
+        market.held = held
+        self._connect(market)
+        return market
+
+    def hold(self, number: int, held: bool) -> None:
+        """Whether a market is only followed (its quotes are pulled) or traded."""
+        market = self.markets[number]
+        if market.held is not held:
+            market.held = held
+            self._tell_mode(market)
+
+    async def close_market(self, number: int) -> Market:
+        """Releases a market that has ended: its socket, keys, templates, number and books.
+
+        Returns
+        -------
+        Market
+            As it was; nothing changes it any more.
+
+        Raises
+        ------
+        ConfigError
+            An order of it may still be alive: an order is never forgotten.
+        """
+        market = self.markets[number]
+        if alive := market.step.registry.counts()["live"]:
+            raise ConfigError(f"{market.info.slug}: expected no possibly-live order, found {alive}")
+        del self.markets[number]
+        market.step.watcher = None
+        for token in (market.info.up_token_id, market.info.down_token_id):
+            self._tokens.pop(token, None)
+        for order_id in [each for each, key in self._keys.items() if market.owns(key)]:
+            del self._keys[order_id]
+        self._remote().close_market(number)
+        if market.feed is not None:
+            await market.feed.close()
+            market.feed = None
+        return market
+
+    def _connect(self, market: Market) -> None:
+        """Prepares signing for a market and subscribes to it."""
+        from invmm.feed.market import MarketFeed
+
+        assert self.clock is not None
+        venue, info = self._remote(), market.info
+        ids = (info.up_token_id, info.down_token_id)
+        venue.words.set_market_version(market.number, 0)
+        venue.open_market(market.number, info)
+        self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
+        market.step.watcher = market.compare_hash
+        market.feed = MarketFeed(
+            venue.market_url,
+            ids,
+            market.step,
+            self.clock,
+            feed_settings_of(self.settings, self.clock.scale),
+            budget=self._budget,
+            on_state=self._told,
+        )
+        self._tell_mode(market)
+        market.feed.start()
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if the venue confirms that all is closed."""
@@ -295,45 +359,29 @@ class Engine:
                 hash_due_ns = now_ns + HASH_EVERY_NS
                 for market in self.markets.values():
                     market.step.wants_frame = True
-            for market, feed in zip(self.markets.values(), self.feeds, strict=True):
-                if feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
+            for market in self.markets.values():
+                feed = market.feed
+                if feed and feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
                     feed.set_tokens(())  # its window is over: what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
                 market.step.step(tick, now_ns)
-                self._tell_refused(market)
-
-    def _tell_refused(self, market: Market) -> None:
-        """Says once that frames were refused, with the reason of the last one."""
-        refused = sum(market.step.books.stats["decode_failures"].values())
-        if refused > market.refused:
-            self.messages.append(
-                f"{refused - market.refused} frames refused, books unchanged: {market.step.books.last_error}"
-            )
-            market.refused = refused
-
-    def _compare_hash(self, books: MarketBooks, frame: bytes) -> None:
-        """A frame that the step was asked to show: are the books what the venue's checksum says?"""
-        for market in self.markets.values():
-            if market.step.books is books:
-                if market.hashes.compare(books, frame) is None:
-                    market.step.wants_frame = True  # it carried no checksum: the next one
-                elif market.hashes.in_a_row == HASH_ALARM:
-                    self.messages.append(
-                        f"{market.info.slug}: book checksum differs {HASH_ALARM} times in a row"
-                    )
+                market.tell_refused()
 
     def _mode(self, mode: Mode) -> None:
         assert self.clock is not None
         self._mode_now = mode
         self._remote().words.mode = mode
-        event = np.zeros(1, dtype=EVENT_DTYPE)
-        event["kind"], event["status"] = EventKind.MODE, mode
-        now_ns = self.clock.now_ns()
         for market in self.markets.values():
-            event["market"] = market.number
-            market.step.step(event, now_ns)
+            self._tell_mode(market)
+
+    def _tell_mode(self, market: Market) -> None:
+        assert self.clock is not None
+        event = np.zeros(1, dtype=EVENT_DTYPE)
+        event["kind"], event["market"] = EventKind.MODE, market.number
+        event["status"] = max(self._mode_now, Mode.PAUSED if market.held else Mode.RUNNING)
+        market.step.step(event, self.clock.now_ns())
 
     def _drain(self) -> None:
         """Applies everything that the executor has answered."""
@@ -431,42 +479,3 @@ class Engine:
             self._reconciling = asyncio.get_running_loop().create_task(
                 self._reconcile(), name="invmm reconciliation"
             )
-
-    def _limits(self, info: MarketInfo) -> dict[str, int]:
-        engine, risk = self.settings.engine, self.settings.risk
-        return {
-            "book_max_age_ns": engine.book_max_age_ms * MS,
-            "stop_before_end_ms": engine.stop_before_end_ms,
-            "command_deadline_ns": engine.command_deadline_ms * MS,
-            "quote_lifetime_s": engine.quote_lifetime_s,
-            "cancel_retry_ns": engine.cancel_retry_ms * MS,
-            "update_interval_ns": self.settings.strategy.update_interval_ms * MS,
-            "max_cash_e10": round(risk.max_cash_dollars * MICRO) * E10_PER_MICRO_DOLLAR,
-            "max_order_micro": round(risk.max_order_shares * MICRO),
-            "max_open_orders": risk.max_open_orders,
-            "orders_per_second": risk.orders_per_second,
-            "orders_burst": risk.orders_burst,
-            "size_change_ppm": engine.size_change_ppm,
-            "queue_change_ppm": engine.queue_change_ppm,
-            "fee_rate_ppm": round(info.fee_rate * MICRO),
-            "queue_exponent": QUEUE_EXPONENT[engine.queue_model],
-            "book_shows_own": 0,
-        }
-
-
-def feed_settings_of(settings: Settings, scale: float = 1.0) -> SocketSettings:
-    """The feed table of the settings in the terms of the sockets.
-
-    `scale`: engine seconds per second. Silence shorter than a real half second is no reason for a new
-    connection: on a fast clock a slow machine would cause it. Quotes are pulled after `book_max_age_ms` of
-    engine time anyway.
-    """
-    feed = settings.feed
-    silence_s = max(settings.engine.book_max_age_ms / 1000, SILENCE_FLOOR_S * scale)
-    return SocketSettings(
-        keep_alive_s=feed.ping_interval_ms / 1000,
-        pong_deadline_s=feed.pong_deadline_ms / 1000,
-        first_event_s=max(feed.first_event_ms / 1000, SILENCE_FLOOR_S * scale),
-        silence_s=silence_s,
-        silence_cap_s=max(SocketSettings.silence_cap_s, silence_s),
-    )

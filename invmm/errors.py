@@ -5,6 +5,7 @@ InvmmError
 ├── DataError         a recording or another input file is not what it should be (file, line, expected, found)
 ├── VenueError        the venue answered something that ends what was asked (status and text of the answer)
 └── TransportError    no usable answer came: the state of what was asked is unknown
+    └── OrderUnknownError    … of an order, which may rest or fill (its id, where it is known)
 """
 
 
@@ -31,3 +32,14 @@ class VenueError(InvmmError):
 
 class TransportError(InvmmError):
     """No usable answer arrived; whether the request took effect is unknown."""
+
+
+class OrderUnknownError(TransportError):
+    """An order was sent and nobody knows what became of it: it counts as alive until the venue says.
+
+    `order_id` is its id, "" if even that is not known.
+    """
+
+    def __init__(self, order_id: str, text: str) -> None:
+        super().__init__(f"order {order_id or 'of unknown id'} may be alive: {text}")
+        self.order_id = order_id

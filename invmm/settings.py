@@ -1,8 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
 A TOML file has one table per class below: `[engine]`, `[risk]`, `[strategy]`, `[executor]`, `[feed]`,
-`[sim]`. Unknown tables or keys, wrong types and values out of range are errors that name the file, the line
-and what was expected.
+`[market]`, `[sim]`, `[wallet]`. Unknown tables or keys, wrong types and values out of range are errors that
+name the file, the line and what was expected. Secrets have no place in the file; what looks like one is an
+error too.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -20,6 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from invmm.errors import ConfigError
+from invmm.venue.profile import LIVE
+
+SECRET_NAME = re.compile(r"private|secret|pass|mnemonic|seed|api_?key|^pk$", re.IGNORECASE)
+PRIVATE_KEY = re.compile(r"(?<![0-9a-fA-F])(0[xX])?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+SECRETS_BELONG = (
+    "secrets are not kept in settings; put them into a keystore file or the OS keyring "
+    "(`invmm keys import`), or into environment variables and set [wallet] environment = true"
+)
 
 
 def _number(default: float, low: float, high: float, unit: str, what: str) -> Any:
@@ -32,6 +41,10 @@ def _choice(default: str, options: tuple[str, ...], what: str) -> Any:
 
 def _flag(default: bool, what: str) -> Any:
     return field(default=default, metadata={"what": what})
+
+
+def _text(default: str, what: str) -> Any:
+    return field(default=default, metadata={"longest": 1_000, "what": what})
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +111,34 @@ class ExecutorSettings:
     """The thread that talks to the venue."""
 
     ring_capacity: int = _number(1_024, 16, 65_536, "records", "command ring, a power of two")
-    connections: int = _number(4, 2, 32, "connections", "warm connections; one is kept for cancels")
+    connections: int = _number(5, 2, 32, "connections", "warm connections, those for cancels included")
+    cancel_connections: int = _number(
+        2, 1, 16, "connections", "of these, carry cancels only; at least one stays for placements"
+    )
     wait: str = _choice("spin-park", ("spin", "spin-park", "park"), "how it waits for commands")
     spin_us: int = _number(50, 0, 1_000_000, "µs", "time spent spinning before it parks")
     rehearse_ms: int = _number(
         5, 0, 1_000, "ms", "while idle, how often signing and sending are rehearsed (0: never)"
+    )
+    sign_ahead: int = _number(
+        0,
+        0,
+        4_096,
+        "orders",
+        "held ready, signed, around the last quotes, in sixteens (0: none, since nobody knows yet how old a "
+        "signed time the venue takes; let `invmm probe` ask before this is switched on)",
+    )
+    sign_ahead_age_ms: int = _number(
+        LIVE.limits.signed_age_ms, 10, 600_000, "ms", "an order signed longer ago is not sent"
     )
     connect_timeout_ms: int = _number(3_000, 10, 60_000, "ms", "deadline for a connection")
     unknown_after_ms: int = _number(
         1_500, 10, 60_000, "ms", "an order without an answer is UNKNOWN after this time"
     )
     hard_deadline_ms: int = _number(5_000, 10, 120_000, "ms", "a request is given up after this time")
+    heartbeat: str = _choice(
+        "live", ("live", "on", "off"), "the venue's dead man's switch: at public hosts only, everywhere, nowhere"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +150,19 @@ class FeedSettings:
     first_event_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for a token's first event")
     reconnect_budget: int = _number(
         20, 1, 10_000, "1/min", "reconnects allowed in a minute, over all sockets"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MarketSettings:
+    """Which markets are traded, and when one is opened and given up."""
+
+    series: str = _text("btc-updown-5m", "a series (btc-updown-5m) or the slug of one market")
+    open_before_s: float = _number(30.0, 1.0, 3_600.0, "s", "a window is opened this long before it starts")
+    quote_before_s: float = _number(0.0, 0.0, 3_600.0, "s", "and quoted this long before it starts")
+    search_every_s: float = _number(5.0, 0.5, 600.0, "s", "how often a window that is missing is looked for")
+    settle_wait_s: float = _number(
+        300.0, 0.0, 86_400.0, "s", "fills are awaited this long after a window's end before it is handed over"
     )
 
 
@@ -142,6 +185,20 @@ class SimSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WalletSettings:
+    """Where the private key and the API credentials come from, and who pays. No secret is written here."""
+
+    keystore: str = _text("", "path of the encrypted keystore file that holds the private key")
+    credentials: str = _text("", "path of the encrypted file that holds the API credentials")
+    keyring: str = _text("", "entry of the OS keyring that holds both: NAME, or SERVICE/NAME")
+    environment: bool = _flag(False, "take what is missing from environment variables")
+    signature_type: int = _number(
+        -1, -1, 3, "", "0: the key's account pays, 1: proxy, 2: Safe, 3: deposit wallet; -1: not said here"
+    )
+    funder: str = _text("", "address of the wallet that pays, for signature types 1 to 3")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings. `Settings()` are the defaults; `Settings.load(path)` reads a TOML file over them."""
 
@@ -150,7 +207,9 @@ class Settings:
     strategy: StrategySettings = field(default_factory=StrategySettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
+    market: MarketSettings = field(default_factory=MarketSettings)
     sim: SimSettings = field(default_factory=SimSettings)
+    wallet: WalletSettings = field(default_factory=WalletSettings)
 
     def __post_init__(self) -> None:
         for table in dataclasses.fields(self):
@@ -189,6 +248,8 @@ class Settings:
         values: dict[str, Any] = {}
         for table, content in tables.items():
             if table not in known or not isinstance(content, dict):
+                if SECRET_NAME.search(table) and table not in known:
+                    raise ConfigError(f"{name}:{_line(text, None, table)}: {table}: {SECRETS_BELONG}")
                 tables_known = ", ".join(f"[{t}]" for t in known)
                 raise ConfigError(
                     f"{name}:{_line(text, None, table)}: expected one of the tables {tables_known}, "
@@ -210,6 +271,8 @@ def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, 
     values: dict[str, Any] = {}
     for key, value in content.items():
         where = f"{name}:{_line(text, table, key)}: [{table}] {key}"
+        if key not in keys and SECRET_NAME.search(key):
+            raise ConfigError(f"{where}: {SECRETS_BELONG}")
         if key not in keys:
             raise ConfigError(f"{where}: unknown key, expected one of {', '.join(keys)}")
         default = keys[key].default
@@ -217,7 +280,7 @@ def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, 
             value = float(value)
         if type(value) is not type(default):
             raise ConfigError(
-                f"{where}: expected {type(default).__name__}, found {value!r} ({type(value).__name__})"
+                f"{where}: expected {type(default).__name__}, found {_shown(value)} ({type(value).__name__})"
             )
         problem = _problem(keys[key], value)
         if problem:
@@ -232,7 +295,7 @@ def _problem(key: dataclasses.Field[Any], value: Any) -> str | None:
         return (
             None
             if value in limits["options"]
-            else f"expected one of {', '.join(limits['options'])}, found {value!r}"
+            else f"expected one of {', '.join(limits['options'])}, found {_shown(value)}"
         )
     if "low" in limits:
         if (
@@ -242,11 +305,22 @@ def _problem(key: dataclasses.Field[Any], value: Any) -> str | None:
         ):
             return (
                 f"expected {limits['low']:g}…{limits['high']:g} {limits['unit']}".rstrip()
-                + f", found {value!r}"
+                + f", found {_shown(value)}"
             )
+    elif "longest" in limits:
+        if not isinstance(value, str) or len(value) > limits["longest"] or not value.isprintable():
+            return f"expected text of at most {limits['longest']} printable characters"
+        if PRIVATE_KEY.search(value):
+            return f"this looks like a private key; {SECRETS_BELONG}"
     elif not isinstance(value, bool):
-        return f"expected true or false, found {value!r}"
+        return f"expected true or false, found {_shown(value)}"
     return None
+
+
+def _shown(value: Any) -> str:
+    """A value for a message; a long text may be a secret that got into the wrong place."""
+    shown = repr(value)
+    return shown if len(shown) <= 24 else f"{len(shown)} characters"
 
 
 def _line(text: str, table: str | None, key: str) -> int:

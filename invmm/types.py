@@ -75,7 +75,7 @@ class CommandKind(IntEnum):
 
 
 class OrderStatus(IntEnum):
-    """Evidence about an own order: answers of the executor (below 16), trade stages of the user channel."""
+    """Evidence about an own order: answers and queries (below 16), trade stages of the user channel."""
 
     SENT = 1
     LIVE = 2
@@ -86,6 +86,11 @@ class OrderStatus(IntEnum):
     CANCELED = 7
     NOT_CANCELED = 8
     REFUSED = 9
+    FOUND = 10
+    NOT_FOUND = 11
+    FENCED = 12
+    DUPLICATED = 13
+    RESENT = 14
     TRADE_MATCHED = 16
     TRADE_MINED = 17
     TRADE_CONFIRMED = 18
@@ -157,6 +162,7 @@ class Reason(IntEnum):
     UNAUTHORIZED = 49
     GEOBLOCKED = 50
     HEARTBEAT = 51
+    CONFLICT = 52
 
 
 class CommandFlag(IntFlag):

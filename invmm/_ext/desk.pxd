@@ -3,8 +3,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from invmm._ext.decode cimport MarketBooks
-from invmm._ext.records cimport command_t
-from invmm._ext.registry cimport Registry, order_t
+from invmm._ext.records cimport command_t, event_t
+from invmm._ext.evidence cimport order_t
+from invmm._ext.registry cimport Registry
 from invmm._ext.ring cimport CommandRing
 from invmm._ext.sink cimport FrameSink
 from invmm._ext.solver cimport action_t, policy_input_t
@@ -75,6 +76,8 @@ cdef class OrderDesk(FrameSink):
         int64_t[2] cool_ns              # the present pause after a refusal
 
     cdef void cancel_c(self, order_t* order, uint8_t reason, int64_t now_ns) noexcept nogil
+    cdef void cool_c(self, const event_t* event, int64_t now_ns) noexcept nogil
+    cdef void resend_c(self, order_t* order, int64_t now_ns) noexcept nogil
     cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil
     cdef uint8_t place_c(self, const action_t* action, int64_t now_ns) noexcept nogil
     cdef uint8_t allowed_c(self, const action_t* action, int64_t now_ns) noexcept nogil

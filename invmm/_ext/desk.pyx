@@ -9,10 +9,13 @@ from libc.string cimport memset
 
 import numpy as np
 
+from invmm._ext.evidence cimport ORDER_PREPARED, ORDER_SENT, SAID_RESENT, order_t
 from invmm._ext.records cimport (
     BUY,
     COMMAND_CANCEL,
     COMMAND_PLACE,
+    COMMAND_RESEND,
+    DOWN,
     FLAG_LAST,
     FLAG_POST_ONLY,
     FOK,
@@ -29,14 +32,17 @@ from invmm._ext.records cimport (
     R_RING_FULL,
     R_SELF_CROSS,
     SELL,
+    STATUS_LIVE,
+    STATUS_REJECTED,
     command_t,
+    event_t,
 )
-from invmm._ext.registry cimport ORDER_PREPARED, ORDER_SENT, order_t
 from invmm._ext.solver cimport ACTION_QUOTE, ACTION_TAKE, action_t, top_t
 
 from invmm import types
 
 cdef int64_t SECOND_NS = 1000000000
+cdef int64_t MILLISECOND_NS = 1000000
 
 
 cdef class OrderDesk(FrameSink):
@@ -87,6 +93,37 @@ cdef class OrderDesk(FrameSink):
         order.cancel_sent = reason if reason else R_NOT_WANTED
         order.cancel_wanted = 0
         order.cancel_ns = now_ns
+        if order.cancel_first_ns == 0:
+            order.cancel_first_ns = now_ns
+
+    cdef void cool_c(self, const event_t* event, int64_t now_ns) noexcept nogil:
+        """A growing pause per token after refusals, so that a venue that refuses is not stormed."""
+        if event.status == STATUS_REJECTED:
+            self.reasons[event.reason & (MAX_REASONS - 1)] += 1
+            if event.token <= DOWN:
+                self.cool_ns[event.token] = (
+                    50 * MILLISECOND_NS
+                    if self.cool_ns[event.token] == 0
+                    else min(2 * self.cool_ns[event.token], 5 * SECOND_NS)
+                )
+                self.cool_until_ns[event.token] = now_ns + self.cool_ns[event.token]
+        elif event.status == STATUS_LIVE and event.token <= DOWN:
+            self.cool_ns[event.token] = 0
+
+    cdef void resend_c(self, order_t* order, int64_t now_ns) noexcept nogil:
+        """Has the same signed bytes sent once more: it cannot become a second order."""
+        cdef command_t* command = self.command_c(COMMAND_RESEND, order.reason, now_ns)
+
+        if command == NULL:
+            return
+        command.key = order.key
+        command.token = order.token
+        command.side = order.side
+        command.level = order.level
+        command.price_e4 = order.price_e4
+        command.size_micro = order.original_micro
+        order.said |= SAID_RESENT
+        self.publish_c()
 
     cdef uint8_t allowed_c(self, const action_t* action, int64_t now_ns) noexcept nogil:
         """The Reason why a placement is not allowed, 0 if it is. Every order that may be alive counts."""
@@ -117,7 +154,7 @@ cdef class OrderDesk(FrameSink):
         for i in range(self.registry.n_live):
             order = &self.registry.live[i]
             if order.side == BUY:
-                committed_e10 += self.registry.remaining_c(order) * order.price_e4
+                committed_e10 += self.registry.exposed_c(order) * order.price_e4
             if action.side == BUY:
                 # Our bids for both tokens that sum to a dollar or more would be minted against each other.
                 if order.side == BUY and order.token == other and order.price_e4 + action.price_e4 >= 10000:

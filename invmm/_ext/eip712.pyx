@@ -44,7 +44,9 @@ def checksum_address(address):
     except (TypeError, ValueError):
         account = b""
     if len(account) != 20 or len(address) != 42 or address[:2] != "0x":
-        raise ValueError(f"address: expected 0x and 40 hex digits, found {address!r}")
+        # What is longer is not shown: it may be a private key in the wrong place.
+        found = repr(address) if len(repr(address)) <= 44 else f"{len(repr(address))} characters"
+        raise ValueError(f"address: expected 0x and 40 hex digits, found {found}")
     right = checksummed(account)
     if address[2:] not in (address[2:].lower(), address[2:].upper()) and address != right:
         raise ValueError(f"address: the checksum of {address} is wrong, expected {right}")

@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t
 
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.records cimport event_t
-from invmm._ext.registry cimport Registry, order_t
+from invmm._ext.evidence cimport order_t
+from invmm._ext.registry cimport Registry
 
 
 cdef struct own_fills_t:        # own fills not yet seen in a print, by the side hit in Up terms

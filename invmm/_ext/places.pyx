@@ -10,7 +10,8 @@ from invmm._ext.book cimport book_size
 from invmm._ext.decode cimport MarketBooks, change_t
 from invmm._ext.queue cimport queue_front_c, queue_join_c, queue_level_c, queue_trade_c
 from invmm._ext.records cimport BUY, UP, event_t
-from invmm._ext.registry cimport Registry, order_t
+from invmm._ext.evidence cimport order_t
+from invmm._ext.registry cimport Registry
 from invmm._ext.trigger cimport moved_c
 
 

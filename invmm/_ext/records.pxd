@@ -41,6 +41,11 @@ cdef enum:
     STATUS_CANCELED = 7
     STATUS_NOT_CANCELED = 8
     STATUS_REFUSED = 9
+    STATUS_FOUND = 10           # a query by id lists it open
+    STATUS_NOT_FOUND = 11       # a query by id does not know it
+    STATUS_FENCED = 12          # nor do orders and trades, asked after its fence
+    STATUS_DUPLICATED = 13      # an earlier copy had landed
+    STATUS_RESENT = 14          # the same bytes go out again
     STATUS_TRADE_MATCHED = 16
     STATUS_TRADE_MINED = 17
     STATUS_TRADE_CONFIRMED = 18
@@ -71,6 +76,7 @@ cdef enum:
     R_EXPIRING = 35
     R_SETTLED = 36
     R_POLICY_ERROR = 37
+    R_CONFLICT = 52
 
     FLAG_POST_ONLY = 1          # command flags
     FLAG_LAST = 2               # last leg of its batch: the executor may send

@@ -3,50 +3,22 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from invmm._ext.queue cimport queue_t
+from invmm._ext.evidence cimport order_t
 from invmm._ext.records cimport command_t, event_t
 
 
 cdef enum:
     MAX_LIVE = 64               # possibly-live orders of one market
     MAX_ENDED = 1024            # ended orders remembered for late fills (newest win)
-    DUST_MICRO = 10000          # a remainder below 0.01 share is none
     FILL_SLOTS = 16384          # (trade, order) legs remembered, a power of two
 
-    ORDER_NONE = 0              # order states
-    ORDER_PREPARED = 1          # handed to the ring
-    ORDER_SENT = 2              # its bytes are leaving
-    ORDER_LIVE = 3              # acknowledged
-    ORDER_UNKNOWN = 4           # no usable answer: counts as fully alive
-    ORDER_DEAD = 5              # proven cancelled, expired, rejected or never sent
-    ORDER_FILLED = 6
+    LEG_TERMINAL_CONFLICT = 1   # CONFIRMED and FAILED were both said
+    LEG_SIZE_CONFLICT = 2       # two sizes or prices were said
 
     APPLIED = 1                 # apply_event_c: something about our orders or position changed
     IGNORED = 0
     FOREIGN = -1                # it names no order of ours
     TABLE_FULL = -2
-
-
-cdef struct order_t:
-    uint64_t key
-    uint8_t state               # ORDER_*
-    uint8_t token
-    uint8_t side
-    uint8_t order_type
-    uint8_t level               # ladder level it serves
-    uint8_t reason              # Reason of its end
-    uint8_t cancel_sent         # a cancel is under way
-    uint8_t cancel_wanted       # cancel as soon as it can be named (Reason), 0 if not
-    int32_t price_e4
-    int64_t original_micro
-    int64_t filled_micro        # sum of the fills we know
-    int64_t hinted_micro        # matched size told by an answer, whose fills may still come
-    int64_t expiration_s        # GTD: stated expiration; 0 otherwise
-    int64_t sent_ns
-    int64_t live_ns
-    int64_t cancel_ns           # when the last cancel was handed over
-    int64_t solved_ahead_micro  # the queue estimate that the last solve saw
-    queue_t queue
 
 
 cdef struct fill_leg_t:
@@ -58,6 +30,7 @@ cdef struct fill_leg_t:
     uint8_t side
     uint8_t status              # STATUS_TRADE_*
     uint8_t taker
+    uint8_t conflict            # LEG_*_CONFLICT
 
 
 @cython.final
@@ -65,26 +38,41 @@ cdef class Registry:
     cdef:
         order_t live[MAX_LIVE]          # the first n_live are possibly alive
         int n_live
-        order_t ended[MAX_ENDED]        # ring of ended orders
+        order_t ended[MAX_ENDED]        # ring of ended orders; key 0: came back to life
         uint64_t n_ended
         fill_leg_t legs[FILL_SLOTS]
         int n_legs
         int64_t position_micro[2]       # provisional and confirmed fills
         int64_t confirmed_micro[2]
+        int64_t unsettled_buys_micro[2]
+        int64_t unsettled_sells_micro[2]
         int64_t cost_e10[2]             # paid for the present position, 1e-10 dollars (price_e4 x size_micro)
         int64_t bought_micro[2]         # over the whole market
+        int64_t bought_e10[2]
         int64_t spent_e10               # cash paid minus received, fees apart
         uint64_t orders                 # placements handed over
         int64_t placed_micro            # their shares
-        uint64_t fills
+        uint64_t fills                  # legs heard of
         uint64_t foreign                # events naming no order of ours
         uint64_t failed_legs
+        uint64_t terminal_conflicts     # legs CONFIRMED and FAILED both: trading is closed
+        uint64_t size_conflicts         # legs told with two sizes or prices
+        uint64_t revived                # orders that a query found open after a proof of their end
+        uint64_t contradicted           # orders both accepted and refused
+        uint64_t full                   # evidence that no table had room for
+        public int64_t early_expiry_ns  # the venue ends a GTD order this long before its stated expiration
+        public int64_t clock_bound_ns   # how far the venue's clock may be from ours
 
     cdef order_t* find_c(self, uint64_t key) noexcept nogil
     cdef order_t* find_ended_c(self, uint64_t key) noexcept nogil
     cdef order_t* add_c(self, const command_t* command) noexcept nogil
     cdef int apply_event_c(self, const event_t* event) noexcept nogil
     cdef int64_t remaining_c(self, const order_t* order) noexcept nogil
-    cdef void end_c(self, order_t* order, uint8_t state, uint8_t reason) noexcept nogil
+    cdef int64_t exposed_c(self, const order_t* order) noexcept nogil
+    cdef bint join_c(self, order_t* order, const event_t* event) noexcept nogil
+    cdef int settle_c(self, order_t* order, bint ended, int64_t now_ns, bint changed) noexcept nogil
+    cdef void end_c(self, order_t* order) noexcept nogil
     cdef int apply_leg_c(self, const event_t* event) noexcept nogil
+    cdef bint revise_c(self, fill_leg_t* leg, const event_t* event, order_t* order) noexcept nogil
     cdef void move_c(self, const fill_leg_t* leg, int sign) noexcept nogil
+    cdef void settle_leg_c(self, const fill_leg_t* leg, int sign, bint confirmed) noexcept nogil

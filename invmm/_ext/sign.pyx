@@ -8,7 +8,7 @@ The private key lives in the native buffer of the signer's `Wallet`, shared by i
 `close` or with the last of them. The signer's caps live beside it and are asked before each signature.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -19,7 +19,7 @@ from invmm._ext.caps cimport SignerCaps
 from invmm._ext.eip712 cimport hex_of
 from invmm._ext.order cimport SignedOrder
 from invmm._ext.records cimport BUY, COMMAND_PLACE, FLAG_POST_ONLY, FOK, command_t
-from invmm._ext.template cimport OrderTemplate, check_terms
+from invmm._ext.template cimport OrderTemplate, check_terms, sealed_t
 from invmm._ext.wallet cimport Wallet
 
 
@@ -69,7 +69,7 @@ cdef class OrderSigner(Wallet):
     cdef SignedOrder finish(
         self, OrderTemplate template, command_t* command, int64_t maker, int64_t taker, int64_t timestamp_ms
     ):
-        cdef uint8_t[32] order_id, struct_hash
+        cdef sealed_t sealed
         cdef char* body
         cdef int size
         cdef size_t capacity = template.body_capacity
@@ -78,9 +78,9 @@ cdef class OrderSigner(Wallet):
             raise MemoryError
         try:
             with nogil:
-                size = template.write_c(
-                    command, maker, taker, timestamp_ms, order_id, struct_hash, body, capacity, False
-                )
+                size = template.seal_c(command, maker, taker, timestamp_ms, &sealed, False)
+                if size == 0:
+                    size = template.render_c(command, &sealed, body, capacity)
             if size < 0:
                 raise OrderRuleError(
                     size,
@@ -91,7 +91,7 @@ cdef class OrderSigner(Wallet):
         finally:
             free(body)
         return SignedOrder.made(
-            template.token_id, text, hex_of(order_id, 32), hex_of(struct_hash, 32), maker, taker,
+            template.token_id, text, hex_of(sealed.order_id, 32), hex_of(sealed.struct_hash, 32), maker, taker,
             command.salt, timestamp_ms,
         )
 

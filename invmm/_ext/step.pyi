@@ -24,6 +24,7 @@ class MarketStep(OrderDesk):
         seed: int = 0,
         ring: CommandRing | None = None,
         words: SharedWords | None = None,
+        serial: int = 0,
     ) -> None: ...
     @property
     def policy(self) -> Policy: ...

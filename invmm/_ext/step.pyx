@@ -5,7 +5,7 @@ come with the events, salts from a generator that was seeded at construction. Fl
 
     FRAME       decode → books → queue positions of own orders
     BUFFER_END  trigger: did a best level, a queue position or something of ours move?  → solve
-    ORDER_RESULT, USER_EVENT   registry (evidence) → solve at the next BUFFER_END
+    ORDER_RESULT, USER_EVENT   registry (evidence) → solve at the next BUFFER_END; same bytes once more
     TIMER       data age, market end, expiring quotes, unproven cancels, longest time between solves
     MODE        running, paused, stopped
     SETTLEMENT  the market is resolved
@@ -23,6 +23,9 @@ import numpy as np
 
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.desk cimport LEGS_PER_BATCH, MAX_REASONS, OrderDesk
+from invmm._ext.evidence cimport (
+    ORDER_LIVE, ORDER_UNKNOWN, evidence_cancel_due_c, evidence_resend_due_c, order_t
+)
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     DOWN,
@@ -37,6 +40,7 @@ from invmm._ext.records cimport (
     FLAG_DISCONNECTED,
     MODE_RUNNING,
     R_BEST_MISMATCH,
+    R_CONFLICT,
     R_CROSSED,
     R_DISCONNECTED,
     R_EPOCH_CHANGED,
@@ -50,13 +54,12 @@ from invmm._ext.records cimport (
     R_SETTLED,
     R_STALE,
     SELL,
-    STATUS_LIVE,
-    STATUS_REJECTED,
+    STATUS_NOT_FOUND,
     STATUS_TRADE_MATCHED,
     UP,
     event_t,
 )
-from invmm._ext.registry cimport APPLIED, ORDER_LIVE, ORDER_UNKNOWN, Registry, order_t
+from invmm._ext.registry cimport APPLIED, Registry
 from invmm._ext.ring cimport CommandRing
 from invmm._ext.solver cimport ACTION_CANCEL, Policy
 from invmm._ext.trigger cimport best_moved_c, remember_best_c
@@ -78,18 +81,16 @@ cdef class MarketStep(OrderDesk):
 
     Parameters
     ----------
-    books : MarketBooks
-        The two books; owned by this step from now on.
-    policy : Policy
-        What decides.
+    books, policy
+        The two books, owned by this step from now on; what decides.
     limits : dict
         The fields of `limits_t` by name, integers; missing or unknown names raise.
     market : int
         Number of this market in event and command records.
     end_ms : int
         Window end, unix milliseconds.
-    seed : int
-        Of the salt generator.
+    seed, serial : int
+        Of the salt generator; how many markets had this number before (below 65536): no key comes twice.
     ring : CommandRing or None
         Commands are pushed here as they are decided; None leaves them to the caller.
     words : SharedWords or None
@@ -106,6 +107,7 @@ cdef class MarketStep(OrderDesk):
         uint64_t seed = 0,
         CommandRing ring = None,
         SharedWords words = None,
+        uint32_t serial = 0,
     ) -> None:
         names = set(<dict> self.limits)
         if set(limits) != names:
@@ -119,7 +121,7 @@ cdef class MarketStep(OrderDesk):
         self.market = market
         self.end_ms = end_ms
         self.salt_state = seed
-        self.next_key = (<uint64_t>(market + 1) << 40) + 1
+        self.next_key = (<uint64_t>(market + 1) << 40) + (<uint64_t>(serial & 0xFFFF) << 24) + 1
         self.version = 1
         self.winner = -1
         self.connected = True
@@ -260,18 +262,7 @@ cdef class MarketStep(OrderDesk):
         """Evidence about an own order or fill."""
         cdef order_t* order
 
-        if event.status == STATUS_REJECTED:
-            self.reasons[event.reason & (MAX_REASONS - 1)] += 1
-            if event.token <= DOWN:
-                # Growing pause per token, so that a venue that refuses is not stormed.
-                self.cool_ns[event.token] = (
-                    50 * MILLISECOND_NS
-                    if self.cool_ns[event.token] == 0
-                    else min(2 * self.cool_ns[event.token], 5 * SECOND_NS)
-                )
-                self.cool_until_ns[event.token] = now_ns + self.cool_ns[event.token]
-        elif event.status == STATUS_LIVE and event.token <= DOWN:
-            self.cool_ns[event.token] = 0
+        self.cool_c(event, now_ns)
         if self.registry.apply_event_c(event) == APPLIED:
             self.own_dirty = True
             if event.status == STATUS_TRADE_MATCHED and event.token <= DOWN and event.side <= SELL:
@@ -290,6 +281,11 @@ cdef class MarketStep(OrderDesk):
                 if order.cancel_wanted and not order.cancel_sent:
                     self.cancel_c(order, order.cancel_wanted, now_ns)
                     self.publish_c()
+
+        if event.status == STATUS_NOT_FOUND and self.mode == MODE_RUNNING and not self.blocked:
+            order = self.registry.find_c(event.key)
+            if order != NULL and evidence_resend_due_c(order, event.time_ns):
+                self.resend_c(order, now_ns)
 
     cdef void checkpoint_c(self) noexcept nogil:
         """The frame just applied repeated what was known: it must have changed nothing."""
@@ -351,12 +347,13 @@ cdef class MarketStep(OrderDesk):
 
         for i in range(self.registry.n_live - 1, -1, -1):
             order = &self.registry.live[i]
-            if order.state == ORDER_LIVE or order.state == ORDER_UNKNOWN:
+            if order.state == ORDER_UNKNOWN:
+                if evidence_cancel_due_c(order, now_ns):
+                    self.cancel_c(order, R_NOT_WANTED, now_ns)
+            elif order.state == ORDER_LIVE:
                 if order.cancel_sent:
                     if now_ns - order.cancel_ns >= self.limits.cancel_retry_ns:
                         self.cancel_c(order, order.cancel_sent, now_ns)  # no proof came: ask again
-                elif order.state == ORDER_UNKNOWN:
-                    self.cancel_c(order, R_NOT_WANTED, now_ns)
                 elif (
                     order.expiration_s
                     and (order.expiration_s - EXPIRES_EARLY_S - REFRESH_BEFORE_S) * SECOND_NS <= now_ns
@@ -377,6 +374,8 @@ cdef class MarketStep(OrderDesk):
 
         if self.winner >= 0:
             return R_SETTLED
+        if self.registry.terminal_conflicts:
+            return R_CONFLICT  # what we own is not known any more: nothing new until a person has looked
         if self.mode != MODE_RUNNING:
             return R_MODE
         if self.end_ms and now_ns // MILLISECOND_NS >= self.end_ms - self.limits.stop_before_end_ms:

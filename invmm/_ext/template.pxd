@@ -5,7 +5,7 @@ A template holds no scratch state: several threads may call it at the same time,
 changes `tick_e4` meanwhile.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from invmm._ext.keys cimport KeyBuffer
 from invmm._ext.records cimport command_t
@@ -16,10 +16,22 @@ cdef struct piece_t:            # constant text of a body; its owner keeps the b
     size_t size
 
 
+cdef struct sealed_t:           # an order as far as it is signed; type, expiration and post-only are not
+    uint64_t salt
+    int64_t maker
+    int64_t taker
+    int64_t timestamp_ms
+    uint8_t[32] order_id
+    uint8_t[32] struct_hash
+    uint8_t[65] signature
+    uint8_t side
+
+
 cdef class OrderTemplate:
     cdef KeyBuffer keys
     cdef readonly str token_id
     cdef readonly str exchange
+    cdef readonly uint64_t serial           # of templates in this process, from 1: no two have the same
     cdef readonly size_t body_capacity      # bytes that one body needs at most
     cdef public int32_t tick_e4
     cdef public int64_t min_size_micro      # 0: not checked here
@@ -40,14 +52,17 @@ cdef class OrderTemplate:
     cdef int hold(self, uint8_t* place, bytes content, Py_ssize_t size) except -1
     cdef piece_t piece(self, str text) except *
     cdef int check_c(self, const command_t* command, int64_t timestamp_ms) noexcept nogil
-    cdef int write_c(
-        self, const command_t* command, int64_t maker, int64_t taker, int64_t timestamp_ms,
-        uint8_t* order_id, uint8_t* struct_hash, char* body, size_t capacity, bint ahead,
+    cdef int admit_c(
+        self, const command_t* command, int64_t timestamp_ms, int64_t* maker, int64_t* taker
+    ) noexcept nogil
+    cdef int seal_c(
+        self, const command_t* command, int64_t maker, int64_t taker, int64_t timestamp_ms, sealed_t* sealed,
+        bint ahead,
+    ) noexcept nogil
+    cdef int render_c(
+        self, const command_t* command, const sealed_t* sealed, char* body, size_t capacity
     ) noexcept nogil
     cdef int build_c(
-        self, const command_t* command, int64_t timestamp_ms, uint8_t* order_id, char* body, size_t capacity
-    ) noexcept nogil
-    cdef int build_ahead_c(
         self, const command_t* command, int64_t timestamp_ms, uint8_t* order_id, char* body, size_t capacity
     ) noexcept nogil
     cdef int build_any_c(

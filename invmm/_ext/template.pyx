@@ -8,7 +8,7 @@ nothing and raises nothing: it returns a length, or a negative `RULE_*` status t
     order words (12 x 32 bytes) -keccak-> struct hash -0x1901, domain-> digest = order id -secp256k1->
     signature
 
-The private key and its caps live in the native buffer of the `Wallet`. `write_c`, the one place where orders
+The private key and its caps live in the native buffer of the `Wallet`. `seal_c`, the one place where orders
 are signed, asks the caps first.
 """
 
@@ -23,6 +23,7 @@ from invmm.venue import profile as venue
 
 from invmm._ext.amounts cimport (
     RULE_CAPACITY,
+    RULE_CLOSED,
     RULE_EXPIRATION,
     RULE_EXPIRATION_LEAD,
     RULE_MIN_NOTIONAL,
@@ -32,6 +33,7 @@ from invmm._ext.amounts cimport (
     RULE_TIMESTAMP,
     order_amounts_c,
 )
+from invmm._ext.atomics cimport atomic_load_acquire
 from invmm._ext.eip712 cimport domain_separator, plain, word_hash, word_of, word_of_address, word_of_text
 from invmm._ext.records cimport BUY, FLAG_POST_ONLY, FOK, GTD, command_t
 from invmm._ext.wallet cimport Wallet
@@ -42,6 +44,7 @@ cdef extern from "keccak.h" nogil:
     void invmm_keccak256(const uint8_t* data, size_t size, uint8_t* out) noexcept
 
 
+cdef uint64_t templates_made = 0                        # under the GIL
 cdef uint64_t SALT_LIMIT = 1 << 53                      # the salt travels as a JSON number
 cdef const char* ORDER_TYPES = b"GTCGTDFOKFAK"          # three letters each, by number
 
@@ -91,7 +94,11 @@ cdef class OrderTemplate:
             raise ValueError(f"token id: expected a decimal string, found {token_id!r}")
         if len(token_id) > 78 or str(int(token_id)) != token_id or int(token_id) >> 256:
             raise ValueError(f"token id: expected a canonical decimal below 2^256, found {token_id!r}")
+        global templates_made
+
         place = venue.exchange(exchange, signer.chain_id)
+        templates_made += 1
+        self.serial = templates_made
         self.keys = signer.keys
         self.token_id = token_id
         self.exchange = str(place.name)
@@ -161,22 +168,33 @@ cdef class OrderTemplate:
             return RULE_EXPIRATION_LEAD
         return 0
 
-    cdef int write_c(
-        self, const command_t* command, int64_t maker, int64_t taker, int64_t timestamp_ms,
-        uint8_t* order_id, uint8_t* struct_hash, char* body, size_t capacity, bint ahead,
+    cdef int admit_c(
+        self, const command_t* command, int64_t timestamp_ms, int64_t* maker, int64_t* taker
     ) noexcept nogil:
-        """Asks the caps, then hashes, signs and renders a checked order; the length of the body, or a negative
-        status. `ahead`: the rate is asked at the order's release.
+        """The amounts of a command; 0, or the rule of the venue that it breaks. Caps are not asked."""
+        cdef int status = order_amounts_c(
+            command.side, command.order_type, command.price_e4, command.size_micro, self.tick_e4, maker, taker
+        )
+        if status == 0:
+            status = self.check_c(command, timestamp_ms)
+        if status:
+            return status
+        if command.order_type >= FOK and command.side == BUY and maker[0] < self.min_notional_micro:
+            return RULE_MIN_NOTIONAL
+        return 0
+
+    cdef int seal_c(
+        self, const command_t* command, int64_t maker, int64_t taker, int64_t timestamp_ms, sealed_t* sealed,
+        bint ahead,
+    ) noexcept nogil:
+        """Asks the caps, then hashes and signs an admitted order; 0, or a negative status and nothing of
+        `sealed` counts. `ahead`: the rate is asked at the order's release.
         """
         cdef uint8_t[384] words
         cdef uint8_t[66] digest_input
         cdef uint8_t[224] wallet_words
         cdef uint8_t[32] hashed
-        cdef uint8_t[65] signature
-        cdef char* at = body
         cdef int status
-        if capacity < self.body_capacity:
-            return RULE_CAPACITY
         if self.keys.caps is not None:
             if ahead:
                 status = self.keys.caps.admit_ahead_c(command, self.words + 128, timestamp_ms)
@@ -184,6 +202,11 @@ cdef class OrderTemplate:
                 status = self.keys.caps.admit_c(command, self.words + 128, timestamp_ms)
             if status:
                 return status
+        sealed.salt = command.salt
+        sealed.maker = maker
+        sealed.taker = taker
+        sealed.timestamp_ms = timestamp_ms
+        sealed.side = command.side
         # Copies on the stack are patched, so that a template can serve several threads.
         memcpy(words, self.words, 384)
         put_word(words + 32, command.salt)
@@ -191,33 +214,40 @@ cdef class OrderTemplate:
         put_word(words + 192, <uint64_t>taker)
         words[255] = command.side
         put_word(words + 288, <uint64_t>timestamp_ms)
-        invmm_keccak256(words, 384, struct_hash)
+        invmm_keccak256(words, 384, sealed.struct_hash)
         memcpy(digest_input, self.digest_input, 34)
-        memcpy(digest_input + 34, struct_hash, 32)
-        invmm_keccak256(digest_input, 66, order_id)
-        if self.wrapped:
-            memcpy(wallet_words, self.wallet_words, 224)
-            memcpy(wallet_words + 32, struct_hash, 32)
-            invmm_keccak256(wallet_words, 224, digest_input + 34)
-            invmm_keccak256(digest_input, 66, hashed)
-            status = self.keys.sign_c(hashed, signature)
-        else:
-            status = self.keys.sign_c(order_id, signature)
-        if status:
-            return status
-        at = put_number(put(at, b'{"order":{"salt":', 17), command.salt)
-        at = put_number(put(at, self.middle.text, self.middle.size), <uint64_t>maker)
-        at = put_number(put(at, b'","takerAmount":"', 17), <uint64_t>taker)
-        if command.side == BUY:
+        memcpy(digest_input + 34, sealed.struct_hash, 32)
+        invmm_keccak256(digest_input, 66, sealed.order_id)
+        if not self.wrapped:
+            return self.keys.sign_c(sealed.order_id, sealed.signature)
+        memcpy(wallet_words, self.wallet_words, 224)
+        memcpy(wallet_words + 32, sealed.struct_hash, 32)
+        invmm_keccak256(wallet_words, 224, digest_input + 34)
+        invmm_keccak256(digest_input, 66, hashed)
+        return self.keys.sign_c(hashed, sealed.signature)
+
+    cdef int render_c(
+        self, const command_t* command, const sealed_t* sealed, char* body, size_t capacity
+    ) noexcept nogil:
+        """The body of a sealed order; its length, or RULE_CAPACITY. Of the command it takes what is sent but
+        not signed: order type, expiration, post-only.
+        """
+        cdef char* at = body
+        if capacity < self.body_capacity:
+            return RULE_CAPACITY
+        at = put_number(put(at, b'{"order":{"salt":', 17), sealed.salt)
+        at = put_number(put(at, self.middle.text, self.middle.size), <uint64_t>sealed.maker)
+        at = put_number(put(at, b'","takerAmount":"', 17), <uint64_t>sealed.taker)
+        if sealed.side == BUY:
             at = put(at, b'","side":"BUY","expiration":"', 29)
         else:
             at = put(at, b'","side":"SELL","expiration":"', 30)
         at = put_number(at, <uint64_t>command.expiration_s)
         at = put(at, self.after_expiration.text, self.after_expiration.size)
-        at = put_number(at, <uint64_t>timestamp_ms)
-        at = put_hex(put(at, self.after_timestamp.text, self.after_timestamp.size), signature, 65)
+        at = put_number(at, <uint64_t>sealed.timestamp_ms)
+        at = put_hex(put(at, self.after_timestamp.text, self.after_timestamp.size), sealed.signature, 65)
         if self.wrapped:
-            at = put_hex(put(at, self.before_contents.text, self.before_contents.size), struct_hash, 32)
+            at = put_hex(put(at, self.before_contents.text, self.before_contents.size), sealed.struct_hash, 32)
             at = put(at, self.after_contents.text, self.after_contents.size)
         at = put(at, self.after_signature.text, self.after_signature.size)
         at = put(at, ORDER_TYPES + 3 * command.order_type, 3)
@@ -235,22 +265,17 @@ cdef class OrderTemplate:
 
         Reads side, order_type, flags (FLAG_POST_ONLY), price_e4, size_micro, expiration_s and salt of the
         command. Writes 32 bytes to `order_id` and at most `body_capacity` to `body`; nothing that is written
-        counts if the result is negative. The signer's caps count the order as sent.
+        counts if the result is negative. The signer's caps count the order as sent. It is `admit_c`, `seal_c`
+        and `render_c` in one.
         """
         return self.build_any_c(command, timestamp_ms, order_id, body, capacity, False)
 
-    cdef int build_ahead_c(
-        self, const command_t* command, int64_t timestamp_ms, uint8_t* order_id, char* body, size_t capacity
-    ) noexcept nogil:
-        """`build_c` of an order that may be sent later: nothing is taken from the caps' rate, so `release_c`
-        must be asked before its first byte leaves.
-        """
-        return self.build_any_c(command, timestamp_ms, order_id, body, capacity, True)
-
     cdef int release_c(self, const command_t* command, int64_t time_ms) noexcept nogil:
         """Whether an order that was signed ahead may go at `time_ms` (now, not when it was signed): 0, or the
-        cap that it breaks. Counted as sent.
+        cap that it breaks, or that the key is closed. Counted as sent.
         """
+        if atomic_load_acquire(&self.keys.closed):
+            return RULE_CLOSED
         if self.keys.caps is None:
             return 0
         return self.keys.caps.release_c(command, self.words + 128, time_ms)
@@ -259,21 +284,15 @@ cdef class OrderTemplate:
         self, const command_t* command, int64_t timestamp_ms, uint8_t* order_id, char* body, size_t capacity,
         bint ahead,
     ) noexcept nogil:
-        cdef uint8_t[32] struct_hash
+        cdef sealed_t sealed
         cdef int64_t maker = 0, taker = 0
-        cdef int status = order_amounts_c(
-            command.side, command.order_type, command.price_e4, command.size_micro, self.tick_e4,
-            &maker, &taker,
-        )
+        cdef int status = self.admit_c(command, timestamp_ms, &maker, &taker)
         if status == 0:
-            status = self.check_c(command, timestamp_ms)
+            status = self.seal_c(command, maker, taker, timestamp_ms, &sealed, ahead)
         if status:
             return status
-        if command.order_type >= FOK and command.side == BUY and maker < self.min_notional_micro:
-            return RULE_MIN_NOTIONAL
-        return self.write_c(
-            command, maker, taker, timestamp_ms, order_id, struct_hash, body, capacity, ahead
-        )
+        memcpy(order_id, sealed.order_id, 32)
+        return self.render_c(command, &sealed, body, capacity)
 
     def build(self, const uint8_t[::1] command not None, int64_t timestamp_ms, *, bint ahead=False):
         """`build_c` for callers with the GIL.
@@ -285,7 +304,7 @@ cdef class OrderTemplate:
         timestamp_ms
             Creation time, unix milliseconds.
         ahead
-            As `build_ahead_c`: to be sent later, if at all, after `release`.
+            To be sent later, if at all, after `release`: nothing is taken from the caps' rate.
 
         Returns
         -------

@@ -8,7 +8,8 @@ from libc.stdint cimport int32_t
 from invmm._ext.book cimport book_best_ask, book_best_bid, book_size, book_t
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.records cimport BUY, FOK, SELL
-from invmm._ext.registry cimport ORDER_LIVE, ORDER_UNKNOWN, Registry, order_t
+from invmm._ext.evidence cimport ORDER_LIVE, ORDER_UNKNOWN, order_t
+from invmm._ext.registry cimport Registry
 from invmm._ext.solver cimport ORDER_OPEN as VIEW_OPEN
 from invmm._ext.solver cimport ORDER_PENDING_CANCEL as VIEW_PENDING_CANCEL
 from invmm._ext.solver cimport ORDER_PENDING_NEW as VIEW_PENDING_NEW
@@ -67,7 +68,8 @@ cdef void view_fill_c(
         if order.cancel_sent or order.cancel_wanted:
             seen.state = VIEW_PENDING_CANCEL
         elif order.state == ORDER_UNKNOWN:
-            seen.state = VIEW_UNKNOWN
+            # Until it is given up it is one of the policy's orders, so that it is kept only while wanted.
+            seen.state = VIEW_UNKNOWN if order.cancel_first_ns else VIEW_PENDING_NEW
         elif order.state == ORDER_LIVE:
             seen.state = VIEW_OPEN
         else:

@@ -8,8 +8,8 @@ cdef enum:
 
 
 cdef class SharedWords:
-    """The atomics that the engine thread publishes to the executor thread."""
-    cdef uint64_t* words            # mode, beat, spare…, version of market 0, 1, …
+    """The atomics that the engine and the executor thread publish to each other."""
+    cdef uint64_t* words            # mode, beat, venue mode, missed heartbeats, venue stop, spare…, versions
     cdef readonly object memory     # numpy array (uint64) they live in
     cdef readonly uint32_t markets
 
@@ -17,5 +17,8 @@ cdef class SharedWords:
     cdef void set_mode_c(self, uint64_t mode) noexcept nogil
     cdef int64_t beat_c(self) noexcept nogil
     cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil
+    cdef uint64_t venue_mode_c(self) noexcept nogil
+    cdef uint64_t missed_heartbeats_c(self) noexcept nogil
+    cdef uint64_t venue_stop_c(self) noexcept nogil
     cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil
     cdef void set_market_version_c(self, uint32_t market, uint64_t version) noexcept nogil

@@ -8,6 +8,11 @@ class SharedWords:
     def __new__(cls, markets: int = 64) -> Self: ...
     mode: int
     beat_ns: int
+    venue_mode: int
+    missed_heartbeats: int
+    venue_stop: int
+    @property
+    def heartbeat_ok(self) -> bool: ...
     @property
     def memory(self) -> npt.NDArray[np.uint64]: ...
     @property

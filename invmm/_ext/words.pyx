@@ -1,4 +1,7 @@
-"""The words that one thread publishes and another reads at any time: mode, heart-beat, market versions.
+"""The words that one thread publishes and another reads at any time.
+
+    by the engine      mode, sign of life, version of each market
+    by the executor    venue mode, missed heartbeats, why the venue may get no more orders
 
 Everything else between the threads travels as records on a ring. Loads acquire, stores release.
 """
@@ -18,11 +21,14 @@ cnp.import_array()
 cdef enum:
     WORD_MODE = 0
     WORD_BEAT = 1
+    WORD_VENUE_MODE = 2
+    WORD_MISSED_HEARTBEATS = 3
+    WORD_VENUE_STOP = 4
 
 
 @cython.final
 cdef class SharedWords:
-    """What the engine publishes and the executor's gate reads: mode, heart-beat, version of each market.
+    """What the executor's gate reads of the engine, and what the executor knows of the venue.
 
     Parameters
     ----------
@@ -58,6 +64,40 @@ cdef class SharedWords:
     def beat_ns(self, int64_t value):
         self.set_beat_c(value)
 
+    @property
+    def venue_mode(self):
+        """`VenueMode` as the venue's answers show it."""
+        return self.venue_mode_c()
+
+    @venue_mode.setter
+    def venue_mode(self, value):
+        atomic_store_release(self.words + WORD_VENUE_MODE, types.VenueMode(value))
+
+    @property
+    def heartbeat_ok(self):
+        """False: the venue may be about to cancel everything, and new orders are refused."""
+        return self.missed_heartbeats_c() == 0
+
+    @property
+    def missed_heartbeats(self):
+        """Heartbeats to the venue that failed in a row; 0 also where none are sent. From two on every order
+        may be cancelled at any moment, and still counts as alive."""
+        return self.missed_heartbeats_c()
+
+    @missed_heartbeats.setter
+    def missed_heartbeats(self, uint64_t value):
+        atomic_store_release(self.words + WORD_MISSED_HEARTBEATS, value)
+
+    @property
+    def venue_stop(self):
+        """`Reason` for which new orders stopped for good (credentials, region, version); 0: none did. Assign
+        `Reason.NONE` once the cause is gone."""
+        return self.venue_stop_c()
+
+    @venue_stop.setter
+    def venue_stop(self, value):
+        atomic_store_release(self.words + WORD_VENUE_STOP, types.Reason(value))
+
     def market_version(self, uint32_t market):
         """The published version of a market; commands of an older one are refused."""
         self._known(market)
@@ -83,6 +123,15 @@ cdef class SharedWords:
 
     cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil:
         atomic_store_release(self.words + WORD_BEAT, <uint64_t>monotonic_ns)
+
+    cdef uint64_t venue_mode_c(self) noexcept nogil:
+        return atomic_load_acquire(self.words + WORD_VENUE_MODE)
+
+    cdef uint64_t missed_heartbeats_c(self) noexcept nogil:
+        return atomic_load_acquire(self.words + WORD_MISSED_HEARTBEATS)
+
+    cdef uint64_t venue_stop_c(self) noexcept nogil:
+        return atomic_load_acquire(self.words + WORD_VENUE_STOP)
 
     cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil:
         return atomic_load_acquire(self.words + WORDS_FIXED + market) if market < self.markets else 0

@@ -3,12 +3,16 @@
 Nothing here raises and nothing is guessed: whatever is not a documented, well-formed answer about this very
 order is UNKNOWN, which counts as fully alive until somebody asks the venue.
 
-    leg of a placement    LIVE, MATCHED, DELAYED, REJECTED(reason) or UNKNOWN
+    leg of a placement    LIVE, MATCHED, DELAYED, REJECTED(reason) or UNKNOWN(reason)
     id of a cancel        CANCELED (proof of death) or NOT_CANCELED (proof of nothing)
+
+Reasons of UNKNOWN and NOT_CANCELED: UNAUTHORIZED (401, 403), GEOBLOCKED (403 of the region or the edge
+network), THROTTLED (429), VENUE_MODE (425, 503 of a mode), IN_FLIGHT ("Duplicated"), otherwise TRANSPORT.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
@@ -16,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from invmm.execution.venue_mode import told_mode
 from invmm.types import MICRO, OrderStatus, OrderType, Reason, Side
 
 
@@ -39,7 +44,9 @@ class Asked:
 
 
 UNKNOWN = Verdict(OrderStatus.UNKNOWN, Reason.TRANSPORT)
-NOT_CANCELED = Verdict(OrderStatus.NOT_CANCELED, Reason.TRANSPORT)
+DUPLICATED = Verdict(OrderStatus.UNKNOWN, Reason.IN_FLIGHT)
+"""An earlier copy of the same bytes is at the venue; what became of it only a query tells."""
+EXPONENT_MAX = 18  # of a decimal number of shares: larger ones are not shares, and costly to expand
 
 PLACED = {
     "live": OrderStatus.LIVE,
@@ -64,10 +71,10 @@ REFUSALS: tuple[tuple[str, Reason], ...] = (
     ("market not found", Reason.VENUE_REJECTED),
     ("no orderbook exists", Reason.VENUE_REJECTED),
 )
+# Texts that say that orders are signed for another version of the exchange: none will do.
+VERSIONS = ("order_version_mismatch", "invalid order version")
 # Texts that refuse the whole request, whatever is in it.
 REQUEST_REFUSALS = (
-    "order_version_mismatch",
-    "invalid order version",
     "invalid order payload",
     "too many orders in payload",
     "the order owner has to be the owner of the api key",
@@ -95,13 +102,50 @@ def placed(code: int, body: bytes, asked: Sequence[Asked]) -> list[Verdict]:
         return _by_leg(document, asked)
     if code in (400, 404) and isinstance(document, dict) and isinstance(document.get("error"), str):
         return _whole(document["error"], asked)
-    return [UNKNOWN] * len(asked)
+    return [Verdict(OrderStatus.UNKNOWN, why_unknown(code, body))] * len(asked)
+
+
+def resent(code: int, body: bytes, asked: Asked) -> Verdict:
+    """Verdict about an order whose bytes were sent once more.
+
+    A refusal of the copy is none of the original, which may be what refuses it (balance, duplicate): only an
+    acceptance is evidence.
+    """
+    (verdict,) = placed(code, body, [asked])
+    if verdict.status == OrderStatus.REJECTED:
+        return Verdict(OrderStatus.UNKNOWN, verdict.reason)
+    return verdict
+
+
+def why_unknown(code: int, body: bytes) -> Reason:
+    """What an answer that is none about any leg says about the session."""
+    if code == 401:
+        return Reason.UNAUTHORIZED
+    if code == 403:
+        # The venue says it in JSON; a page of the edge network in front of it means the same to us.
+        text = error_text(body)
+        return Reason.GEOBLOCKED if not text or "restricted" in text.lower() else Reason.UNAUTHORIZED
+    if code == 429:
+        return Reason.THROTTLED
+    if told_mode(code, body) is not None:
+        return Reason.VENUE_MODE
+    return Reason.TRANSPORT
+
+
+def error_text(body: bytes) -> str:
+    """The venue's own words in an answer, at most 160 printable characters; "" where there are none."""
+    document = _parse(body)
+    text = document.get("error") if isinstance(document, dict) else None
+    if not isinstance(text, str):
+        return ""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:160])
 
 
 def canceled(code: int, body: bytes, order_ids: Sequence[str]) -> list[Verdict]:
     """Verdicts about the ids of a DELETE /orders, in their order."""
-    gone, _ = canceled_ids(code, body)
-    return [Verdict(OrderStatus.CANCELED) if order_id in gone else NOT_CANCELED for order_id in order_ids]
+    listed, _ = canceled_ids(code, body)
+    gone, kept = set(listed), Verdict(OrderStatus.NOT_CANCELED, why_unknown(code, body))
+    return [Verdict(OrderStatus.CANCELED) if order_id in gone else kept for order_id in order_ids]
 
 
 def canceled_ids(code: int, body: bytes) -> tuple[list[str], bool]:
@@ -132,14 +176,15 @@ def _by_leg(answers: list[Any], asked: Sequence[Asked]) -> list[Verdict]:
     verdicts = [UNKNOWN] * len(asked)
     place_of = {leg.order_id: place for place, leg in enumerate(asked)}
     ids = [_id_of(answer) for answer in answers]
+    times = Counter(ids)
     for answer, order_id in zip(answers, ids, strict=True):
         if order_id in place_of:
             place = place_of[order_id]
             # Two answers about one leg contradict each other, or repeat: only the query can tell.
-            verdicts[place] = _leg(answer, asked[place]) if ids.count(order_id) == 1 else UNKNOWN
+            verdicts[place] = _leg(answer, asked[place]) if times[order_id] == 1 else UNKNOWN
     if len(answers) == len(asked):
         for place, (answer, order_id) in enumerate(zip(answers, ids, strict=True)):
-            if order_id == "" and asked[place].order_id not in ids:
+            if order_id == "" and asked[place].order_id not in times:
                 verdicts[place] = _leg(answer, asked[place])
     return verdicts
 
@@ -170,6 +215,8 @@ def _leg(answer: dict[str, Any], asked: Asked) -> Verdict:
 def _whole(text: str, asked: Sequence[Asked]) -> list[Verdict]:
     """A refusal of the request: about all legs, about the one it names, or about the only one."""
     lower = text.lower()
+    if any(known in lower for known in VERSIONS):
+        return [Verdict(OrderStatus.REJECTED, Reason.VENUE_VERSION)] * len(asked)
     if any(known in lower for known in REQUEST_REFUSALS):
         return [Verdict(OrderStatus.REJECTED, Reason.VENUE_REJECTED)] * len(asked)
     verdict = _refusal(text)
@@ -182,6 +229,10 @@ def _refusal(text: str) -> Verdict:
     lower = text.lower()
     if "order match delayed" in lower:
         return Verdict(OrderStatus.DELAYED)
+    if any(known in lower for known in VERSIONS):
+        return Verdict(OrderStatus.REJECTED, Reason.VENUE_VERSION)
+    if "duplicated" in lower:
+        return DUPLICATED
     for known, reason in REFUSALS:
         if known in lower:
             return Verdict(OrderStatus.REJECTED, reason)
@@ -201,7 +252,7 @@ def _filled(answer: dict[str, Any], asked: Asked) -> int:
         shares = Decimal(text)
     except InvalidOperation:
         return 0
-    if not shares.is_finite() or shares < 0:
+    if not shares.is_finite() or shares < 0 or shares.adjusted() > EXPONENT_MAX:
         return 0
     for micro in (int(shares * MICRO), int(shares)):
         if micro <= asked.size_micro:

@@ -19,15 +19,20 @@ import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import httptools
 import numpy as np
 import numpy.typing as npt
 
+from invmm.execution.resolver import Resolver
+
 MS = 1_000_000
 RECEIVE_BYTES = 65_536
-BODY_MAX = 4 * 1024 * 1024  # a longer answer is not one of the venue's
+ANSWER_MAX = 4 * 1024 * 1024  # bytes with head; a longer one is not one of the venue's
+LOOK_UP_PAUSE_NS = 5 * MS
+KEPT_HEADERS = frozenset((b"retry-after",))
+KEPT_PREFIX = b"poly-ratelimit-"
+HEADER_MAX = 200
 FAILURES_BEFORE_LOOKUP = 3
 STABLE_NS = 5_000 * MS  # a connection that lived as long was a good one
 BACKOFF_FIRST_NS = 20 * MS
@@ -39,6 +44,7 @@ class Lane(enum.Enum):
 
     PLACE = "place"
     CANCEL = "cancel"
+    HEARTBEAT = "heartbeat"
 
 
 class State(enum.Enum):
@@ -79,18 +85,36 @@ class Request:
     popped_ns: int
     written_ns: int = 0
     told_unknown: bool = False
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
-Finished = Callable[["Connection", Request, int, bytes], None]
-"""Called once per request: status 0 and no body when no answer came."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a request: status 0, and nothing else, when no whole answer did.
+
+    `headers` are those that say how fast to go, by lower-case name: `retry-after`, `poly-ratelimit-…`.
+    """
+
+    code: int = 0
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+NOTHING = Answer()
+Finished = Callable[["Connection", Request, Answer], None]
+"""Called once per request."""
 
 
 class Connection:
     """One socket to the venue. All methods belong to the executor thread."""
 
     def __init__(
-        self, endpoint: Endpoint, lane: Lane, epoll: select.epoll, finished: Finished, connect_ns: int
+        self,
+        endpoint: Endpoint,
+        lane: Lane,
+        epoll: select.epoll,
+        finished: Finished,
+        connect_ns: int,
+        resolver: Resolver,
     ) -> None:
         self.endpoint = endpoint
         self.lane = lane
@@ -107,13 +131,15 @@ class Connection:
         self._socket: socket.socket | None = None
         self._unsent = b""
         self._mask = 0
-        self._address: Any = None  # what getaddrinfo says
+        self._resolver = resolver
         self._opened_ns = 0
         self._served = False  # an answer came over this socket
         self._parser: httptools.HttpResponseParser | None = None
         self._body: list[bytes] = []
-        self._body_size = 0
+        self._headers: dict[str, str] = {}
+        self._received = 0  # bytes of the answer so far
         self._answered = False
+        self._overrun = False  # bytes after the end of the answer
 
     @property
     def fd(self) -> int:
@@ -141,15 +167,16 @@ class Connection:
     def connect(self, now_ns: int) -> None:
         """Begins to connect; the rest comes through `on_ready`."""
         assert self.state is State.DOWN
+        if self.failures and self.failures % FAILURES_BEFORE_LOOKUP == 0:
+            self._resolver.refresh()
+        found = self._resolver.address()
+        if found is None:
+            self.last_error = self._resolver.error or "the address is being looked up"
+            self.retry_ns = now_ns + LOOK_UP_PAUSE_NS
+            return
         self.deadline_ns = now_ns + self._connect_ns
         try:
-            if self._address is None or self.failures >= FAILURES_BEFORE_LOOKUP:
-                # A look-up blocks the thread: once, while nothing is in flight, and again only when this
-                # address fails.
-                self._address = socket.getaddrinfo(
-                    self.endpoint.host, self.endpoint.port, type=socket.SOCK_STREAM
-                )[0]
-            family, _, _, _, address = self._address
+            family, address = found
             raw = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._socket = raw
@@ -216,8 +243,9 @@ class Connection:
         self.deadline_ns = deadline_ns
         self._unsent = unsent
         self._body = []
-        self._body_size = 0
-        self._answered = False
+        self._headers = {}
+        self._received = 0
+        self._answered = self._overrun = False
         if unsent:
             self._write(now_ns)
 
@@ -263,13 +291,17 @@ class Connection:
             if self.request is None:
                 self.fail(now_ns, "an answer that nobody asked for")
                 return
+            self._received += len(data)
+            if self._received > ANSWER_MAX:
+                self.fail(now_ns, f"an answer longer than {ANSWER_MAX} bytes")
+                return
             try:
                 self._parser.feed_data(data)
-            except (httptools.HttpParserError, ValueError) as error:
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError) as error:
                 self.fail(now_ns, f"not HTTP: {error}")
                 return
-            if self._body_size > BODY_MAX:
-                self.fail(now_ns, f"an answer longer than {BODY_MAX} bytes")
+            if self._overrun:
+                self.fail(now_ns, "bytes after the end of an answer: which one is ours?")
                 return
             # One call where one will do: each lets the interpreter lock go, and a busy engine keeps it for
             # long. What is left in the kernel is reported again; only TLS may hold bytes that nobody reports.
@@ -280,10 +312,18 @@ class Connection:
                 return
 
     # Called by the parser.
+    def on_message_begin(self) -> None:
+        self._overrun = self._answered
+        self._body = []
+        self._headers = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if (name in KEPT_HEADERS or name.startswith(KEPT_PREFIX)) and len(value) <= HEADER_MAX:
+            self._headers[name.decode("latin-1")] = value.decode("latin-1")
+
     def on_body(self, body: bytes) -> None:
-        self._body_size += len(body)
-        if self._body_size <= BODY_MAX:
-            self._body.append(body)
+        self._body.append(body)
 
     def on_message_complete(self) -> None:
         # An interim answer (1xx) is not the answer.
@@ -292,7 +332,7 @@ class Connection:
 
     def _complete(self, now_ns: int) -> None:
         assert self._parser is not None
-        code, body = self._parser.get_status_code(), b"".join(self._body)
+        answer = Answer(self._parser.get_status_code(), b"".join(self._body), self._headers)
         self._served = True
         self.failures = 0
         reusable = self._parser.should_keep_alive() and not self._unsent
@@ -303,7 +343,7 @@ class Connection:
         if not reusable:
             self.close(now_ns)
         assert request is not None
-        self._finished(self, request, code, body)
+        self._finished(self, request, answer)
 
     # ── ending ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -324,7 +364,7 @@ class Connection:
             self.failures += 1
             self.retry_ns = now_ns + int(ceiling * random.uniform(0.5, 1.0))
         if request is not None:
-            self._finished(self, request, 0, b"")
+            self._finished(self, request, NOTHING)
 
     def close(self, now_ns: int) -> None:
         """Closes; may be connected again at once."""
@@ -349,70 +389,3 @@ class Connection:
         else:
             self._epoll.register(self._socket.fileno(), mask)
         self._mask = mask
-
-
-class Pool:
-    """All connections of one executor: `connections` in total, `cancel_lanes` of them for cancels alone."""
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        connections: int,
-        finished: Finished,
-        *,
-        cancel_lanes: int = 1,
-        connect_ns: int,
-    ) -> None:
-        if not 0 < cancel_lanes < connections:
-            raise ValueError(f"cancel_lanes: expected 1 to {connections - 1}, got {cancel_lanes}")
-        self.epoll = select.epoll()
-        self.is_encrypted = endpoint.tls is not None
-        lanes = [Lane.CANCEL] * cancel_lanes + [Lane.PLACE] * (connections - cancel_lanes)
-        self.connections = [Connection(endpoint, lane, self.epoll, finished, connect_ns) for lane in lanes]
-        self._is_open = True
-
-    def idle(self, lane: Lane) -> Connection | None:
-        """An idle one: cancels prefer their own lane and take any other, placements never take theirs."""
-        for connection in self.connections:
-            if connection.state is State.IDLE and (lane is Lane.CANCEL or connection.lane is Lane.PLACE):
-                return connection
-        return None
-
-    def warm(self) -> int:
-        """Connections that are open."""
-        return sum(connection.state in (State.IDLE, State.BUSY) for connection in self.connections)
-
-    def busy(self) -> int:
-        """Requests in flight."""
-        return sum(connection.state is State.BUSY for connection in self.connections)
-
-    def poll(self, now_ns: int) -> int:
-        """Handles what the sockets have, without waiting; returns how many had something."""
-        by_fd = {connection.fd: connection for connection in self.connections}
-        ready = self.epoll.poll(0)
-        for fd, mask in ready:
-            if fd in by_fd:
-                by_fd[fd].on_ready(mask, now_ns)
-        return len(ready)
-
-    def keep(self, now_ns: int) -> None:
-        """Connects what is down and due, gives up what is over its deadline."""
-        for connection in self.connections:
-            if connection.deadline_ns and now_ns >= connection.deadline_ns:
-                connection.fail(now_ns, f"no end of {connection.state.value} within its deadline")
-            if connection.state is State.DOWN and now_ns >= connection.retry_ns:
-                connection.connect(now_ns)
-
-    def next_ns(self) -> int | None:
-        """When `keep` has something to do at the earliest."""
-        times = [c.deadline_ns for c in self.connections if c.deadline_ns]
-        times += [c.retry_ns for c in self.connections if c.state is State.DOWN]
-        return min(times, default=None)
-
-    def close(self, now_ns: int) -> None:
-        """Closes everything; requests in flight end without an answer."""
-        if self._is_open:
-            for connection in self.connections:
-                connection.fail(now_ns, "closed")
-            self.epoll.close()
-            self._is_open = False

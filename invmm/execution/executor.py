@@ -4,42 +4,61 @@
     result ring  ◀───────────────── verdict about each leg ◀───────────────┘
 
 It owns its connections and the right to sign; it shares with the engine the two rings and `SharedWords`,
-nothing else. An order is never sent again. A request without a usable answer leaves its orders UNKNOWN;
-should the answer come later but within the hard deadline, it is reported then.
+nothing else. An order is never sent again by itself; RESEND sends the same bytes of a young one. A request
+without a usable answer leaves its orders UNKNOWN; should the answer come later but within the hard deadline,
+it is reported then.
 
-Command deadlines are engine time; transport deadlines are real time, since they are about real sockets.
+What answers mean is `follow`; what waits, for a connection or its rate or the venue, is `waiting`; heartbeats
+and other requests that no command carries are `errands`.
+
+Command deadlines, rates, modes and heartbeats are engine time: they are the venue's seconds. Deadlines of
+connections are real time, since they are about real sockets.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from invmm._ext.ahead import SignedAhead
 from invmm._ext.l2 import L2Signer
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
-from invmm.execution import answers
-from invmm.execution.connections import MS, Connection, Endpoint, Lane, Pool, Request
+from invmm.execution.connections import MS, Connection, Endpoint, Lane, Request
+from invmm.execution.errands import Errands
+from invmm.execution.follow import Alarm, Follower
 from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
+from invmm.execution.pool import Pool
 from invmm.execution.rehearsal import Rehearsal
+from invmm.execution.waiting import Legs, Waiting
 from invmm.settings import ExecutorSettings
-from invmm.types import COMMAND_DTYPE, CommandArray, CommandKind, EventArray, Mode, OrderStatus, Reason
+from invmm.types import (
+    COMMAND_DTYPE,
+    CommandArray,
+    CommandKind,
+    EventArray,
+    Mode,
+    OrderStatus,
+    Reason,
+    VenueMode,
+)
+from invmm.venue.limits import Limits
 
 NOBODY, BY_CALLER = -1, -2  # where Intake may write, besides a descriptor
 BEAT_LIMIT_NS = 3_000 * MS  # silence of an engine that had given signs of life; then everything is cancelled
 RING_WAIT_FD = 2  # ring_wait.h: the sockets have something
 LONGEST_BLIND_NS = MS // 2
 LONGEST_WAIT_NS = 200 * MS
-KIND_NAMES = {int(kind): kind.name.lower() for kind in CommandKind}
-STASH_MAX = 256  # groups that wait for a connection
+LOOK_AROUND_NS = 5 * MS  # between two looks at what time alone changes
+CANCEL_ALL_PAUSE_MAX_NS = 30_000 * MS
 
 
 @dataclass(frozen=True)
@@ -53,7 +72,15 @@ class ExecutorStatistics:
     warm: int
     connects: int
     lost: int
+    waiting_cancels: int
+    venue_mode: VenueMode
+    venue_mode_changes: int
+    missed_heartbeats: int
+    throttle: dict[str, float | str]
+    alarms: int
     latency_ns: dict[str, dict[str, int | None]]
+    signed_ahead: dict[str, int]
+    """Orders signed in advance: signed, used, missed (signed when they were asked for), dropped."""
 
 
 class Executor:
@@ -70,6 +97,8 @@ class Executor:
         What the engine publishes; one of its own otherwise, as `words`.
     ring, results : optional
         As `settings.ring_capacity` says (results: four times that) unless given.
+    limits : Limits, optional
+        Of the venue's profile; what exceeds them is not sent. None: no buckets of its own.
     """
 
     def __init__(
@@ -82,6 +111,7 @@ class Executor:
         words: SharedWords | None = None,
         ring: CommandRing | None = None,
         results: ResultRing | None = None,
+        limits: Limits | None = None,
     ) -> None:
         settings = settings or ExecutorSettings()
         self.settings = settings
@@ -89,26 +119,40 @@ class Executor:
         self.commands = CommandRing(settings.ring_capacity) if ring is None else ring
         self.results = ResultRing(4 * settings.ring_capacity) if results is None else results
         self.intake = Intake(self.commands, self.results, self.words, signer, endpoint.header, clock)
+        if settings.sign_ahead:
+            self.intake.ahead = SignedAhead(
+                settings.sign_ahead, settings.sign_ahead_age_ms, secrets.randbits(64)
+            )
         self.error: BaseException | None = None
         self.pop_to_write = Latency()
         self.frame_to_order = Latency()
         self.pop_to_ready = Latency()
-        self.write_to_answer = Latency()
+        is_live = endpoint.host not in ("127.0.0.1", "::1", "localhost")
+        with_heartbeat = settings.heartbeat == "on" or (settings.heartbeat == "live" and is_live)
+        self.follow = Follower(self.intake, self.words, clock, limits, with_heartbeat=with_heartbeat)
+        self._clock = clock
         self._pool = Pool(
-            endpoint, settings.connections, self._finished, connect_ns=settings.connect_timeout_ms * MS
+            endpoint,
+            settings.connections,
+            lambda connection, request, answer: self.follow.finished(request, answer),
+            cancel_lanes=min(settings.cancel_connections, settings.connections - 1),
+            connect_ns=settings.connect_timeout_ms * MS,
+            heartbeat=with_heartbeat,
         )
         self._spin_ns = {"spin": -1, "spin-park": settings.spin_us * 1000, "park": 0}[settings.wait]
         self._unknown_ns = settings.unknown_after_ms * MS
         self._hard_ns = max(settings.hard_deadline_ms, settings.unknown_after_ms) * MS
-        self._stash: dict[Lane, deque[npt.NDArray[np.void]]] = {lane: deque() for lane in Lane}
+        self._waiting = Waiting()
+        self._errands = Errands(endpoint, signer, clock, self._pool, self.intake, self.follow, self._hard_ns)
+        self._resends: deque[Legs] = deque()
         self._rehearsal: Rehearsal | None = None
         self._stop_ns: int | None = None
+        self._looked_around_ns = 0
         self._abandoned = False
+        self._cancel_all_ns = 0
+        self._cancel_all_pause_ns = 0
         self._closing = False
-        self._requests = dict.fromkeys(KIND_NAMES.values(), 0)
-        self._answers: dict[int, int] = {}
         self._refused = 0
-        self._unknown = 0
         self._thread = threading.Thread(target=self._run, name="invmm executor", daemon=True)
         self._close_lock = threading.Lock()
 
@@ -162,22 +206,33 @@ class Executor:
         """What went wrong last on each connection; "" where nothing did."""
         return [connection.last_error for connection in self._pool.connections]
 
+    def alarms(self) -> list[Alarm]:
+        """What a person should know: why orders stopped, mode changes, failed heartbeats; newest last."""
+        return list(self.follow.alarms)
+
     def statistics(self) -> ExecutorStatistics:
         """What happened so far. From any thread; counts may be a moment apart."""
         return ExecutorStatistics(
-            requests=dict(self._requests),
-            answers=dict(self._answers),
+            requests=dict(self._errands.requests),
+            answers=dict(self.follow.answers),
             refused_by_pool=self._refused,
-            unknown=self._unknown,
+            unknown=self.follow.unknown,
             warm=self._pool.warm(),
             connects=sum(connection.connects for connection in self._pool.connections),
             lost=self.intake.lost,
+            waiting_cancels=self._waiting.cancels,
+            venue_mode=VenueMode(self.words.venue_mode),
+            venue_mode_changes=self.follow.modes.changes,
+            missed_heartbeats=self.words.missed_heartbeats,
+            throttle={} if self.follow.throttle is None else self.follow.throttle.statistics(),
+            alarms=len(self.follow.alarms),
             latency_ns={
                 "frame_to_order": self.frame_to_order.summary(),
                 "pop_to_ready": self.pop_to_ready.summary(),
                 "pop_to_write": self.pop_to_write.summary(),
-                "write_to_answer": self.write_to_answer.summary(),
+                "write_to_answer": self.follow.write_to_answer.summary(),
             },
+            signed_ahead={} if (ahead := self.intake.ahead) is None else ahead.counts(),
         )
 
     # ── executor thread ─────────────────────────────────────────────────────────────────────────────────────
@@ -195,6 +250,7 @@ class Executor:
         finally:
             self.intake.stopping = True
             self._pool.close(time.monotonic_ns())
+            self._drop_waiting()
             self.intake.flush()
             if self._rehearsal is not None:
                 self._rehearsal.close()
@@ -215,13 +271,14 @@ class Executor:
         now_ns = looked_ns = time.monotonic_ns()
         while True:
             pool.keep(now_ns)
-            self._expire(now_ns)
-            self._watch_engine(now_ns)
-            self._unstash()
+            if now_ns - self._looked_around_ns >= LOOK_AROUND_NS:
+                self._looked_around_ns = now_ns
+                self._look_around(now_ns)
+            self._send_waiting(now_ns)
             intake.flush()
             if self._stop_ns is not None and (now_ns >= self._stop_ns or not self._is_working()):
                 return
-            intake.hold_cancels = bool(self._stash[Lane.PLACE])
+            intake.hold_cancels = bool(self._waiting.placements) or self.follow.is_deaf
             place, cancel = pool.idle(Lane.PLACE), pool.idle(Lane.CANCEL)
             kind = intake.take(
                 self._spin_ns,
@@ -236,6 +293,8 @@ class Executor:
                 intake.stopping = True
                 if self._stop_ns is None:
                     self._stop_ns = time.monotonic_ns() + self._hard_ns
+            elif kind == CommandKind.RESEND:
+                self._resends.append(intake.legs_copy())
             elif kind:
                 self._sent(kind, place if kind == CommandKind.PLACE else cancel)
             now_ns = time.monotonic_ns()
@@ -246,38 +305,54 @@ class Executor:
                 pool.poll(now_ns)
 
     def _is_working(self) -> bool:
-        return bool(self._pool.busy() or any(self._stash.values()) or len(self.commands))
+        return bool(self._pool.busy() or self._waiting or self._resends or len(self.commands))
 
     def _wait_ns(self, now_ns: int) -> int:
         """How long nothing happens by itself."""
         times = [now_ns + LONGEST_WAIT_NS]
         for connection in self._pool.connections:
             if connection.request is not None and not connection.request.told_unknown:
-                times.append(connection.request.written_ns + self._unknown_ns)
+                at_ns = connection.request.written_ns + self._unknown_ns
+                times.append(max(at_ns, self._looked_around_ns + LOOK_AROUND_NS))
         at = self._pool.next_ns()
         if at is not None:
             times.append(at)
-        if any(self._stash.values()):
+        if self.follow.modes.mode is not VenueMode.RUNNING or self.follow.heartbeat is not None:
+            times.append(now_ns + LOOK_AROUND_NS)
+        elif self._waiting or self._resends:
             times.append(now_ns + MS)
         return max(0, min(times) - now_ns)
+
+    def _look_around(self, now_ns: int) -> None:
+        """What time alone changes."""
+        engine_ns = self._clock.at_ns(now_ns)
+        self._expire(now_ns)
+        self._watch_engine(now_ns)
+        self.follow.tick(engine_ns)
+        if self.follow.modes.mode is not VenueMode.CANCEL_ONLY:
+            self.intake.trials = 0
+        lives = self._stop_ns is None and 0 <= now_ns - self.words.beat_ns <= BEAT_LIMIT_NS
+        self._errands.pulse(now_ns, engine_ns, lives)
+        if self._waiting.placements:
+            self._tell(self._waiting.expire(engine_ns), OrderStatus.REFUSED, Reason.DEADLINE)
 
     def _sent(self, kind: int, connection: Connection | None) -> None:
         """What Intake made of a group: hand it to its connection, or keep it until one is free."""
         intake = self.intake
         legs = intake.legs_copy()
-        if kind != CommandKind.PLACE and self._stash[Lane.PLACE]:
-            self._withdraw(kind, legs)
+        if kind != CommandKind.PLACE and self._waiting.placements:
+            self._tell(self._waiting.withdraw(kind, legs), OrderStatus.REFUSED, Reason.NOT_WANTED)
         if not intake.built:
             self._keep(kind, legs)
             return
         assert connection is not None
-        self._requests[KIND_NAMES[kind]] += 1
         request = Request(kind, legs, intake.popped_ns)
         now_ns = time.monotonic_ns()
         if intake.sent < 0:
             # The kernel took nothing, so the venue knows nothing; but SENT is out, so only REFUSED can take
             # it back.
-            self._refuse_unsent(request)
+            status = OrderStatus.REFUSED if kind == CommandKind.PLACE else OrderStatus.NOT_CANCELED
+            self._tell(legs, status, Reason.TRANSPORT)
             connection.fail(now_ns, f"write: errno {-intake.sent}")
             return
         unsent = b"" if intake.sent and intake.sent == intake.size else intake.request()
@@ -285,89 +360,80 @@ class Executor:
         request.written_ns = intake.written_ns if not unsent else time.monotonic_ns()
         self.pop_to_ready.add(intake.ready_ns - intake.popped_ns)
         self.pop_to_write.add(request.written_ns - intake.popped_ns)
+        self._errands.sent(kind, legs, now_ns)
         entered = int(legs["entered_ns_low"][0]) if kind == CommandKind.PLACE else 0
         if entered:  # of the frame that caused it: low 32 bits of the same clock, enough for 4.3 s
             self.frame_to_order.add((request.written_ns - entered) & 0xFFFFFFFF)
 
-    def _refuse_unsent(self, request: Request) -> None:
-        place = request.kind == CommandKind.PLACE
-        status = OrderStatus.REFUSED if place else OrderStatus.NOT_CANCELED
-        for i in range(len(request.legs)):
-            self.intake.answer(request.legs, i, status, Reason.TRANSPORT)
-
-    # Groups without a connection.
-
-    def _keep(self, kind: int, legs: npt.NDArray[np.void]) -> None:
-        lane = Lane.PLACE if kind == CommandKind.PLACE else Lane.CANCEL
-        if len(self._stash[lane]) < STASH_MAX:
-            self._stash[lane].append(legs)
-            return
-        self._refused += 1
-        status = OrderStatus.REFUSED if lane is Lane.PLACE else OrderStatus.NOT_CANCELED
+    def _tell(self, legs: Legs, status: OrderStatus, reason: Reason) -> None:
+        legs = np.ascontiguousarray(legs)
         for i in range(len(legs)):
-            self.intake.answer(legs, i, status, Reason.RING_FULL)
+            self.intake.answer(legs, i, status, reason)
 
-    def _unstash(self) -> None:
-        """Sends what waited, as far as connections are free. It is gated again: it may have become stale."""
-        for lane in (Lane.CANCEL, Lane.PLACE):
-            waiting = self._stash[lane]
-            while waiting and (connection := self._pool.idle(lane)) is not None:
-                kind = self.intake.again(waiting.popleft(), _target(connection))
-                if kind:
-                    self._sent(kind, connection)
+    # What waits.
 
-    def _withdraw(self, kind: int, cancels: npt.NDArray[np.void]) -> None:
-        """Placements that were never sent are refused when their cancel comes."""
-        keys = set(cancels["key"].tolist())
-        kept: deque[npt.NDArray[np.void]] = deque()
-        for legs in self._stash[Lane.PLACE]:
-            gone = np.array([kind == CommandKind.CANCEL_ALL or int(key) in keys for key in legs["key"]])
-            for i in np.flatnonzero(gone):
-                self.intake.answer(legs, int(i), OrderStatus.REFUSED, Reason.NOT_WANTED)
-            if not gone.all():
-                kept.append(np.ascontiguousarray(legs[~gone]))
-        self._stash[Lane.PLACE] = kept
+    def _keep(self, kind: int, legs: Legs) -> None:
+        dropped = self._waiting.keep(kind, legs)
+        if len(dropped):
+            self._refused += kind == CommandKind.PLACE
+            status = OrderStatus.REFUSED if kind == CommandKind.PLACE else OrderStatus.NOT_CANCELED
+            self._tell(dropped, status, Reason.RING_FULL if kind == CommandKind.PLACE else Reason.IN_FLIGHT)
 
-    # Answers.
-
-    def _finished(self, connection: Connection, request: Request, code: int, body: bytes) -> None:
-        self._answers[code] = self._answers.get(code, 0) + 1
-        if code:
-            self.write_to_answer.add(time.monotonic_ns() - request.written_ns)
-        if request.kind == CommandKind.CANCEL_ALL:
-            self._all_canceled(request, code, body)
+    def _send_waiting(self, now_ns: int) -> None:
+        """Sends what waited, as far as connections are free and the venue takes it; all is gated again."""
+        waiting, pool, mode = self._waiting, self._pool, self.follow.modes.mode
+        if mode is VenueMode.RUNNING and not waiting and not self._resends:
             return
-        ids = [_id_text(leg) for leg in request.legs]
-        if request.kind == CommandKind.CANCEL:
-            verdicts = answers.canceled(code, body, ids)
+        engine_ns = self._clock.at_ns(now_ns)
+        while waiting.cancel_alls and (connection := pool.idle(Lane.CANCEL)) is not None:
+            self._again(waiting.cancel_alls.popleft(), connection)
+        if self.follow.is_deaf:
+            self._ask(now_ns, engine_ns)
         else:
-            asked = [
-                answers.Asked(order_id, int(leg["side"]), int(leg["order_type"]), int(leg["size_micro"]))
-                for order_id, leg in zip(ids, request.legs, strict=True)
-            ]
-            verdicts = answers.placed(code, body, asked)
-        for i, verdict in enumerate(verdicts):
-            if verdict.status == OrderStatus.UNKNOWN:
-                if request.told_unknown:
-                    continue
-                self._unknown += 1
-            self.intake.answer(request.legs, i, verdict.status, verdict.reason, code, verdict.filled_micro)
+            while waiting.cancels and (connection := pool.idle(Lane.CANCEL)) is not None:
+                legs = waiting.take_cancels(self._room(CommandKind.CANCEL, waiting.cancels, engine_ns))
+                if not len(legs):
+                    break
+                self._again(legs, connection)
+        if mode is VenueMode.CANCEL_ONLY and self.follow.modes.is_due(engine_ns, False):
+            self.follow.modes.asked(engine_ns)
+            self.intake.trials = 1
+        while self._resends and (connection := pool.idle(Lane.PLACE)) is not None:
+            self._errands.resend(self._resends.popleft(), connection, now_ns, engine_ns)
+        while waiting.placements and (connection := pool.idle(Lane.PLACE)) is not None:
+            self._again(waiting.placements.popleft(), connection)
 
-    def _all_canceled(self, request: Request, code: int, body: bytes) -> None:
-        """One result per id that the venue names (key 0: the engine knows ids), then the command's own."""
-        gone, understood = answers.canceled_ids(code, body)
-        for order_id in gone:
-            try:
-                raw = bytes.fromhex(order_id.removeprefix("0x"))
-            except ValueError:
-                continue
-            leg = request.legs.copy()
-            leg["key"] = 0
-            leg["order_id"] = raw
-            if len(raw) == 32:
-                self.intake.answer(leg, 0, OrderStatus.CANCELED, Reason.NONE, code)
-        status = OrderStatus.CANCELED if understood else OrderStatus.NOT_CANCELED
-        self.intake.answer(request.legs, 0, status, Reason.NONE if understood else Reason.TRANSPORT, code)
+    def _again(self, legs: Legs, connection: Connection) -> None:
+        kind = self.intake.again(legs, _target(connection))
+        if kind:
+            self._sent(kind, connection)
+
+    def _room(self, kind: CommandKind, legs: int, engine_ns: int) -> int:
+        throttle = self.follow.throttle
+        return legs if throttle is None else throttle.room(kind, legs, engine_ns)
+
+    def _ask(self, now_ns: int, engine_ns: int) -> None:
+        """While the venue takes nothing: repeats the cancels that wait now and then, or asks without any."""
+        modes, waiting = self.follow.modes, self._waiting
+        connection = self._pool.idle(Lane.CANCEL)
+        if connection is None or not modes.is_due(engine_ns, waiting.cancels > 0):
+            return
+        modes.asked(engine_ns)
+        legs = waiting.take_cancels(self._room(CommandKind.CANCEL, waiting.cancels, engine_ns))
+        if len(legs):
+            self._again(legs, connection)
+        else:
+            self._errands.probe(connection, now_ns, engine_ns)
+
+    def _drop_waiting(self) -> None:
+        """The end: what still waits was never sent."""
+        waiting, self._waiting = self._waiting, Waiting()
+        for legs in waiting.placements:
+            self._tell(legs, OrderStatus.REFUSED, Reason.SHUTDOWN)
+        for legs in (*waiting.cancel_alls, waiting.take_cancels(waiting.cancels)):
+            self._tell(legs, OrderStatus.NOT_CANCELED, Reason.SHUTDOWN)
+        for legs in self._resends:
+            self._tell(legs, OrderStatus.UNKNOWN, Reason.SHUTDOWN)
 
     def _expire(self, now_ns: int) -> None:
         """Orders without an answer for too long are UNKNOWN; the connection goes on listening."""
@@ -375,11 +441,7 @@ class Executor:
             request = connection.request
             if request is None or request.told_unknown or now_ns < request.written_ns + self._unknown_ns:
                 continue
-            request.told_unknown = True
-            if request.kind == CommandKind.PLACE:
-                self._unknown += len(request.legs)
-                for i in range(len(request.legs)):
-                    self.intake.answer(request.legs, i, OrderStatus.UNKNOWN, Reason.TRANSPORT)
+            self.follow.tell_unknown(request)
 
     # Last lines of defence.
 
@@ -396,6 +458,11 @@ class Executor:
         if not self._abandoned:
             self._abandoned = True
             self.intake.stopping = True
+            self._cancel_all_ns, self._cancel_all_pause_ns = now_ns, 1_000 * MS
+        # Again and again: the first may fail, and an order may reach the book after it.
+        if now_ns >= self._cancel_all_ns and not self._waiting.cancel_alls:
+            self._cancel_all_ns = now_ns + self._cancel_all_pause_ns
+            self._cancel_all_pause_ns = min(2 * self._cancel_all_pause_ns, CANCEL_ALL_PAUSE_MAX_NS)
             self._keep(CommandKind.CANCEL_ALL, _cancel_all())
 
     def _last_resort(self) -> None:
@@ -404,7 +471,7 @@ class Executor:
             connection = self._pool.idle(Lane.CANCEL)
             if connection is None:
                 return
-            self._stash = {lane: deque() for lane in Lane}
+            self._drop_waiting()
             if self.intake.again(_cancel_all(), _target(connection)):
                 self._sent(CommandKind.CANCEL_ALL, connection)
             end_ns = time.monotonic_ns() + self._hard_ns
@@ -423,12 +490,7 @@ def _target(connection: Connection | None) -> int:
     return connection.fd if connection.is_plain else BY_CALLER
 
 
-def _cancel_all() -> npt.NDArray[np.void]:
+def _cancel_all() -> Legs:
     legs = np.zeros(1, dtype=COMMAND_DTYPE)
     legs["kind"] = CommandKind.CANCEL_ALL
     return legs
-
-
-def _id_text(leg: np.void) -> str:
-    order_id: bytes = leg["order_id"].tobytes()
-    return "0x" + order_id.hex()

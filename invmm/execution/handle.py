@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Protocol
 
+from invmm.errors import OrderUnknownError
 from invmm.strategy.commands import (
     CancelAll,
     CancelAllForToken,
@@ -37,7 +38,10 @@ class TradingClient(Protocol):
     """What the executor calls. Calls block and raise on failure; prices are dollars, sizes shares.
 
     `buy` and `sell` return the venue's order id; `order_type` is "GTC" or "FOK". `cancel_orders` returns the
-    ids that were cancelled. A client may also have `cancel_all()` with the same return.
+    ids that were cancelled. A client may also have `cancel_all()` with the same return. An order of which
+    nobody knows whether it arrived raises `OrderUnknownError`: later cancels then include it.
+
+    `invmm.venue.trading.VenueTradingClient` is one; `invmm.venue.adapters.adapt` makes one of a `ClobClient`.
     """
 
     def buy(self, token_id: str, price: float, size: float, *, order_type: str, post_only: bool) -> str: ...
@@ -267,13 +271,18 @@ class _Work:
                 post_only=isinstance(order, LimitOrder) and order.post_only,
             )
         except Exception as error:  # as above
+            if isinstance(error, OrderUnknownError) and error.order_id:
+                self.remember(error.order_id, order.token_id)
             self.errors.append(
                 f"{order.side.name} {order.size:g} at {order.price:g}: {type(error).__name__}: {error}"
             )
             return False
         self.order_ids.append(order_id)
         if is_limit:
-            self.known[order_id] = order.token_id
-            if len(self.known) > MAX_KNOWN_ORDERS:
-                del self.known[next(iter(self.known))]
+            self.remember(order_id, order.token_id)
         return True
+
+    def remember(self, order_id: str, token_id: str) -> None:
+        self.known[order_id] = token_id
+        if len(self.known) > MAX_KNOWN_ORDERS:
+            del self.known[next(iter(self.known))]

@@ -4,7 +4,9 @@ from typing import NoReturn, Protocol, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from invmm._ext.ahead import SignedAhead
 from invmm._ext.l2 import L2Signer
+from invmm._ext.pace import Pace
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
@@ -28,7 +30,10 @@ class Intake:
     def __reduce__(self) -> NoReturn: ...
     hold_cancels: bool
     stopping: bool
+    trials: int
+    pace: Pace | None
     linger_ns: int
+    ahead: SignedAhead | None
     rehearsal: Callable[[bytes], object] | None
     rehearse_ns: int
     @property
@@ -67,6 +72,8 @@ class Intake:
     def again(self, legs: npt.NDArray[np.void], fd: int) -> int: ...
     def legs_copy(self) -> npt.NDArray[np.void]: ...
     def request(self) -> bytes: ...
+    def body(self) -> bytes: ...
+    def why_not(self, legs: npt.NDArray[np.void]) -> int: ...
     def answer(
         self,
         legs: npt.NDArray[np.void],

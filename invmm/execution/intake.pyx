@@ -20,23 +20,25 @@ cimport numpy as cnp
 import numpy as np
 
 from invmm import types
+from invmm._ext.ahead cimport SignedAhead
 from invmm._ext.amounts cimport (
     RULE_CAP_RATE,
     RULE_CAP_TOKEN,
     RULE_CLOSED,
     RULE_MIN_NOTIONAL,
     RULE_MIN_SIZE,
-    order_amounts_c,
 )
 from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
+from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE, Pace
 from invmm._ext.records cimport (
     BUY,
     COMMAND_CANCEL,
     COMMAND_CANCEL_ALL,
     COMMAND_PLACE,
     FLAG_LAST,
+    FLAG_POST_ONLY,
     MODE_RUNNING,
     STATUS_NOT_CANCELED,
     STATUS_REFUSED,
@@ -44,7 +46,7 @@ from invmm._ext.records cimport (
     command_t,
 )
 from invmm._ext.ring cimport RING_WAIT_RING, CommandRing, ResultRing, ring_monotonic_ns, ring_relax
-from invmm._ext.template cimport OrderTemplate
+from invmm._ext.template cimport OrderTemplate, sealed_t
 from invmm._ext.wire cimport put, put_hex, put_number
 from invmm._ext.words cimport SharedWords
 from invmm.execution.outbox cimport Outbox
@@ -64,9 +66,15 @@ cdef enum:
     REASON_VENUE_REJECTED = 40
     REASON_VENUE_NOT_READY = 43
     REASON_SIGNER_CAP = 45
+    REASON_VENUE_MODE = 46
+    REASON_THROTTLED = 47
+    REASON_HEARTBEAT = 51
+    VENUE_RUNNING = 0           # VenueMode
+    VENUE_POST_ONLY = 2
     REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
     LOCK_IS_BUSY_NS = 200_000
     KEEP_AWAY_NS = 1_000_000_000
+    AHEAD_PAUSE_NS = 1_000_000  # least time between two looks for orders that could be signed ahead
     BY_CALLER = -2              # a descriptor that stands for: not written here without the GIL
 
 cdef const char* REHEARSED = b"no order has this as its digest!"     # 32 bytes
@@ -110,7 +118,8 @@ cdef class Intake:
         self.origin_ns = clock.origin_ns
         self.scale = clock.scale
         self.keys = KeyTable()
-        self.templates = []
+        self.templates = {}
+        self.retired = []
         self.linger_ns = 50_000
         self.rehearsal_bytes = bytes(REHEARSAL_SIZE)
         self.places = <void**>calloc(2 * words.markets, sizeof(void*))
@@ -137,12 +146,17 @@ cdef class Intake:
             )
         if template is not None and template.body_capacity * LEGS_MAX + 2 > BODY_ROOM:
             raise ValueError("template: bodies are too long for a request")
-        # Kept for good: the executor thread may be signing with the old one at this moment.
-        self.templates.append(template)
+        former = self.templates.pop((market, token), None)
+        if template is not None:
+            self.templates[market, token] = template
         place = <uint64_t><void*>template if template is not None else 0
         atomic_store_release(<uint64_t*>&self.places[2 * market + token], place)
-        if place:
-            atomic_store_release(&self.rehearsing, place)
+        other = template if template is not None else next(iter(self.templates.values()), None)
+        place = <uint64_t><void*>other if other is not None else 0
+        atomic_store_release(&self.rehearsing, place)
+        # The executor thread may be signing with the old one at this moment; `take` lets it go.
+        if former is not None:
+            self.retired.append(former)
 
     def take(
         self,
@@ -179,6 +193,7 @@ cdef class Intake:
             int64_t asked_ns, end_ns = ring_monotonic_ns() + timeout_ns
             object writer
 
+        self.retired.clear()
         while True:
             with nogil:
                 kind = self.wait_c(spin_ns, end_ns, epoll_fd, place_fd, cancel_fd)
@@ -219,6 +234,22 @@ cdef class Intake:
         cdef size_t sent = self.sent if self.sent > 0 else 0
 
         return <bytes>self.buffer[self.start + sent:self.start + self.size]
+
+    def why_not(self, legs):
+        """Reason for which an order that was sent may not be sent again now; its key is known, of course."""
+        cdef:
+            command_t leg
+            int reason
+
+        if legs.dtype != types.COMMAND_DTYPE or not legs.flags.c_contiguous or not legs.size:
+            raise TypeError("legs: expected a contiguous array of COMMAND_DTYPE, not empty")
+        leg = (<const command_t*>cnp.PyArray_DATA(legs))[0]
+        reason = self.gate_c(&leg, self.engine_at_c(ring_monotonic_ns()))
+        return REASON_NONE if reason == REASON_IN_FLIGHT else reason
+
+    def body(self):
+        """A copy of the request's body, whole."""
+        return <bytes>self.buffer[HEAD_ROOM:self.start + self.size]
 
     def answer(
         self, legs, Py_ssize_t index, int status, int reason=0, int32_t code=0, int64_t filled_micro=0
@@ -324,7 +355,7 @@ cdef class Intake:
                 return 0
         elif kind != COMMAND_CANCEL_ALL:
             return kind
-        if fd == -1:
+        if fd == -1 or (kind == COMMAND_CANCEL and self.cancels_must_wait_c()):
             return kind
         if kind == COMMAND_PLACE:
             if not self.build_orders_c():
@@ -335,6 +366,11 @@ cdef class Intake:
             self.compose_c(b"DELETE", b"/cancel-all", 0)
         self.built = True
         self.ready_ns = ring_monotonic_ns()
+        if self.pace is not None:
+            self.pace.charge_c(
+                LANE_PLACE if kind == COMMAND_PLACE else LANE_CANCEL if kind == COMMAND_CANCEL
+                else LANE_CANCEL_ALL, self.count, self.engine_at_c(self.ready_ns)
+            )
         if kind == COMMAND_PLACE:
             for i in range(self.count):
                 self.keys.insert_c(self.legs[i].key, self.legs[i].order_id)
@@ -343,12 +379,17 @@ cdef class Intake:
             self.write_c(fd)
         return kind
 
+    cdef bint cancels_must_wait_c(self) noexcept nogil:
+        """No cancel is refused for its rate; the caller keeps them until all may go."""
+        return self.pace is not None and self.pace.room_c(
+            LANE_CANCEL, self.count, self.engine_at_c(ring_monotonic_ns())) < <int64_t>self.count
+
     cdef int wait_c(
         self, int64_t spin_ns, int64_t end_ns, int epoll_fd, int place_fd, int cancel_fd
     ) noexcept nogil:
         """`take_c` until a moment; returns early, with 0, when it is time to rehearse a write.
 
-        Signing is rehearsed here. Who holds the interpreter lock for long, holds commands up as well if it is
+        Signing ahead happens here, one order between two looks at the ring. Signing is rehearsed here. Who holds the interpreter lock for long, holds commands up as well if it is
         asked for in vain: then writes are not rehearsed for a while.
         """
         cdef:
@@ -360,9 +401,17 @@ cdef class Intake:
             left_ns = end_ns - now_ns if end_ns > now_ns else 0
             if self.rehearsal is not None and self.rehearse_ns < left_ns:
                 left_ns = self.rehearse_ns
+            if self.ahead is not None and self.ahead_after_ns - now_ns < left_ns:
+                left_ns = max(self.ahead_after_ns - now_ns, 0)
             kind = self.take_c(spin_ns, left_ns, epoll_fd, place_fd, cancel_fd)
             now_ns = ring_monotonic_ns()
-            if kind or self.seen or self.rehearsal is None or now_ns >= end_ns:
+            if kind or self.seen or now_ns >= end_ns:
+                return kind
+            if self.ahead is not None and now_ns >= self.ahead_after_ns:
+                self.sign_ahead_c()
+                now_ns = ring_monotonic_ns()
+                continue
+            if self.rehearsal is None:
                 return kind
             waiting = self.rehearse_c()
             now_ns = ring_monotonic_ns()
@@ -385,6 +434,18 @@ cdef class Intake:
             return 0
         self.rehearsals += 1
         return 0
+
+    cdef void sign_ahead_c(self) noexcept nogil:
+        """Signs one order ahead; when there is none to sign, the next look is some time away."""
+        cdef int64_t pause_ns
+
+        if self.stopping or self.words.mode_c() != MODE_RUNNING:
+            self.ahead.drop_c()
+        elif self.ahead.fill_c(self.places, self.engine_at_c(ring_monotonic_ns()) // 1_000_000):
+            return
+        # An eighth of the age is half the time between "getting old" and "too old".
+        pause_ns = <int64_t>(<double>self.ahead.max_age_ms * 125_000.0 / self.scale)
+        self.ahead_after_ns = ring_monotonic_ns() + max(pause_ns, AHEAD_PAUSE_NS)
 
     cdef bint rehearse_c(self) noexcept nogil:
         """Signs and makes headers, as before a write; True when a command waits or there is no key.
@@ -426,10 +487,15 @@ cdef class Intake:
 
     cdef int gate_c(self, const command_t* command, int64_t engine_ns) noexcept nogil:
         """Why a placement may not go, or REASON_NONE."""
+        cdef int reason
+
         if self.stopping:
             return REASON_SHUTDOWN
         if self.words.mode_c() != MODE_RUNNING:
             return REASON_MODE
+        reason = self.venue_gate_c(command.flags)
+        if reason != REASON_NONE:
+            return reason
         if command.market >= self.words.markets or command.token > 1:
             return REASON_VENUE_NOT_READY
         if command.market_version < self.words.market_version_c(command.market):
@@ -442,12 +508,27 @@ cdef class Intake:
             return REASON_VENUE_NOT_READY
         return REASON_NONE
 
+    cdef int venue_gate_c(self, int flags) noexcept nogil:
+        """Why the venue would not take a placement, or REASON_NONE. One leg may find out whether it does."""
+        cdef uint64_t mode = self.words.venue_mode_c()
+
+        if self.words.venue_stop_c() != REASON_NONE:
+            return self.words.venue_stop_c()
+        if self.words.missed_heartbeats_c():
+            return REASON_HEARTBEAT
+        if mode == VENUE_RUNNING or (mode == VENUE_POST_ONLY and flags & FLAG_POST_ONLY):
+            return REASON_NONE
+        if self.trials == 0:
+            return REASON_VENUE_MODE
+        self.trials -= 1
+        return REASON_NONE
+
     cdef size_t gate_group_c(self) noexcept nogil:
         """Refuses and removes legs that may not go; returns how many are left."""
         cdef:
             int64_t now_ns = self.engine_at_c(ring_monotonic_ns())
             int reason
-            size_t i, j, kept = 0
+            size_t i, j, room, kept = 0
 
         for i in range(self.count):
             reason = self.gate_c(&self.legs[i], now_ns)
@@ -460,6 +541,11 @@ cdef class Intake:
             if kept != i:
                 self.legs[kept] = self.legs[i]
             kept += 1
+        if self.pace is not None and kept:
+            room = self.pace.room_c(LANE_PLACE, kept, now_ns)
+            for i in range(room, kept):
+                self.emit_c(&self.legs[i], STATUS_REFUSED, REASON_THROTTLED, 0, 0)
+            kept = room
         # SENT and one answer of each leg must find room: an order that cannot be reported is not sent.
         if kept and not self.results.room_c(True) >= 2 * kept:
             for i in range(kept):
@@ -496,12 +582,19 @@ cdef class Intake:
             char* body = self.buffer + HEAD_ROOM
             char* at = body + 1
             size_t i, kept = 0
+            uint32_t place
+            void* template
             int size, reason
 
         body[0] = b"["
         for i in range(self.count):
-            size = (<OrderTemplate>self.places[2 * self.legs[i].market + self.legs[i].token]).build_c(
-                &self.legs[i], unix_ms, self.legs[i].order_id, at, BODY_ROOM - (at - body) - 2
+            place = 2 * self.legs[i].market + self.legs[i].token
+            template = <void*>atomic_load_acquire(<uint64_t*>&self.places[place])
+            if template == NULL:    # taken away since the gate looked
+                self.emit_c(&self.legs[i], STATUS_REFUSED, REASON_VENUE_NOT_READY, 0, 0)
+                continue
+            size = self.build_order_c(
+                &self.legs[i], place, <OrderTemplate>template, unix_ms, at, BODY_ROOM - (at - body) - 2
             )
             if size < 0:
                 reason = REASON_VENUE_REJECTED
@@ -513,10 +606,6 @@ cdef class Intake:
                     reason = REASON_SHUTDOWN
                 self.emit_c(&self.legs[i], STATUS_REFUSED, reason, size, 0)
                 continue
-            self.signed_c(
-                &self.legs[i],
-                (<OrderTemplate>self.places[2 * self.legs[i].market + self.legs[i].token]).tick_e4,
-            )
             at[size] = b","
             at += size + 1
             if kept != i:
@@ -528,14 +617,37 @@ cdef class Intake:
         (at - 1)[0] = b"]"
         return self.compose_c(b"POST", b"/orders", at - body)
 
-    cdef void signed_c(self, command_t* leg, int64_t tick_e4) noexcept nogil:
-        """Gives the leg the shares that its signed amounts state: rounded down by the venue's rules."""
-        cdef int64_t maker = 0, taker = 0
+    cdef int build_order_c(
+        self, command_t* leg, uint32_t place, OrderTemplate template, int64_t unix_ms, char* at, size_t room
+    ) noexcept nogil:
+        """One order's body, signed now or ahead; its length, or a negative `RULE_*`.
 
-        if order_amounts_c(
-            leg.side, leg.order_type, leg.price_e4, leg.size_micro, tick_e4, &maker, &taker
-        ) == 0:
-            leg.size_micro = taker if leg.side == BUY else maker
+        The leg is given the order's id and salt, and the shares that its amounts state: rounded down by the
+        venue's rules.
+        """
+        cdef:
+            sealed_t fresh
+            const sealed_t* sealed = NULL
+            int64_t maker = 0, taker = 0
+            int status = template.admit_c(leg, unix_ms, &maker, &taker)
+
+        if status:
+            return status
+        if self.ahead is not None:
+            sealed = self.ahead.take_c(place, template, leg, maker, taker, unix_ms)
+            self.ahead.note_c(place, leg, unix_ms)
+            self.ahead_after_ns = 0
+        if sealed == NULL:
+            status = template.seal_c(leg, maker, taker, unix_ms, &fresh, False)
+            sealed = &fresh
+        else:
+            status = template.release_c(leg, unix_ms)
+        if status:
+            return status
+        memcpy(leg.order_id, sealed.order_id, 32)
+        leg.salt = sealed.salt
+        leg.size_micro = taker if leg.side == BUY else maker
+        return template.render_c(leg, sealed, at, room)
 
     cdef bint build_cancels_c(self) noexcept nogil:
         cdef:

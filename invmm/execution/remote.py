@@ -6,25 +6,24 @@ orders, the last cancel-all of a shutdown) is asked here with an ordinary HTTP c
 
 from __future__ import annotations
 
-import time
 from typing import Any
 from urllib.parse import urlsplit
-
-import aiohttp
 
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
-from invmm.errors import ConfigError, TransportError, VenueError
+from invmm.errors import ConfigError
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
 from invmm.types import CommandArray, EventArray, Outcome
-from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
+from invmm.venue.auth import ApiCredentials, OrderSigner
+from invmm.venue.client import CancelAnswer, VenueClient
+from invmm.venue.limits import Limits
+from invmm.venue.profile import Profile, is_local
 
-LAST_CURSOR = "LTE="  # the cursor after the last page
 TIMEOUT_S = 3.0
 
 
@@ -39,6 +38,8 @@ class RemoteVenue:
     signer : OrderSigner
     clock : LiveClock
     settings : Settings, optional
+    limits : Limits, optional
+        Of the venue's profile; the standard tier's if not given.
     """
 
     def __init__(
@@ -50,11 +51,15 @@ class RemoteVenue:
         signer: OrderSigner,
         clock: LiveClock,
         settings: Settings | None = None,
+        limits: Limits | None = None,
     ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"venue: expected an http:// or https:// address, found {base_url!r}")
         self.base_url = base_url.rstrip("/")
+        self.profile = Profile(
+            "remote", is_local(base_url), self.base_url, market_url, user_url, chain_id=signer.chain_id
+        )
         self.market_url = market_url
         self.user_url = user_url
         self.credentials = credentials
@@ -66,7 +71,11 @@ class RemoteVenue:
             tls = ssl.create_default_context()
         endpoint = Endpoint(parts.hostname, parts.port or (443 if tls else 80), tls)
         self.executor = Executor(
-            endpoint, credentials.signer(signer.address), clock, (settings or Settings()).executor
+            endpoint,
+            credentials.signer(signer.address),
+            clock,
+            (settings or Settings()).executor,
+            limits=limits or Limits(),
         )
         self._templates: dict[int, list[OrderTemplate]] = {}
 
@@ -95,6 +104,13 @@ class RemoteVenue:
             self.executor.set_template(number, outcome, template)
         self._templates[number] = templates
 
+    def close_market(self, number: int) -> None:
+        """Nothing is signed for this market any more; its number may be used again."""
+        for outcome in Outcome:
+            self.executor.set_template(number, outcome, None)
+        self._templates.pop(number, None)
+        self.words.set_market_version(number, 0)
+
     def set_tick(self, number: int, tick_e4: int) -> None:
         """The market's tick changed: amounts follow its grid from now on."""
         for template in self._templates.get(number, ()):
@@ -121,43 +137,28 @@ class RemoteVenue:
 
     # ---- rare and slow -------------------------------------------------------------------------------------
 
+    def client(self) -> VenueClient:
+        """A client of the same venue and account for what is rare; close it after use.
+
+        It asks once: the engine repeats by its own clock, and says so.
+        """
+        return VenueClient(self.profile, self.signer, self.credentials, timeout_s=TIMEOUT_S, read_attempts=1)
+
     async def open_order_count(self) -> int:
         """How many orders the venue says are open, over all pages."""
         return len(await self.pages("/data/orders", {}))
 
     async def pages(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]:
-        """Every entry of a paged listing."""
-        entries: list[dict[str, Any]] = []
-        cursor = "MA=="
-        while cursor != LAST_CURSOR:
-            page = await self.ask("GET", path, query | {"next_cursor": cursor})
-            try:
-                entries += [dict(entry) for entry in page["data"]]
-                cursor = str(page["next_cursor"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise TransportError(
-                    f"{path}: expected a page of entries, found {str(page)[:120]}"
-                ) from error
-        return entries
+        """Every entry of a paged listing; see `RestClient.pages`."""
+        async with self.client() as client:
+            return await client.pages(path, query)
 
-    async def cancel_all(self) -> Any:
+    async def cancel_all(self) -> CancelAnswer:
         """`DELETE /cancel-all`."""
-        return await self.ask("DELETE", "/cancel-all")
+        async with self.client() as client:
+            return await client.cancel_all()
 
     async def ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any:
-        """One signed request without a body; the parsed answer.
-
-        VenueError for a refusal, TransportError for anything else that goes wrong.
-        """
-        headers = l2_headers(self.credentials, self.signer.address, method, path, b"", int(time.time()))
-        try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)) as session,
-                session.request(method, self.base_url + path, params=query, headers=headers) as answer,
-            ):
-                text = await answer.text()
-                if answer.status != 200:
-                    raise VenueError(answer.status, text[:200])
-                return await answer.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise TransportError(f"{method} {path}: {error!r}") from error
+        """One signed request without a body; the parsed answer. See `RestClient.ask`."""
+        async with self.client() as client:
+            return await client.ask(method, path, query)

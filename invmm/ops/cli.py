@@ -14,7 +14,9 @@ from typing import Final
 from invmm.errors import ConfigError, DataError, InvmmError
 
 COMMANDS: Final = {
+    "markets": ("invmm.ops.markets", "list the windows of a series that are open and next"),
     "run": ("invmm.run", "trade: a generated market, recorded markets, the live feed on paper"),
+    "keys": ("invmm.ops.keys", "private keys and API credentials: create, import, show"),
 }
 """Name to module and what it does."""
 

@@ -27,6 +27,7 @@ from invmm.replay.tape import Tape
 from invmm.sim import spool
 from invmm.sim.access import AccessRules
 from invmm.sim.profile import VenueProfile
+from invmm.sim.windows import Series
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,14 @@ class VenueChild:
         A WebSocket client that says nothing for so many real seconds is dropped.
     page_limit : int
         Entries per page of `/data/orders` and `/data/trades`.
+    series : sequence of Series
+        Rolling windows, which open and close by the clock from the start on.
+    speed, start_ns
+        With series: venue seconds per second, and the venue's first moment (unix nanoseconds, default now).
+    remember : int, optional
+        So many ended markets keep their orders and trades; by default all of them.
+    port : int
+        Port on 127.0.0.1, a free one by default.
     access : AccessRules, optional
         Accounts and what they must prove. Without it: the credentials' account alone, and no checks when
         there are no credentials either.
@@ -80,9 +89,21 @@ class VenueChild:
         seed: int = 0,
         silent_s: float = 10.0,
         page_limit: int = 100,
+        series: Sequence[Series] = (),
+        speed: float = 1.0,
+        start_ns: int | None = None,
+        remember: int | None = None,
+        port: int = 0,
         access: AccessRules | None = None,
     ) -> None:
         self._tapes = list(tapes)
+        self._told = {
+            "series": [asdict(one) for one in series],
+            "speed": speed,
+            "start_ns": start_ns,
+            "remember": remember,
+            "port": port,
+        }
         self.credentials = credentials
         self.profile = profile or VenueProfile()
         self._seed = seed
@@ -110,6 +131,11 @@ class VenueChild:
     def pid(self) -> int | None:
         """Process id while it runs."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit code when it has ended by itself, None while it runs."""
+        return self._process.poll() if self._process is not None else None
 
     @property
     def base_url(self) -> str:
@@ -161,6 +187,7 @@ class VenueChild:
             "seed": self._seed,
             "silent_s": self._silent_s,
             "page_limit": self._page_limit,
+            **self._told,
             "access": asdict(self._access) if self._access is not None else None,
         }
         assert process.stdin is not None

@@ -5,12 +5,16 @@ venue's protocol.
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from invmm.errors import ConfigError
 from invmm.sim.clock import TapeClock
 from invmm.sim.faults import KINDS
+from invmm.sim.profile import SECOND
+from invmm.sim.windows import Series, Window
 from invmm.types import Outcome
 
 if TYPE_CHECKING:
@@ -52,6 +56,47 @@ class Control:
         assert server.floor.clock is not None
         clock = server.floor.clock
         return web.json_response({"market": index, **mapping(clock)})
+
+    async def clock(self, request: web.Request) -> web.Response:
+        """The clock's mapping and the venue's time; POST with `advance_s` jumps ahead first.
+
+        What lies between happens at once; clients that made the same clock from the mapping have to make it
+        anew.
+        """
+        floor = self._server.floor
+        if request.method == "POST":
+            told = await request.json()
+            ahead_s = float(told["advance_s"])
+            if floor.clock is None or not ahead_s >= 0:
+                return web.json_response(
+                    {"error": f"advance_s: expected seconds ahead on a running clock, got {ahead_s}"},
+                    status=400,
+                )
+            floor.advance(int(ahead_s * SECOND))
+            await self._server.windows.step()
+        known = mapping(floor.clock) if floor.clock is not None else {}
+        return web.json_response({"now_ns": floor.now_ns(), **known})
+
+    async def series(self, request: web.Request) -> web.Response:
+        """Adds a rolling series (`Series`' attributes); starts the clock at real time when none runs yet, at
+        `speed` (default 1).
+        """
+        told = dict(await request.json())
+        speed = float(told.pop("speed", 1.0))
+        try:
+            self._server.windows.add(Series(**told))
+        except ConfigError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        if self._server.floor.clock is None:
+            self._server.run_clock(speed)
+        await self._server.windows.step()
+        return await self.markets(request)
+
+    async def markets(self, _: web.Request) -> web.Response:
+        """Every market that discovery shows, by start: its parameters and where in its life it is."""
+        windows = sorted(self._server.windows.by_condition.values(), key=lambda one: one.market.start_s)
+        now_ns = self._server.floor.now_ns()
+        return web.json_response({"now_ns": now_ns, "markets": [_window(one) for one in windows]})
 
     async def finish(self, _: web.Request) -> web.Response:
         """Settles and resolves the running market at once, whatever its clock says."""
@@ -109,8 +154,26 @@ class Control:
         ]
         session = server.session
         account.check()
+        markets = [
+            {
+                "market": exchange.market.condition_id,
+                "slug": exchange.market.slug,
+                "tokens_micro": [
+                    account.tokens_micro(token, exchange.market.condition_id) for token in Outcome
+                ],
+                "settled_tokens_micro": list(account.holding(exchange.market.condition_id).settled_micro),
+                "is_closed": exchange.is_closed,
+                "winner": None if exchange.settlement.winner is None else int(exchange.settlement.winner),
+            }
+            for exchange in server.floor.exchanges
+        ]
         return {
             "market": server.index,
+            "markets": markets,
+            "forgotten_markets": server.floor.forgotten,
+            "rolled": server.windows.rolled,
+            "struck": dict(server.faults.struck),
+            "paid_in_micro": account.paid_in_micro,
             "now_ns": session.now_ns() if session is not None else 0,
             "is_running": session is not None and session.is_running,
             "sent_frames": session.sent_rows if session is not None else 0,
@@ -133,9 +196,11 @@ class Control:
         }
 
     async def merge(self, request: web.Request) -> web.Response:
-        """Burns settled pairs for a dollar each. JSON: `size_micro`."""
+        """Burns settled pairs for a dollar each. JSON: `size_micro`, `market` (condition id)."""
         told = await request.json()
         session = self._server.session
+        if "market" in told:
+            session = self._server.floor.sessions.get(told["market"])
         merged = session.exchange.merge(int(told["size_micro"])) if session is not None else 0
         return web.json_response({"merged_micro": merged})
 
@@ -174,6 +239,19 @@ class Control:
         return web.json_response({"kind": kind, "done": done})
 
 
+def _window(window: Window) -> dict[str, Any]:
+    market = {**asdict(window.market), "winner": None}
+    if window.is_resolved and window.market.winner is not None:
+        market["winner"] = window.market.winner.name
+    return {
+        **market,
+        "version": window.series.generation if window.series is not None else "v1",
+        "is_ready": window.session is not None,
+        "is_closed": window.is_closed,
+        "is_resolved": window.is_resolved,
+    }
+
+
 def mapping(clock: TapeClock) -> dict[str, Any]:
     """A clock's mapping, from which another process of this machine makes the same clock."""
     return {"speed": clock.speed, "monotonic_ns": clock.monotonic_ns, "tape_ns": clock.tape_ns}
@@ -183,6 +261,10 @@ def add_routes(app: web.Application, server: VenueServer) -> None:
     """Puts the handlers under `/_control`."""
     control = Control(server)
     app.router.add_post("/_control/start", control.start)
+    app.router.add_get("/_control/clock", control.clock)
+    app.router.add_post("/_control/clock", control.clock)
+    app.router.add_post("/_control/series", control.series)
+    app.router.add_get("/_control/markets", control.markets)
     app.router.add_post("/_control/finish", control.finish)
     app.router.add_get("/_control/truth", control.truth)
     app.router.add_post("/_control/merge", control.merge)

@@ -27,7 +27,7 @@ def snapshot(ladder: MirroredLadder, timestamp: str) -> bytes:
         books.append(
             f'{{"market":"{ladder.condition_id}","asset_id":"{token}","timestamp":"{timestamp}","hash":"{digest}",'
             f'"bids":[{bids}],"asks":[{asks}],"tick_size":"{ladder.tick_size}","event_type":"book",'
-            f'"last_trade_price":"{ladder.last_trade_price}"}}'
+            f'"last_trade_price":"{ladder.last_trade_price}"{ladder.version_text}}}'
         )
     return f"[{','.join(books)}]\n".encode()
 
@@ -35,6 +35,7 @@ def snapshot(ladder: MirroredLadder, timestamp: str) -> bytes:
 def books_after_trade(ladder: MirroredLadder, timestamp: str) -> tuple[bytes, bytes]:
     """The `book` frames of the Up and the Down token that follow a trade."""
     out = []
+    version = ladder.version_text.replace(",", ", ")
     for token, (bids, asks), digest in zip(
         (ladder.up_token_id, ladder.down_token_id),
         (ladder.up_text(), ladder.down_text()),
@@ -44,7 +45,7 @@ def books_after_trade(ladder: MirroredLadder, timestamp: str) -> tuple[bytes, by
         levels = f'"bids":[{bids}],"asks":[{asks}]'.replace(",", ", ")
         out.append(
             f'{{"market":"{ladder.condition_id}", "asset_id":"{token}", {levels}, "hash":"{digest}", '
-            f'"timestamp":"{timestamp}", "event_type":"book"}}'.encode()
+            f'"timestamp":"{timestamp}", "event_type":"book"{version}}}'.encode()
         )
     return out[0], out[1]
 

@@ -27,13 +27,19 @@ class MirroredLadder:
     """
 
     def __init__(
-        self, condition_id: str, up_token_id: str, down_token_id: str, min_order_size: str = "5"
+        self,
+        condition_id: str,
+        up_token_id: str,
+        down_token_id: str,
+        min_order_size: str = "5",
+        version: str = "v1",
     ) -> None:
         self.condition_id = condition_id
         self.up_token_id = up_token_id
         self.down_token_id = down_token_id
         self.last_trade_price = ""
         self._min_order_size = min_order_size
+        self.version_text = ',"version":"v2"' if version == "v2" else ""  # only the second generation says
         self._set_grid(100)
 
     def _set_grid(self, ticks: int) -> None:
@@ -115,7 +121,7 @@ class MirroredLadder:
 
     def hashes(self, timestamp: str) -> tuple[str, str]:
         """The venue's hashes of the Up and the Down book at `timestamp` (ms): SHA-1 of compact JSON."""
-        tail = self._tail + self.last_trade_price + '"}'
+        tail = f'{self._tail}{self.last_trade_price}"{self.version_text}}}'
         out = []
         for token, (bids, asks) in (
             (self.up_token_id, self.up_text()),

@@ -11,6 +11,7 @@ elsewhere; every change goes out as the frames that the venue sends, with hashes
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from invmm.replay.tape import MarketInfo, Tape, pack
 from invmm.sim import frames
 from invmm.sim.flow import DEFAULT_FLOW, STEP_S, FlowSettings, Makers, Takers, uniforms
+from invmm.sim.identity import GENERATIONS, identify
 from invmm.sim.ladder import MirroredLadder
 from invmm.sim.path import DAY_TYPES, STEP_MS, price_path
 from invmm.types import Outcome, Side
@@ -41,6 +43,8 @@ def generate(
     window_s: int = 300,
     pre_s: int = 3,
     settings: FlowSettings = DEFAULT_FLOW,
+    market: MarketInfo | None = None,
+    quiet_s: int = 0,
 ) -> Tape:
     """One generated market as a tape.
 
@@ -54,6 +58,11 @@ def generate(
         Start of the window in unix seconds, its length, and how long before it the tape begins.
     settings : FlowSettings
         Rates of the order flow; the defaults are calibrated.
+    market : MarketInfo, optional
+        Ids, slug and exchange; by default ids that follow from seed and start. `start_s` and `window_s` must
+        be its.
+    quiet_s : int
+        The book is on show, unchanging, this long before the tape would begin.
 
     Returns
     -------
@@ -68,7 +77,7 @@ def generate(
         raise ValueError(f"expected window_s >= 90 and pre_s >= 0, got {window_s} and {pre_s}")
     rng = np.random.Generator(np.random.PCG64(seed))
     drawn = list(DAY_TYPES)[int(rng.choice(3, p=[0.3, 0.35, 0.35]))]
-    return _Market(rng, seed, day or drawn, start_s, window_s, pre_s, settings).run()
+    return _Market(rng, seed, day or drawn, start_s, window_s, pre_s, settings, market, quiet_s).run()
 
 
 class _Market:
@@ -83,6 +92,8 @@ class _Market:
         window_s: int,
         pre_s: int,
         settings: FlowSettings,
+        market: MarketInfo | None,
+        quiet_s: int,
     ) -> None:
         self._rng = rng
         self._seed = seed
@@ -90,25 +101,31 @@ class _Market:
         self._start_ms = start_s * 1000
         self._window_s = window_s
         self._pre_s = pre_s
-        condition, up, down = _identifiers(seed, start_s)
+        if market is None:
+            named = identify(f"{seed} {start_s}")
+            market = MarketInfo(
+                slug=f"btc-updown-5m-{start_s}",
+                condition_id=named.condition_id,
+                up_token_id=named.up_token_id,
+                down_token_id=named.down_token_id,
+                start_s=start_s,
+                end_s=start_s + window_s,
+            )
+        self._quiet_ms = quiet_s * 1000
         self._path = price_path(rng, DAY_TYPES[day], window_s, pre_s + 2, POST_S + 1)
-        self._ladder = MirroredLadder(condition, up, down)
+        self._ladder = MirroredLadder(
+            market.condition_id,
+            market.up_token_id,
+            market.down_token_id,
+            version=GENERATIONS[market.exchange],
+        )
         self._makers = Makers(rng, self._path, DAY_TYPES[day], self._ladder, window_s, settings)
         self._takers = Takers(rng, self._path, DAY_TYPES[day], self._ladder, window_s, settings)
         self._u = uniforms(rng)
         self._lines: list[tuple[int, bytes]] = []
         self._trades = 0
         self._tick_change_ms: int | None = None
-        self._info = MarketInfo(
-            slug=f"btc-updown-5m-{start_s}",
-            condition_id=condition,
-            up_token_id=up,
-            down_token_id=down,
-            start_s=start_s,
-            end_s=start_s + window_s,
-            winner=self._path.winner,
-            origin="GENERATED",
-        )
+        self._info = replace(market, winner=self._path.winner, origin="GENERATED")
 
     def run(self) -> Tape:
         """Steps through the window and returns the tape."""
@@ -146,7 +163,8 @@ class _Market:
         for side, tick, size in self._makers.opening(index):
             self._set(side, tick, size)
         # The dump bears the time of the last change, which lies before the subscription.
-        self._lines.append((at - 1, frames.snapshot(self._ladder, str(at - 1))))
+        at -= 1 + self._quiet_ms
+        self._lines.append((at, frames.snapshot(self._ladder, str(at))))
 
     def _step(self, index: int) -> None:
         makers, ladder = self._makers, self._ladder
@@ -250,17 +268,6 @@ class _Market:
         self._tick_change_ms = at
         for frame in frames.tick_size_changes(self._ladder, str(at), old):
             self._lines.append((at, frame))
-
-
-def _identifiers(seed: int, start_s: int) -> tuple[str, str, str]:
-    """Condition id and two 77-digit token ids that depend on nothing but seed and start."""
-    digests = [
-        hashlib.sha256(f"invmm generated {name} {seed} {start_s}".encode()).digest()
-        for name in ("c", "u", "d")
-    ]
-    span = 9 * 10**76
-    up, down = (10**76 + int.from_bytes(digest, "big") % span for digest in digests[1:])
-    return f"0x{digests[0].hex()}", str(up), str(down)
 
 
 def _received(rng: np.random.Generator, venue_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

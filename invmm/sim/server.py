@@ -21,7 +21,7 @@ from typing import Any
 from aiohttp import web
 
 from invmm.replay.tape import MarketInfo, Tape, find, load
-from invmm.sim import control, rest, rest_prices, spool
+from invmm.sim import control, gamma, rest, rest_prices, spool, wire
 from invmm.sim.access import Access, AccessRules, ApiKey
 from invmm.sim.channels import Channel, Connection
 from invmm.sim.clock import TapeClock
@@ -32,6 +32,7 @@ from invmm.sim.mishaps import faulty
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.rules import Who
 from invmm.sim.session import Session
+from invmm.sim.windows import Series, Window, Windows
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class VenueServer:
     silent_s: float = 10.0
     page_limit: int = 100
     remember: int | None = None  # ended markets whose orders and trades are kept; None: all
+    series: list[Series] = field(default_factory=list)
     index: int = -1  # number of the last tape that was opened
     background: list[asyncio.Task[None]] = field(default_factory=list)
     access_rules: AccessRules | None = None  # None: the credentials' account, and checks only if there is one
@@ -91,14 +93,32 @@ class VenueServer:
             self.remember,
         )
         self.switch = DeadMansSwitch(self.floor, self.seed)
+        self.windows = Windows(self.floor, self.series, self.seed, self._announce)
+        for tape in self.tapes:
+            self.windows.add_tape(tape)
         self._session: Session | None = None
         if self.tapes:
             self.open(0)
 
     @property
     def session(self) -> Session | None:
-        """The market that was opened last."""
-        return self._session
+        """The tape's market that was opened last; without tapes the open window that ends first."""
+        if self._session is not None:
+            return self._session
+        return min(self.floor.sessions.values(), key=lambda one: one.market.end_s, default=None)
+
+    def run_clock(self, speed: float, tape_ns: int | None = None) -> TapeClock:
+        """Starts the clock of the series, at real time by default."""
+        clock = TapeClock(time.monotonic_ns(), time.time_ns() if tape_ns is None else tape_ns, speed)
+        self.floor.run_on(clock)
+        return clock
+
+    def _announce(self, window: Window) -> None:
+        """`new_market`, to every connection that asked for custom features."""
+        payload = wire.compact(gamma.new_market_event(window, self.floor.now_ns() // 1_000_000))
+        for connection in self.market_channel.connections:
+            if connection.is_subscribed and connection.wants_custom:
+                self.market_channel.send(connection, [payload])
 
     def open(self, index: int, *, beside: bool = False) -> Session:
         """Opens a tape's market; those before are settled and resolved at once, unless it opens beside
@@ -110,6 +130,7 @@ class VenueServer:
             self.floor.account.leave_market()
         self._session = self.floor.open(self.tapes[index])
         self.index = index
+        self.windows.by_condition[self._session.market.condition_id].session = self._session
         return self._session
 
     def start(self, clock: TapeClock, index: int, *, beside: bool = False) -> None:
@@ -202,11 +223,12 @@ def application(server: VenueServer) -> web.Application:
     control.add_routes(app, server)
 
     async def background(_: web.Application) -> Any:
-        task = asyncio.create_task(server.switch.watch())
+        tasks = [asyncio.create_task(work) for work in (server.switch.watch(), server.windows.run())]
         yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     app.cleanup_ctx.append(background)
     return app
@@ -242,6 +264,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 async def _main(options: argparse.Namespace) -> None:
     until = asyncio.Event()
+    told: dict[str, Any] = {}
     if options.recorded:
         tapes = [load(path) for path in find(options.recorded)]
         server = VenueServer(tapes, VenueProfile(), Credentials(), options.seed)
@@ -254,6 +277,8 @@ async def _main(options: argparse.Namespace) -> None:
             told["seed"],
             told["silent_s"],
             told["page_limit"],
+            told["remember"],
+            [Series(**series) for series in told["series"]],
             access_rules=AccessRules.read(told["access"]) if told.get("access") else None,
         )
 
@@ -273,8 +298,10 @@ async def _main(options: argparse.Namespace) -> None:
         if options.recorded:
             first_ns = int(server.tapes[0].rows["recv_ns"][0])
             server.start(TapeClock(time.monotonic_ns(), first_ns, options.speed), 0)
+        elif told["series"]:
+            server.run_clock(told["speed"], told["start_ns"])
 
-    await serve(server, options.port, until=until, ready=ready)
+    await serve(server, told.get("port", options.port), until=until, ready=ready)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,15 @@ class Session:
         self.clock = clock
         self._tick()
 
+    def join(self, clock: TapeClock) -> None:
+        """Begins in the middle: what lies behind has happened, and who is subscribed gets books of now."""
+        self._advance(clock.now_ns())
+        self.sent_rows = self._applied_rows
+        for connection in self._market_channel.connections:
+            if connection.is_subscribed:
+                self.subscribe(connection, connection.assets)
+        self.start(clock)
+
     def now_ns(self) -> int:
         """The venue's time; the tape's first moment before the start."""
         if self.clock is None:

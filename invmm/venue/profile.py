@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit
 
+from invmm.venue.limits import Limits as Limits
+
 POLYGON: Final = 137
 AMOY: Final = 80002
 
@@ -161,16 +163,9 @@ def exchange_of_market(version: str, neg_risk: bool) -> ExchangeName:
     raise ValueError(f"market version: expected 'v1' or 'v2', found {version!r}; the market is not tradable")
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the venue lets one account do."""
-
-    orders_per_batch: int = 15
-    cancels_per_batch: int = 1000
-    orders_per_second: int = 40
-    cancels_per_second: int = 80
-    gtd_lead_s: int = 180
-    """An order with a date must live at least this long; the venue ends it 60 s before its date."""
+def is_local(url: str) -> bool:
+    """Whether a URL names this machine."""
+    return urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +203,7 @@ class Profile:
             if not url:
                 continue
             parts = urlsplit(url)
-            local = parts.hostname in ("127.0.0.1", "::1", "localhost")
-            if local is not self.loopback:
+            if is_local(url) is not self.loopback:
                 kind = "a loopback" if self.loopback else "a public"
                 raise ValueError(f"profile {self.name}: expected {kind} host, found {url}")
             if not self.loopback and parts.scheme not in ("https", "wss"):

@@ -23,6 +23,7 @@ TOKENS = ("1234567890123456789", "9876543210987654321")
 FAST = ExecutorSettings(
     ring_capacity=256,
     connections=3,
+    cancel_connections=1,
     wait="park",
     connect_timeout_ms=1000,
     unknown_after_ms=150,

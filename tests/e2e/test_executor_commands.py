@@ -85,7 +85,9 @@ def test_a_cancel_does_not_wait_behind_placements(start: Start):
             return Reply(accept(seen).send, wait=hold)
         return accept(seen)
 
-    settings = ExecutorSettings(connections=3, wait="park", unknown_after_ms=5_000, hard_deadline_ms=10_000)
+    settings = ExecutorSettings(
+        connections=3, cancel_connections=1, wait="park", unknown_after_ms=5_000, hard_deadline_ms=10_000
+    )
     bench = start(script, settings)
     for key in (1, 2, 3):  # two connections for placements, so the third waits
         bench.submit(bench.place(key))

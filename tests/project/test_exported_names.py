@@ -9,6 +9,8 @@ import pytest
 import invmm
 
 EXPORTED = (
+    "ApiCredentials",
+    "BlockingVenueClient",
     "Book",
     "COMMAND_DTYPE",
     "CommandRing",
@@ -20,14 +22,17 @@ EXPORTED = (
     "InventoryMMConfig",
     "InventoryMMStrategy",
     "InventorySnapshot",
+    "LIVE",
     "LimitOrder",
     "MarketBooks",
     "MergeDecision",
     "Merger",
     "MergerConfig",
     "OpenOrder",
+    "OrderSigner",
     "OrderSnapshot",
     "OrderbookSnapshot",
+    "Profile",
     "Quote",
     "QuoteLadder",
     "Settings",
@@ -37,8 +42,11 @@ EXPORTED = (
     "SolverOutput",
     "TakerOrder",
     "Venue",
+    "VenueClient",
     "build_mode",
     "extract_solver_input",
+    "l2_headers",
+    "loopback",
     "solve",
 )
 

@@ -17,9 +17,10 @@ from invmm._ext.sign import OrderSigner
 from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
-from invmm.execution.connections import Endpoint, Lane, Pool
+from invmm.execution.connections import Endpoint, Lane
 from invmm.execution.intake import Intake
 from invmm.execution.latency import BUCKETS, Latency, bucket_of, upper_ns
+from invmm.execution.pool import Pool
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, Mode, OrderStatus, Reason
 
 SIGNER = OrderSigner("0x" + "22" * 32)

@@ -18,7 +18,8 @@ def test_every_setting_says_its_unit_range_and_purpose():
     for table in dataclasses.fields(Settings()):
         for key in dataclasses.fields(getattr(Settings(), table.name)):
             assert key.metadata["what"], f"{table.name}.{key.name}"
-            assert "options" in key.metadata or "low" in key.metadata or isinstance(key.default, bool)
+            says_range = {"options", "low", "longest"} & key.metadata.keys()
+            assert says_range or isinstance(key.default, bool)
 
 
 def test_file_overrides_what_it_names_only(tmp_path):
@@ -42,6 +43,8 @@ def test_file_overrides_what_it_names_only(tmp_path):
         ("[strategy]\nnum_levels = true\n", ["f.toml:2", "expected int", "True"]),
         ("[executor]\nring_capacity = 1000\n", ["ring_capacity", "power of two", "1000"]),
         ("[strategy\n", ["f.toml", "not TOML"]),
+        ("[wallet]\nsignature_type = 4\n", ["f.toml:2", "-1…3", "found 4"]),
+        ("[wallet]\nkeystore = 5\n", ["f.toml:2", "expected str", "found 5"]),
     ],
 )
 def test_mistakes_name_file_line_expected_and_found(text, words):
@@ -58,3 +61,26 @@ def test_missing_and_unreadable_files_are_named(tmp_path):
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match=r"binary\.toml"):
         Settings.load(binary)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[wallet]\nprivate_key = "{}"\n',
+        '[wallet]\nkeystore = "{}"\n',
+        '[wallet]\nfunder = "0x{}"\n',
+        '[wallet]\nsignature_type = "{}"\n',
+        '[wallet]\nenvironment = "{}"\n',
+        '[wallet]\napi_secret = "{}"\n',
+        'private_key = "{}"\n',
+        '[wallet]\npassphrase = ["{}"]\n',
+        '[executor]\nwait = "{}"\n',
+    ],
+)
+def test_a_secret_in_the_settings_is_refused_and_not_repeated(text):
+    secret = "5e" * 32
+    with pytest.raises(ConfigError) as caught:
+        Settings.parse(text.format(secret), "f.toml")
+    assert secret[:16] not in str(caught.value)
+    if "environment" not in text and "_type" not in text and "wait" not in text:
+        assert "secrets are not kept in settings" in str(caught.value)

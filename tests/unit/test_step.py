@@ -256,15 +256,59 @@ def test_order_without_answer_counts_as_alive_and_is_cancelled_until_proof():
     desk = Desk()
     placed = desk.open()
     desk.answer(placed[0], OrderStatus.UNKNOWN, 1_500)
-    first = desk.event(EventKind.TIMER, 1_600)
-    assert int(placed["key"][0]) in {int(k) for k in first["key"]}
+
+    def cancelled(at_ms: float) -> bool:
+        commands = desk.event(EventKind.TIMER, at_ms)
+        return int(placed["key"][0]) in {int(c["key"]) for c in commands if c["kind"] == CommandKind.CANCEL}
+
+    assert not cancelled(1_600)  # the same bytes may still go out again
+    assert cancelled(2_050)
     assert placed["key"][0] in [order["key"] for order in desk.live()]
-    desk.answer(placed[0], OrderStatus.NOT_CANCELED, 1_650)
+    desk.answer(placed[0], OrderStatus.NOT_CANCELED, 2_060)
     assert placed["key"][0] in [order["key"] for order in desk.live()]
-    again = desk.event(EventKind.TIMER, 1_700)
-    assert int(placed["key"][0]) in {int(k) for k in again["key"]}
-    desk.answer(placed[0], OrderStatus.CANCELED, 1_750)
+    assert [at for at in range(2_100, 20_000, 50) if cancelled(at)] == [
+        *range(2_550, 7_050, 500),
+        11_550,
+        16_550,
+    ]
+    desk.answer(placed[0], OrderStatus.CANCELED, 20_000)
     assert placed["key"][0] not in [order["key"] for order in desk.live()]
+
+
+def test_an_unanswered_order_that_no_query_knows_is_sent_once_more_while_it_is_young_and_wanted():
+    desk = Desk()
+    placed = desk.open()
+    desk.answer(placed[0], OrderStatus.UNKNOWN, 500)
+    assert kinds(desk.answer(placed[0], OrderStatus.NOT_FOUND, 600)) == [CommandKind.RESEND]
+    assert not len(desk.answer(placed[0], OrderStatus.NOT_FOUND, 700)), "once"
+    desk.answer(placed[0], OrderStatus.REJECTED, 800)
+    assert placed["key"][0] in [order["key"] for order in desk.live()], "one of two copies was refused"
+
+
+@pytest.mark.parametrize("why", ["too old", "landed", "not wanted", "paused"])
+def test_the_same_bytes_do_not_go_out_again_when(why):
+    desk = Desk()
+    placed = desk.open()
+    at = 2_001 if why == "too old" else 600
+    if why == "landed":
+        desk.answer(placed[0], OrderStatus.LIVE, 400)
+    desk.answer(placed[0], OrderStatus.UNKNOWN, 500)
+    if why == "not wanted":
+        desk.frame(wire.snapshot({3900: 100}, {4100: 100}, START_S * 1000 + 550), 550)
+    if why == "paused":
+        desk.event(EventKind.MODE, 550, status=Mode.PAUSED)
+    assert CommandKind.RESEND not in kinds(desk.answer(placed[0], OrderStatus.NOT_FOUND, at))
+
+
+def test_a_settlement_that_is_both_confirmed_and_failed_closes_trading():
+    desk = Desk()
+    placed = desk.open()
+    desk.accept(placed, 10)
+    desk.fill(placed[0], 5, 20, status=OrderStatus.TRADE_CONFIRMED)
+    commands = desk.fill(placed[0], 5, 30, status=OrderStatus.TRADE_FAILED)
+    assert CommandKind.PLACE not in kinds(commands)
+    assert CommandKind.CANCEL in kinds(commands)
+    assert desk.reasons == (Reason.CONFLICT, Reason.CONFLICT)
 
 
 def test_cancel_without_proof_is_repeated():

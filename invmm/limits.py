@@ -1,0 +1,54 @@
+"""The settings in the terms of those that obey them: the compiled step and the sockets."""
+
+from __future__ import annotations
+
+from invmm.feed.connection import FeedSettings as SocketSettings
+from invmm.replay.tape import MarketInfo
+from invmm.settings import Settings
+from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
+from invmm.types import MICRO
+
+MS = 1_000_000
+SILENCE_FLOOR_S = 0.5  # real seconds
+QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
+
+
+def step_limits(settings: Settings, info: MarketInfo) -> dict[str, int]:
+    """The fields of the step's `limits_t` for one market."""
+    engine, risk = settings.engine, settings.risk
+    return {
+        "book_max_age_ns": engine.book_max_age_ms * MS,
+        "stop_before_end_ms": engine.stop_before_end_ms,
+        "command_deadline_ns": engine.command_deadline_ms * MS,
+        "quote_lifetime_s": engine.quote_lifetime_s,
+        "cancel_retry_ns": engine.cancel_retry_ms * MS,
+        "update_interval_ns": settings.strategy.update_interval_ms * MS,
+        "max_cash_e10": round(risk.max_cash_dollars * MICRO) * E10_PER_MICRO_DOLLAR,
+        "max_order_micro": round(risk.max_order_shares * MICRO),
+        "max_open_orders": risk.max_open_orders,
+        "orders_per_second": risk.orders_per_second,
+        "orders_burst": risk.orders_burst,
+        "size_change_ppm": engine.size_change_ppm,
+        "queue_change_ppm": engine.queue_change_ppm,
+        "fee_rate_ppm": round(info.fee_rate * MICRO),
+        "queue_exponent": QUEUE_EXPONENT[engine.queue_model],
+        "book_shows_own": 0,
+    }
+
+
+def feed_settings_of(settings: Settings, scale: float = 1.0) -> SocketSettings:
+    """The feed table of the settings in the terms of the sockets.
+
+    `scale`: engine seconds per second. Silence shorter than a real half second is no reason for a new
+    connection: on a fast clock a slow machine would cause it. Quotes are pulled after `book_max_age_ms` of
+    engine time anyway.
+    """
+    feed = settings.feed
+    silence_s = max(settings.engine.book_max_age_ms / 1000, SILENCE_FLOOR_S * scale)
+    return SocketSettings(
+        keep_alive_s=feed.ping_interval_ms / 1000,
+        pong_deadline_s=feed.pong_deadline_ms / 1000,
+        first_event_s=max(feed.first_event_ms / 1000, SILENCE_FLOOR_S * scale),
+        silence_s=silence_s,
+        silence_cap_s=max(SocketSettings.silence_cap_s, silence_s),
+    )

@@ -1,0 +1,39 @@
+"""Which venue a command talks to: `--profile live` (default), or `--profile loopback --port N`.
+
+Used by every command that asks the venue something, so that the choice is spelled and refused alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from invmm.errors import ConfigError
+from invmm.venue.profile import LIVE, Profile, loopback
+
+
+def add_venue_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--profile` and `--port`; `chosen_profile` reads them."""
+    group = parser.add_argument_group("venue")
+    group.add_argument(
+        "--profile",
+        choices=("live", "loopback"),
+        default="live",
+        help="the venue itself, or an embedded one on this machine (default: %(default)s)",
+    )
+    group.add_argument(
+        "--port", type=int, metavar="N", help="with --profile loopback: where the embedded venue listens"
+    )
+
+
+def chosen_profile(options: argparse.Namespace) -> Profile:
+    """The profile that the options name; ConfigError for a port that is missing or not meant."""
+    if options.profile == "live":
+        if options.port is not None:
+            raise ConfigError("--port: expected with --profile loopback only, found with live")
+        return LIVE
+    if options.port is None:
+        raise ConfigError("--profile loopback: expected --port N of the embedded venue, found none")
+    try:
+        return loopback(options.port)
+    except ValueError as error:
+        raise ConfigError(f"--port: {error}") from None
