@@ -37,6 +37,7 @@ EXPORTED = (
     "QuoteLadder",
     "Settings",
     "Side",
+    "SignerCaps",
     "SolverConfig",
     "SolverInput",
     "SolverOutput",
