@@ -184,8 +184,7 @@ cdef class SignedAhead:
     cdef bint sign_c(
         self, const lane_t* lane, OrderTemplate template, size_t step, int64_t now_ms
     ) noexcept nogil:
-        """Signs an order at the `step`-th price of a lane; False: it is there, or the venue has no such order.
-        """
+        """Signs an order at the `step`-th price of a lane; False: it is there, or there can be none."""
         cdef:
             command_t command
             slot_t* slot

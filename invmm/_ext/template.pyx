@@ -1,5 +1,4 @@
-"""Order hashing, signing and POST bodies without the GIL, from everything about a token's orders that does not
-change.
+"""Order hashing, signing and POST bodies without the GIL, from all about a token's orders that never changes.
 
 Takes commands and times; gives order ids and the JSON bytes to send. `OrderTemplate.build_c` allocates
 nothing and raises nothing: it returns a length, or a negative `RULE_*` status that
@@ -247,7 +246,8 @@ cdef class OrderTemplate:
         at = put_number(at, <uint64_t>sealed.timestamp_ms)
         at = put_hex(put(at, self.after_timestamp.text, self.after_timestamp.size), sealed.signature, 65)
         if self.wrapped:
-            at = put_hex(put(at, self.before_contents.text, self.before_contents.size), sealed.struct_hash, 32)
+            at = put(at, self.before_contents.text, self.before_contents.size)
+            at = put_hex(at, sealed.struct_hash, 32)
             at = put(at, self.after_contents.text, self.after_contents.size)
         at = put(at, self.after_signature.text, self.after_signature.size)
         at = put(at, ORDER_TYPES + 3 * command.order_type, 3)

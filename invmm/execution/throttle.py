@@ -226,7 +226,7 @@ def retry_after_s(headers: Mapping[str, str], wall_s: float) -> float | None:
 
 
 def _reset_s(headers: Mapping[str, str], wall_s: float) -> float | None:
-    """`Poly-RateLimit-Reset`, seconds from now or a unix time (nothing says which; a billion tells them apart)."""
+    """`Poly-RateLimit-Reset`: seconds from now, or a unix time. Nothing says which; a billion tells them."""
     seconds = _number(headers.get("poly-ratelimit-reset"))
     if seconds is None:
         return None

@@ -122,15 +122,18 @@ class VenueModes:
     def asked(self, now_ns: int) -> None:
         """A question is on its way: the next one waits, twice as long as the one before."""
         self._asked_ns = now_ns
-        self.ask_ns = now_ns + self._pause_ns
+        self.ask_ns = max(self.ask_ns, now_ns + self._pause_ns)
         self._pause_ns = min(2 * self._pause_ns, PAUSE_MAX_NS)
 
     def is_due(self, now_ns: int, cancels_wait: bool) -> bool:
-        """Time for a question; with cancels waiting, sooner than the venue may have asked for."""
+        """Time for a question; with cancels waiting, sooner than the venue may have asked for.
+
+        POST_ONLY needs none: it ends by its time.
+        """
         at_ns = self.ask_ns
         if cancels_wait:
             at_ns = min(at_ns, max(self._since_ns, self._asked_ns) + CANCELS_PAUSE_MAX_NS)
-        return self.mode is not VenueMode.RUNNING and now_ns >= at_ns
+        return self.mode not in (VenueMode.RUNNING, VenueMode.POST_ONLY) and now_ns >= at_ns
 
     def _works(self, is_cancel: bool, code: int, now_ns: int) -> None:
         if not is_cancel and code == 200:

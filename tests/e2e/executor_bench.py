@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 
@@ -35,12 +36,19 @@ class Bench:
     """An executor against a scripted venue, and the results it gave so far."""
 
     def __init__(
-        self, script: Callable[[Seen], Reply], settings: ExecutorSettings = FAST, **options: object
+        self,
+        script: Callable[[Seen], Reply],
+        settings: ExecutorSettings = FAST,
+        *,
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+        endpoint: Endpoint | None = None,
+        **options: object,
     ) -> None:
-        self.venue = ScriptedVenue(script)
+        self.venue = ScriptedVenue(script, server_tls)
         self.clock = LiveClock()
         self.executor = Executor(
-            Endpoint("127.0.0.1", self.venue.port),
+            endpoint or Endpoint("127.0.0.1", self.venue.port, client_tls),
             L2Signer("key", SECRET, "pass", SIGNER.address),
             self.clock,
             settings,

@@ -36,12 +36,12 @@ def market(exchange: str = "v2") -> Tape:
 
 @contextmanager
 def venue(
-    exchange: str = "v2", *, access: AccessRules | None = None, **profile: Any
+    exchange: str = "v2", *, access: AccessRules | None = None, page_limit: int = 100, **profile: Any
 ) -> Iterator[tuple[VenueChild, Profile]]:
     """A running venue and the profile that leads to it; nothing may be left on its standard error."""
     rules = access or AccessRules()
     quick = replace(QUICK, taker_delay_ns=20_000_000, mined_delay_ns=100_000_000, **profile)
-    with VenueChild([market(exchange)], profile=quick, access=rules, seed=5) as child:
+    with VenueChild([market(exchange)], profile=quick, access=rules, seed=5, page_limit=page_limit) as child:
         child.begin(speed=1.0)
         yield child, loopback(child.port)
         assert child.errors == ""
