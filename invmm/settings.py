@@ -137,7 +137,7 @@ class ExecutorSettings:
     )
     hard_deadline_ms: int = _number(5_000, 10, 120_000, "ms", "a request is given up after this time")
     heartbeat: str = _choice(
-        "live", ("live", "on", "off"), "the venue's dead man's switch: at public hosts only, everywhere, nowhere"
+        "live", ("live", "on", "off"), "the venue's dead man's switch (live: at public hosts only)"
     )
 
 

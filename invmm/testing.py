@@ -193,8 +193,7 @@ class TestVenue:
             told = self.child.control("markets")
             begins = given.length_s * ahead + told["now_ns"] // SECOND
             for one in told["markets"]:
-                mine = one["slug"].startswith(name.removesuffix("-hourly"))
-                if mine and one["is_ready"] and one["start_s"] <= begins < one["end_s"]:
+                if one["series"] == name and one["is_ready"] and one["start_s"] <= begins < one["end_s"]:
                     return _info(one)
             time.sleep(0.02)
         raise TransportError(

@@ -21,6 +21,7 @@ cdef class SignerCaps:
     cdef readonly int64_t max_notional_micro
     cdef readonly int64_t orders_per_second     # 0: not limited
     cdef readonly int64_t burst
+    cdef readonly bint frozen                   # the list of tokens stays as it is
     cdef bint any_token
     cdef uint64_t[5 * CAP_SLOTS] slots          # in use, then the id as four words
     cdef uint64_t slots_seen                    # slots that were ever used

@@ -65,7 +65,10 @@ cdef class SignerCaps:
     Parameters
     ----------
     tokens
-        Outcome ids, decimal strings, that may be traded; `allow` and `forbid` change them later. None: any.
+        Outcome ids, decimal strings, that may be traded. None: any.
+    frozen
+        The list stays as it is. Otherwise `allow` and `forbid` change it, as whoever opens and closes markets
+        does.
     min_price_e4, max_price_e4
         Range of limit prices in 1e-4 dollars, both ends included.
     max_size_micro
@@ -88,7 +91,7 @@ cdef class SignerCaps:
 
     def __cinit__(
         self, tokens=None, *, min_price_e4=1, max_price_e4=9_999, max_size_micro=UNLIMITED_MICRO,
-        max_notional_micro=UNLIMITED_MICRO, orders_per_second=0, burst=None,
+        max_notional_micro=UNLIMITED_MICRO, orders_per_second=0, burst=None, bint frozen=False,
     ):
         self.min_price_e4 = <int32_t>number("min_price_e4", min_price_e4, 1, 9_999)
         self.max_price_e4 = <int32_t>number("max_price_e4", max_price_e4, self.min_price_e4, 9_999)
@@ -101,6 +104,7 @@ cdef class SignerCaps:
             raise ValueError("tokens: expected ids in a list, found one text")
         for token in tokens or ():
             self.allow(token)
+        self.frozen = frozen
 
     def __repr__(self):
         return (
@@ -121,6 +125,8 @@ cdef class SignerCaps:
         word_of_token(token_id, word)
         if self.allows_c(<const uint8_t*>word):
             return
+        if self.frozen:
+            raise ValueError(f"token {token_id}: these caps are frozen and do not allow it")
         for i in range(slots):
             if not self.slots[5 * i]:
                 free_slot = i
@@ -139,6 +145,8 @@ cdef class SignerCaps:
         cdef size_t i
         if self.any_token:
             raise ValueError("tokens: these caps allow every token")
+        if self.frozen:
+            raise ValueError("tokens: these caps are frozen")
         word_of_token(token_id, word)
         for i in range(self.slots_seen):
             if self.slots[5 * i] and same_token(&self.slots[5 * i], word):

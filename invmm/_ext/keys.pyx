@@ -102,8 +102,8 @@ cdef class KeyBuffer:
         return 0
 
     cdef void close_c(self) noexcept nogil:
-        """Wipes the key for good. Signatures that other threads are making are finished first: one made over a
-        half-wiped key could give the key away.
+        """Wipes the key for good. Signatures that other threads are making are finished first: one made over
+        a half-wiped key could give the key away.
         """
         atomic_swap(&self.closed, 1)
         while atomic_add(&self.signing, 0):
@@ -127,8 +127,8 @@ cdef class KeyBuffer:
         """
         cdef uint8_t[65] opaque
         cdef int recovery = 0, status = 0
-        # Announced before `closed` is looked at, as `close_c` looks here after setting it: one of the two sees
-        # the other.
+        # Announced before `closed` is looked at, as `close_c` looks here after setting it: one of the two
+        # sees the other.
         atomic_add(&self.signing, 1)
         if atomic_load_acquire(&self.closed):
             status = RULE_CLOSED

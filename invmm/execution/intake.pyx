@@ -30,7 +30,7 @@ from invmm._ext.amounts cimport (
 from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
-from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE, Pace
+from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE
 from invmm._ext.records cimport (
     BUY,
     COMMAND_CANCEL,

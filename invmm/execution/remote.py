@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from invmm._ext.caps import SignerCaps
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
@@ -17,14 +18,31 @@ from invmm.errors import ConfigError
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.replay.tape import MarketInfo
-from invmm.settings import Settings
-from invmm.types import CommandArray, EventArray, Outcome
+from invmm.settings import RiskSettings, Settings
+from invmm.types import MICRO, CommandArray, EventArray, Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.client import CancelAnswer, VenueClient
 from invmm.venue.limits import Limits
 from invmm.venue.profile import Profile, is_local
 
 TIMEOUT_S = 3.0
+HEAD_ROOM = (
+    2  # the desk counts when it decides, the signer when it signs: waiting orders come closer together
+)
+
+
+def caps_of(risk: RiskSettings) -> SignerCaps:
+    """The signer's caps that go with the engine's limits; a sound engine never meets them.
+
+    No token is allowed yet: `RemoteVenue.open_market` allows those of its market.
+    """
+    return SignerCaps(
+        [],
+        max_size_micro=round(risk.max_order_shares * MICRO),
+        max_notional_micro=round(risk.max_cash_dollars * MICRO),
+        orders_per_second=HEAD_ROOM * risk.orders_per_second,
+        burst=HEAD_ROOM * risk.orders_burst,
+    )
 
 
 class RemoteVenue:
@@ -36,6 +54,7 @@ class RemoteVenue:
         REST, market WebSocket, user WebSocket.
     credentials : ApiCredentials
     signer : OrderSigner
+        One without caps gets those of `caps_of(settings.risk)`.
     clock : LiveClock
     settings : Settings, optional
     limits : Limits, optional
@@ -64,6 +83,8 @@ class RemoteVenue:
         self.user_url = user_url
         self.credentials = credentials
         self.signer = signer
+        if signer.caps is None:
+            signer.caps = caps_of((settings or Settings()).risk)
         tls = None
         if parts.scheme == "https":
             import ssl
@@ -78,6 +99,19 @@ class RemoteVenue:
             limits=limits or Limits(),
         )
         self._templates: dict[int, list[OrderTemplate]] = {}
+
+    @classmethod
+    def of(
+        cls,
+        profile: Profile,
+        credentials: ApiCredentials,
+        signer: OrderSigner,
+        clock: LiveClock,
+        settings: Settings | None = None,
+    ) -> RemoteVenue:
+        """The venue that a profile names: its hosts, its limits."""
+        hosts = profile.rest_url, profile.market_url, profile.user_url
+        return cls(*hosts, credentials, signer, clock, settings, profile.limits)
 
     @property
     def commands(self) -> CommandRing:
@@ -95,7 +129,12 @@ class RemoteVenue:
         return self.executor.words
 
     def open_market(self, number: int, info: MarketInfo) -> None:
-        """Prepares signing for a market's two tokens; of its own generation."""
+        """Prepares signing for a market's two tokens, of its own generation; the caps allow them from now on.
+
+        ConfigError if the caps are frozen and name other tokens.
+        """
+        for token in (info.up_token_id, info.down_token_id):
+            self._allow(token)
         templates = [
             OrderTemplate(self.signer, token, info.exchange, self.credentials.api_key, tick_e4=info.tick_e4)
             for token in (info.up_token_id, info.down_token_id)
@@ -104,11 +143,25 @@ class RemoteVenue:
             self.executor.set_template(number, outcome, template)
         self._templates[number] = templates
 
+    def _allow(self, token_id: str) -> None:
+        caps = self.signer.caps
+        if caps is not None and caps.tokens() is not None:
+            try:
+                caps.allow(token_id)
+            except ValueError as error:
+                raise ConfigError(f"signer caps: {error}") from None
+
+    def _forbid(self, token_id: str) -> None:
+        caps = self.signer.caps
+        if caps is not None and caps.tokens() is not None and not caps.frozen:
+            caps.forbid(token_id)
+
     def close_market(self, number: int) -> None:
         """Nothing is signed for this market any more; its number may be used again."""
         for outcome in Outcome:
             self.executor.set_template(number, outcome, None)
-        self._templates.pop(number, None)
+        for template in self._templates.pop(number, ()):
+            self._forbid(template.token_id)
         self.words.set_market_version(number, 0)
 
     def set_tick(self, number: int, tick_e4: int) -> None:

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from invmm.sim.rules import Who, cost_micro, taker_fee_micro
 from invmm.types import MICRO, OrderStatus, Outcome, Side
 
+UNLIMITED = (1 << 256) - 1
+"""The allowance of a spender that may take everything."""
+
 
 @dataclass(slots=True)
 class Leg:
@@ -78,7 +81,7 @@ class Account:
     voided: int = 0
     trades: list[Trade] = field(default_factory=list)
     holdings: dict[str, Holding] = field(default_factory=dict)
-    allowances_micro: dict[str, int] = field(default_factory=dict)  # by spender; absent: unlimited
+    allowances_micro: dict[str, int] = field(default_factory=dict)  # by spender, lower case; absent: no limit
     _unsettled: dict[int, Trade] = field(default_factory=dict)
     _forgotten_micro: int = 0  # cash that trades of forgotten markets moved
 

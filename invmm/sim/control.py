@@ -1,5 +1,41 @@
-"""The control face of the embedded venue, under `/_control`: clock, truth, faults. Loopback only, not the
-venue's protocol.
+"""The control face of the embedded venue, under `/_control`: clock, markets, truth, modes, faults. Loopback
+only, not the venue's protocol.
+
+Faults (`POST /_control/fault`, JSON with `kind` and figures). Those of the first part happen at once; the
+others are armed: they strike a share `rate` of their occasions (default: all), `count` times (default 1,
+without end when a rate is given), drawn from the server's seed. Arming one again replaces it; `{"kind":
+"clear", "of": kind}` disarms one, without `of` all. Times are seconds of the venue. Faults on requests may
+be narrowed by `method` and by a `path` prefix. `struck` in the truth counts what has struck.
+
+| kind         | figures (defaults)                 | what happens
+|--------------|------------------------------------|---
+| kill         | channel (market)                   | sockets are cut without a closing handshake
+| garbage      | channel, text (no JSON)            | `text` is sent as a message
+| split        | channel, parts (3), count (1)      | the next messages go out in so many WebSocket frames
+| stall        | channel                            | no data any more, PONG goes on, what is missed is lost
+| resume       | channel                            | ends a stall
+| settlement   | fail_rate, retry_rate, delay_s (0) | matches from now on: share FAILED, share RETRYING,
+|              |                                    | seconds before the first stage; until cleared
+| http         | status (503), body, retry_after,   | the answer to a REST request is this instead; `done`:
+|              | done (false)                       | what was asked is done all the same
+| lose         |                                    | an order or cancel is done, but never answered
+| slow         | seconds (1), before (false)        | the answer waits, or what was asked waits
+| late         | seconds (60), answer ("cut")       | orders of a request arrive that much later; the client
+|              |                                    | sees a cut, "silence", or an answer as of `http`
+| partial      | legs (half)                        | a batch: the first legs are placed, the answer is 500
+| revoke       | seconds (1)                        | the venue ends an accepted order as INVALID
+| drop         | event ("order", "trade"; both)     | a user event is never sent
+| duplicate    | event, seconds (1)                 | a user event is sent again within so long
+| reorder      | event, seconds (1)                 | a user event is held back for up to so long
+| hide         | listing ("orders", "order",        | an order or trade is missing from listings while it is
+|              | "trades"; all), seconds, id        | younger than that; drawn once for each
+| lag          | listing ("orders", "trades"),      | a listing is that old; strikes always while armed
+|              | seconds (5)                        |
+| clock_offset | seconds (0)                        | the venue's clock is wrong; while armed
+| version      | version (3)                        | `/version` says so, orders: order_version_mismatch;
+|              |                                    | while armed
+| hydration    | seconds (60)                       | windows listed from now on: so long 404 at the CLOB
+| geoblock     | country, region                    | `/api/geoblock` says blocked; while armed
 """
 
 from __future__ import annotations
@@ -13,9 +49,10 @@ from aiohttp import web
 from invmm.errors import ConfigError
 from invmm.sim.clock import TapeClock
 from invmm.sim.faults import KINDS
+from invmm.sim.modes import POST_ONLY_S, RESTART_S
 from invmm.sim.profile import SECOND
 from invmm.sim.windows import Series, Window
-from invmm.types import Outcome
+from invmm.types import Outcome, VenueMode
 
 if TYPE_CHECKING:
     from invmm.sim.server import VenueServer
@@ -204,15 +241,56 @@ class Control:
         merged = session.exchange.merge(int(told["size_micro"])) if session is not None else 0
         return web.json_response({"merged_micro": merged})
 
-    async def fault(self, request: web.Request) -> web.Response:
-        """Does one fault. JSON: `kind` and its figures; `channel` is "market" (default), "user" or "all".
-
-        kill: cuts the sockets without a closing handshake. garbage: sends `text` (default: no JSON). split:
-        the next `count` messages go out in `parts` WebSocket frames. stall: no data any more, PONG continues,
-        what would have been sent is lost; resume ends it. http: the next `count` REST requests (of `method`)
-        get `status` and `body`. lose: the next `count` orders and cancels are done, but their connections are
-        cut before the answer.
+    async def mode(self, request: web.Request) -> web.Response:
+        """Sets the venue's mode: `mode` is a name of `VenueMode`, for `seconds` of the venue (default: for
+        good) and then RUNNING. RESTART is the walk of an engine restart: RESTARTING for `restart_s` (default
+        90), POST_ONLY for `post_only_s` (default 120), RUNNING. `walk`: a list of [mode, seconds] instead.
+        `wipe`: true ends all open orders first.
         """
+        told = await request.json()
+        try:
+            if told.get("mode") == "RESTART":
+                steps = [
+                    (VenueMode.RESTARTING, float(told.get("restart_s", RESTART_S))),
+                    (VenueMode.POST_ONLY, float(told.get("post_only_s", POST_ONLY_S))),
+                ]
+            elif "walk" in told:
+                steps = [(VenueMode[name], float(seconds)) for name, seconds in told["walk"]]
+            else:
+                steps = [(VenueMode[told["mode"]], float(told.get("seconds", 0)))]
+        except (KeyError, TypeError, ValueError) as error:
+            names = ", ".join(mode.name for mode in VenueMode)
+            return web.json_response(
+                {"error": f"mode: expected RESTART or one of {names}: {error!r}"}, status=400
+            )
+        if told.get("wipe"):
+            for exchange in self._server.floor.exchanges:
+                for order in exchange.open_orders():
+                    exchange.cancel(order.request.order_id)
+        self._server.mode.walk(steps)
+        return web.json_response({"mode": self._server.mode.now().name, "left_s": self._server.mode.left_s()})
+
+    async def balance(self, request: web.Request) -> web.Response:
+        """Sets what the account has: `collateral_micro` (settled), `allowances` (micro-dollars by spender;
+        null: unlimited), `leaked_micro` (collateral that the venue wrongly counts as spent). Orders that are
+        not covered any more are cancelled by the venue.
+        """
+        told, account = await request.json(), self._server.floor.account
+        if "collateral_micro" in told:
+            account.pay_in(int(told["collateral_micro"]) - account.settled_cash_micro)
+        account.leaked_micro = int(told.get("leaked_micro", account.leaked_micro))
+        for spender, amount in dict(told.get("allowances", {})).items():
+            if amount is None:
+                account.allowances_micro.pop(spender.lower(), None)
+            else:
+                account.allowances_micro[spender.lower()] = int(amount)
+        self._server.floor.check_balances()
+        return web.json_response(
+            {"settled_cash_micro": account.settled_cash_micro, "allowances": account.allowances_micro}
+        )
+
+    async def fault(self, request: web.Request) -> web.Response:
+        """Does or arms one fault: JSON with `kind` and its figures, as the table of this module says."""
         told = await request.json()
         kind, which = told.get("kind"), told.get("channel", "market")
         server = self._server
@@ -230,10 +308,16 @@ class Control:
                 channel.split_parts, channel.split_left = int(told.get("parts", 3)), int(told.get("count", 1))
             elif kind in ("stall", "resume"):
                 channel.is_stalled = kind == "stall"
-        if kind in KINDS:
+        if kind == "settlement":
+            faults = server.floor.settlement_faults
+            faults.failure_rate, faults.retry_rate = told.get("fail_rate"), told.get("retry_rate")
+            faults.delay_ns = int(float(told.get("delay_s", 0)) * SECOND)
+        elif kind in KINDS:
             server.faults.arm(kind, {k: v for k, v in told.items() if k not in ("kind", "channel")})
         elif kind == "clear":
             server.faults.clear(told.get("of"))
+            if told.get("of") in (None, "settlement"):
+                server.floor.settlement_faults.__init__()  # type: ignore[misc]
         elif kind not in ("kill", "garbage", "split", "stall", "resume"):
             return web.json_response({"error": f"kind: unknown fault {kind!r}"}, status=400)
         return web.json_response({"kind": kind, "done": done})
@@ -245,6 +329,7 @@ def _window(window: Window) -> dict[str, Any]:
         market["winner"] = window.market.winner.name
     return {
         **market,
+        "series": window.series.slug if window.series is not None else "",
         "version": window.series.generation if window.series is not None else "v1",
         "is_ready": window.session is not None,
         "is_closed": window.is_closed,
@@ -268,4 +353,6 @@ def add_routes(app: web.Application, server: VenueServer) -> None:
     app.router.add_post("/_control/finish", control.finish)
     app.router.add_get("/_control/truth", control.truth)
     app.router.add_post("/_control/merge", control.merge)
+    app.router.add_post("/_control/mode", control.mode)
+    app.router.add_post("/_control/balance", control.balance)
     app.router.add_post("/_control/fault", control.fault)

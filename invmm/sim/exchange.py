@@ -24,6 +24,7 @@ from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.rules import OrderRequest, Refusal
 from invmm.sim.settlement import Settlement
 from invmm.types import PRICE_ONE_E4, OrderType, Outcome, Reason, Side
+from invmm.venue.profile import exchange as exchange_of
 
 
 class Exchange:
@@ -200,8 +201,10 @@ class Exchange:
             now_s=self.now_ns / SECOND,
             gtd_min_ahead_s=self.profile.gtd_min_ahead_s,
         )
-        if refusal is None and (
-            request.order_id in self.orders or (request.key and request.key in self.by_key)
+        if (
+            refusal is None
+            and self.profile.refuses_duplicates
+            and (request.order_id in self.orders or (request.key and request.key in self.by_key))
         ):
             refusal = rules.duplicated(request)
         return refusal or self._short_of_balance(request, False)
@@ -247,7 +250,13 @@ class Exchange:
                 # The fee comes on top. Price improvement lowers the sum, so the limit price bounds it.
                 amount += rules.taker_fee_micro(request.size_micro, request.price_e4, self.market.fee_rate)
         available = self._available(request)
-        return rules.balance_short(max(0, available), amount) if amount > available else None
+        if amount > available:
+            return rules.balance_short(max(0, available), amount)
+        spender = exchange_of(self.market.exchange).contract
+        allowed = self.account.allowances_micro.get(spender.lower())
+        if allowed is not None and request.side == Side.BUY and amount + self._reserved(request) > allowed:
+            return rules.allowance_short(spender, allowed, amount)
+        return None
 
     def _uncovered(self, request: OrderRequest) -> bool:
         order = self.orders[request.order_id]

@@ -15,9 +15,12 @@ KINDS = frozenset(
     (
         "http", "lose", "slow", "late", "partial", "revoke",
         "drop", "duplicate", "reorder", "hide", "lag",
+        "clock_offset", "version", "hydration", "geoblock",
     )
 )  # fmt: skip
-"""Faults that wait for their moment; `control` does the others at once. Its table says what each one is."""
+"""Faults that wait for their moment, or are a state; `control` does the others at once. Its table says what
+each one is.
+"""
 
 
 @dataclass(slots=True)
@@ -39,6 +42,7 @@ class Faults:
     def __init__(self, seed: int) -> None:
         self._armed: dict[str, Fault] = {}
         self._random = Random(f"{seed}:faults")
+        self._hidden: dict[str, bool] = {}  # by order or trade: the draw of `hide`
         self.struck: Counter[str] = Counter()
 
     def arm(self, kind: str, figures: dict[str, Any]) -> None:
@@ -58,6 +62,8 @@ class Faults:
         if count is not None and (not isinstance(count, int) or count < 0):
             raise ValueError(f"count: expected an integer of at least 0, got {count!r}")
         self._armed[kind] = Fault(share, count, told)
+        if kind == "hide":
+            self._hidden.clear()
 
     def clear(self, kind: str | None = None) -> None:
         """Disarms one kind, or all."""
@@ -89,6 +95,24 @@ class Faults:
         if not request.path.startswith(str(fault.figures.get("path", ""))):
             return None
         return self.strike(kind)
+
+    def hides(self, name: str, listing: str, age_ns: int) -> bool:
+        """Whether `hide` keeps an order or trade of this age out of a listing; drawn once for each."""
+        fault = self._armed.get("hide")
+        if fault is None or fault.figures.get("listing", listing) != listing:
+            return False
+        if fault.figures.get("id", name) != name or age_ns > fault.number("seconds", 1e9) * SECOND:
+            return False
+        if name not in self._hidden:
+            self._hidden[name] = self.strike("hide") is not None
+        return self._hidden[name]
+
+    def lag_ns(self, listing: str) -> int:
+        """How far a listing lies behind."""
+        fault = self.armed("lag")
+        if fault is None or fault.figures.get("listing", listing) != listing:
+            return 0
+        return int(fault.number("seconds", 5.0) * SECOND)
 
     def deliveries(self, event_type: str) -> list[int]:
         """When copies of a user event are delivered, in nanoseconds after its time: normally once, at 0."""

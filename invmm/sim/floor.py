@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ from invmm.sim.orders import Order
 from invmm.sim.profile import VenueProfile
 from invmm.sim.rules import OrderRequest, Refusal, Who
 from invmm.sim.session import Session
+from invmm.sim.settlement import SettlementFaults
 from invmm.types import Outcome
 
 Placing = tuple[Session, OrderRequest] | Refusal
@@ -54,6 +56,7 @@ class Floor:
     ) -> None:
         self.profile = profile
         self.account = Account(profile.collateral_micro)
+        self.settlement_faults = SettlementFaults()
         self.clock: TapeClock | None = None
         self.sessions: dict[str, Session] = {}
         self.past: deque[Exchange] = deque()
@@ -62,7 +65,7 @@ class Floor:
         self._seed = seed
         self._market_channel = market_channel
         self._user_channel = user_channel
-        self._faults = faults
+        self.faults = faults
         self._remember = remember
 
     # ---- time ----
@@ -72,6 +75,10 @@ class Floor:
         if self.clock is not None:
             return self.clock.now_ns()
         return next((session.now_ns() for session in self.sessions.values()), 0)
+
+    def running_ns(self) -> int:
+        """The venue's time, or real time before any market runs: something that always goes on."""
+        return time.monotonic_ns() if self.clock is None else self.clock.now_ns()
 
     def advance(self, ahead_ns: int) -> None:
         """Jumps ahead; what lies between happens at once, in every market."""
@@ -98,10 +105,11 @@ class Floor:
             self.who,
             self._market_channel,
             self._user_channel,
-            self._faults,
+            self.faults,
             batches,
         )
         session.exchange.accepts_ns = accepts_from_ns
+        session.exchange.settlement.faults = self.settlement_faults
         session.exchange.others = lambda: (
             other.exchange for other in self.sessions.values() if other is not session
         )

@@ -100,7 +100,7 @@ def market(window: Window, now_ns: int) -> dict[str, Any]:
 
 def event(window: Window, now_ns: int) -> dict[str, Any]:
     """A Gamma event object with its one market."""
-    series = window.series
+    of = window.series
     told: dict[str, Any] = {
         "id": str(100_000 + window.number),
         "ticker": window.market.slug,
@@ -118,20 +118,21 @@ def event(window: Window, now_ns: int) -> dict[str, Any]:
         "restricted": True,
         "enableOrderBook": True,
         "negRisk": window.market.exchange == "v2-neg-risk",
-        "seriesSlug": series.slug if series is not None else "",
-        "series": [_series(series)] if series is not None else [],
+        "seriesSlug": of.slug if of is not None else "",
+        "series": [series(of)] if of is not None else [],
         "tags": [{"id": "21", "label": "Crypto", "slug": "crypto"}],
         "markets": [market(window, now_ns)],
     }
     return told
 
 
-def _series(series: Series) -> dict[str, Any]:
+def series(one: Series) -> dict[str, Any]:
+    """A Gamma series object."""
     return {
-        "id": str(series.number),
-        "ticker": series.slug,
-        "slug": series.slug,
-        "title": series.slug,
+        "id": str(one.number),
+        "ticker": one.slug,
+        "slug": one.slug,
+        "title": one.slug,
         "seriesType": "single",
         "active": True,
         "closed": False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from invmm.sim.floor import Floor
 from invmm.sim.profile import SECOND
@@ -23,8 +22,7 @@ class DeadMansSwitch:
         self._heard_s = 0.0
 
     def _now_s(self) -> float:
-        clock = self._floor.clock
-        return time.monotonic() if clock is None else clock.now_ns() / SECOND
+        return self._floor.running_ns() / SECOND
 
     def beat(self, given: str) -> str | None:
         """The next id, or None when `given` is not the last one."""

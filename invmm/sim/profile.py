@@ -41,11 +41,19 @@ class VenueProfile:
     gtd_early_s: int = 60  # and the engine expires it 60 s earlier than stated
     queue_model: str = "conservative"
     domain: str = ""  # "1": orders of the dead first generation, and no others; "": each market's own
+    endpoint_limit_share: float = 1.0  # of the published limits per endpoint; 0: none
+    signer_limits: str = "enforce"  # per-signer buckets: "enforce", "warn" (a header, nothing refused), "off"
+    tier: str = "standard"  # which buckets the signer has
+    refuses_duplicates: bool = True  # False violates the rule that a signed order is booked once
     record_truth: bool = False  # keep (time, shares ahead) of every own order
 
     def __post_init__(self) -> None:
         if self.domain not in ("", "1"):
             raise ConfigError(f"domain: expected '' or '1', got {self.domain!r}")
+        if self.signer_limits not in ("enforce", "warn", "off"):
+            raise ConfigError(f"signer_limits: expected enforce, warn or off, got {self.signer_limits!r}")
+        if not self.endpoint_limit_share >= 0:
+            raise ConfigError(f"endpoint_limit_share: expected at least 0, got {self.endpoint_limit_share!r}")
         for item in fields(self):
             value = getattr(self, item.name)
             if item.name.endswith(("_ns", "_micro", "_s")) and (not isinstance(value, int) or value < 0):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from invmm.sim.meter import Private, metered
 from invmm.sim.rest_access import Login
 from invmm.sim.rest_account import Own
 from invmm.sim.rest_orders import Orders
@@ -17,8 +18,6 @@ from invmm.sim.rules import Refusal
 
 if TYPE_CHECKING:
     from invmm.sim.server import VenueServer
-
-Private = Callable[[bytes, web.Request], Awaitable[web.Response]]
 
 
 def add_routes(app: web.Application, server: VenueServer) -> None:
@@ -33,7 +32,7 @@ def add_routes(app: web.Application, server: VenueServer) -> None:
             if isinstance(key, Refusal):
                 return error(key.status, key.text)
             request[KEY] = key
-            return await handler(body, request)
+            return await metered(server, key.address, request, body, handler)
 
         return checked
 
@@ -59,6 +58,7 @@ def add_routes(app: web.Application, server: VenueServer) -> None:
     router.add_delete("/notifications", private(own.drop_notifications))
     router.add_get("/order-scoring", private(own.order_scoring))
     router.add_post("/orders-scoring", private(own.orders_scoring))
+    router.add_get("/v1/user/rate-limit-tier", private(own.tier))
     router.add_post("/v1/heartbeats", private(own.heartbeat))
     router.add_get("/book", public.book)
     router.add_get("/tick-size", public.tick_size)
@@ -67,4 +67,3 @@ def add_routes(app: web.Application, server: VenueServer) -> None:
     router.add_get("/fee-rate", public.fee_rate)
     router.add_get("/time", public.clock)
     router.add_get("/version", public.version)
-    router.add_get("/clob-markets/{id}", public.clob_market)

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from invmm.sim import rules, signatures, wire
-from invmm.sim.account import Trade
+from invmm.sim import rules, wire
+from invmm.sim.account import UNLIMITED, Trade
+from invmm.sim.exchange import Exchange
+from invmm.sim.limits import TIERS
+from invmm.sim.orders import Order
 from invmm.sim.profile import SECOND
 from invmm.sim.rest_shapes import account_of, asset_of, error, json_of, order_id_of, page_of, token_of
 from invmm.sim.rules import Who
+from invmm.venue.profile import ExchangeName
+from invmm.venue.profile import exchange as exchange_of
 
 if TYPE_CHECKING:
     from invmm.sim.server import VenueServer
@@ -30,13 +35,28 @@ class Own:
             return page_of(self._server, [found] if found is not None else [], request)
         entries = []
         for exchange in self._server.floor.exchanges:
-            for order in exchange.open_orders():
+            for order, filled_micro in self._open(exchange):
                 if not order.request.is_of(account):
                     continue
                 entry = wire.open_order(order, exchange.market, self._server.who)
+                entry.update(size_matched=wire.size_text(filled_micro), status="LIVE")
                 if all(query.get(name) in (None, entry[name]) for name in ("market", "asset_id")):
                     entries.append(entry)
         return page_of(self._server, entries, request)
+
+    def _open(self, exchange: Exchange) -> list[tuple[Order, int]]:
+        """Open orders with what is filled of them; as of some time ago when the listing lags."""
+        faults, now_ns = self._server.faults, self._server.floor.now_ns()
+        lag_ns = faults.lag_ns("orders")
+        if lag_ns:
+            found = _open_at(exchange, now_ns - lag_ns)
+        else:
+            found = [(order, order.filled_micro) for order in exchange.open_orders()]
+        return [
+            (order, filled_micro)
+            for order, filled_micro in found
+            if not faults.hides(order.request.id_text, "orders", now_ns - order.arrived_ns)
+        ]
 
     async def order(self, _: bytes, request: web.Request) -> web.Response:
         """One order in any state; `null` when there is none."""
@@ -46,7 +66,10 @@ class Own:
         order_id = order_id_of(text)
         for exchange in self._server.floor.exchanges:
             order = exchange.orders.get(order_id) if order_id is not None else None
-            if order is not None and order.request.is_of(account):
+            if order is None or not order.request.is_of(account):
+                continue
+            age_ns = self._server.floor.now_ns() - order.arrived_ns
+            if not self._server.faults.hides(order.request.id_text, "order", age_ns):
                 return wire.open_order(order, exchange.market, self._server.who)
         return None
 
@@ -58,10 +81,14 @@ class Own:
             after, before = int(query.get("after", -1)), int(query.get("before", 1 << 62))
         except ValueError:
             return error(400, "invalid before or after")
+        faults, now_ns = self._server.faults, self._server.floor.now_ns()
+        lag_ns = faults.lag_ns("trades")
         entries = []
         for trade in reversed(self._server.floor.account.trades):
             who = next((one for one in self._parties(trade) if account in ("", one.account)), None)
-            if who is None:
+            if who is None or trade.time_ns > now_ns - lag_ns:
+                continue
+            if faults.hides(trade.id_text, "trades", now_ns - trade.time_ns):
                 continue
             entry = wire.trade_entry(trade, markets[trade.condition_id], who)
             if any(query.get(name) not in (None, entry[name]) for name in ("id", "market", "asset_id")):
@@ -85,7 +112,11 @@ class Own:
                 return error(404, rules.NO_BOOK)
             session, token = found
             value = account.holding(session.market.condition_id).settled_micro[token]
-        spenders = {address: str((1 << 256) - 1) for address in signatures.EXCHANGES.values()}
+        allowed = account.allowances_micro
+        spenders = {
+            one.contract: str(allowed.get(one.contract.lower(), UNLIMITED))
+            for one in map(exchange_of, ExchangeName)
+        }
         return web.json_response({"balance": str(value), "allowances": spenders})
 
     async def refresh_balance(self, _: bytes, __: web.Request) -> web.Response:
@@ -111,6 +142,20 @@ class Own:
             return error(400, rules.INVALID_PAYLOAD)
         return web.json_response({str(one): False for one in asked})
 
+    async def tier(self, _: bytes, request: web.Request) -> web.Response:
+        """The signer's tier and its buckets (ours: the answer's fields are not documented)."""
+        name = self._server.profile.tier
+        orders_per_s, orders, cancels_per_s, cancels = TIERS[name]
+        return web.json_response(
+            {
+                "tier": name,
+                "orders_per_second": orders_per_s,
+                "orders_burst": orders,
+                "cancels_per_second": cancels_per_s,
+                "cancels_burst": cancels,
+            }
+        )
+
     async def heartbeat(self, body: bytes, _: web.Request) -> web.Response:
         """Dead man's switch."""
         payload = json_of(body)
@@ -120,3 +165,14 @@ class Own:
             told = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": self._server.switch.last_id}
             return web.json_response(told, status=400)
         return web.json_response({"heartbeat_id": following})
+
+
+def _open_at(exchange: Exchange, time_ns: int) -> list[tuple[Order, int]]:
+    """The orders that were open at a past time, with what was filled of them then."""
+    found = []
+    for order in exchange.orders.values():
+        if order.arrived_ns <= time_ns and (order.is_open or order.left_ns > time_ns):
+            name = order.request.order_id
+            parts = (leg for one in order.trades if one.time_ns <= time_ns for leg in one.legs)
+            found.append((order, sum(leg.size_micro for leg in parts if leg.order_id == name)))
+    return found

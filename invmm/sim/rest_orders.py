@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from invmm.sim import rules, wire
-from invmm.sim.access import ApiKey
+from invmm.sim.access import WRONG_VERSION, ApiKey
+from invmm.sim.mishaps import unanswered
 from invmm.sim.orders import Order
+from invmm.sim.profile import SECOND
 from invmm.sim.rest_shapes import KEY, account_of, error, json_of, order_id_of
 from invmm.sim.rules import Refusal, Who
 
@@ -32,6 +34,8 @@ class Orders:
         session = server.floor.by_token(signed.get("tokenId"))
         if session is None:
             return Refusal(404, rules.NO_BOOK)
+        if server.faults.armed("version") is not None:
+            return WRONG_VERSION
         order_id = server.access.admit(payload, server.exchange_name(session.market), key)
         if isinstance(order_id, Refusal):
             return order_id
@@ -57,8 +61,11 @@ class Orders:
 
     async def post_order(self, body: bytes, http: web.Request) -> web.Response:
         """One order."""
-        payload = json_of(body)
-        request = self._read(payload, http[KEY])
+        request = self._read(json_of(body), http[KEY])
+        late = self._server.faults.strike_request("late", http)
+        if late is not None:
+            self._server.floor.place_late([request], int(late.number("seconds", 60.0) * SECOND))
+            return await unanswered(late, http)
         answer = (await self._server.floor.place([request]))[0]
         refusal = self._killed(answer)
         if refusal is not None:
@@ -74,7 +81,17 @@ class Orders:
         if len(payload) > rules.MAX_BATCH:
             refusal = rules.too_many(len(payload))
             return error(refusal.status, refusal.text)
-        answers = await self._server.floor.place([self._read(entry, http[KEY]) for entry in payload])
+        placings = [self._read(entry, http[KEY]) for entry in payload]
+        faults, floor = self._server.faults, self._server.floor
+        late = faults.strike_request("late", http)
+        if late is not None:
+            floor.place_late(placings, int(late.number("seconds", 60.0) * SECOND))
+            return await unanswered(late, http)
+        partial = faults.strike_request("partial", http)
+        if partial is not None:
+            await floor.place(placings[: int(partial.number("legs", len(placings) // 2))])
+            return error(500, rules.NOT_INSERTED)
+        answers = await floor.place(placings)
         legs = []
         for answer in answers:
             refused = self._killed(answer)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from invmm.sim import rules, wire
-from invmm.sim.profile import SECOND
+from invmm.sim import rules
 from invmm.sim.rest_shapes import asset_of, error, token_of
 
 if TYPE_CHECKING:
@@ -50,23 +49,11 @@ class Public:
 
     async def clock(self, _: web.Request) -> web.Response:
         """The venue's time in whole seconds."""
-        return web.json_response(self._server.floor.now_ns() // SECOND)
+        return web.json_response(int(self._server.time_s()))
 
     async def version(self, _: web.Request) -> web.Response:
         """CLOB version: 1 where orders of the first generation are taken."""
+        fault = self._server.faults.armed("version")
+        if fault is not None:
+            return web.json_response({"version": int(fault.number("version", 3))})
         return web.json_response({"version": 1 if self._server.profile.domain == "1" else 2})
-
-    async def clob_market(self, request: web.Request) -> web.Response:
-        """Parameters of any of the server's markets."""
-        condition = request.match_info["id"]
-        session = self._server.floor.sessions.get(condition)
-        if session is not None:
-            return web.json_response(
-                wire.clob_market(
-                    session.market, session.exchange.tick_e4, accepting=not session.exchange.is_closed
-                )
-            )
-        for tape in self._server.tapes:
-            if tape.market.condition_id == condition:
-                return web.json_response(wire.clob_market(tape.market, tape.market.tick_e4, accepting=False))
-        return error(404, rules.NO_MARKET)

@@ -22,6 +22,7 @@ FAK_KILLED = (
     "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."
 )
 NOT_READY = "the market is not yet ready to process new orders"
+NOT_INSERTED = "could not insert order"
 NO_MARKET = "market not found"
 NO_BOOK = "No orderbook exists for the requested token id"
 INVALID_EXPIRATION = "invalid expiration"
@@ -187,6 +188,15 @@ def balance_short(balance_micro: int, amount_micro: int) -> Refusal:
     text = (
         f"not enough balance / allowance: the balance is not enough -> balance: {balance_micro}, "
         f"order amount: {amount_micro}"
+    )
+    return Refusal(400, text, Reason.VENUE_BALANCE)
+
+
+def allowance_short(spender: str, allowance_micro: int, amount_micro: int) -> Refusal:
+    """The exchange may not take that much of the collateral. (The end of the text is ours.)"""
+    text = (
+        f"not enough balance / allowance: the allowance is not enough -> spender: {spender}, "
+        f"allowance: {allowance_micro}, order amount: {amount_micro}"
     )
     return Refusal(400, text, Reason.VENUE_BALANCE)
 

@@ -21,14 +21,16 @@ from typing import Any
 from aiohttp import web
 
 from invmm.replay.tape import MarketInfo, Tape, find, load
-from invmm.sim import control, gamma, rest, rest_prices, spool, wire
+from invmm.sim import control, gamma, rest, rest_data, rest_discovery, rest_prices, spool, wire
 from invmm.sim.access import Access, AccessRules, ApiKey
 from invmm.sim.channels import Channel, Connection
 from invmm.sim.clock import TapeClock
 from invmm.sim.faults import Faults
 from invmm.sim.floor import Floor
 from invmm.sim.heartbeat import DeadMansSwitch
-from invmm.sim.mishaps import faulty
+from invmm.sim.limits import Limits
+from invmm.sim.mishaps import on_the_way
+from invmm.sim.modes import Mode
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.rules import Who
 from invmm.sim.session import Session
@@ -77,9 +79,7 @@ class VenueServer:
     def __post_init__(self) -> None:
         known = self.credentials
         self.who = Who(known.api_key, known.address, known.address)
-        self.access = Access(
-            known.rules(self.access_rules), seed=self.seed, venue_s=lambda: self.floor.now_ns() / SECOND
-        )
+        self.access = Access(known.rules(self.access_rules), seed=self.seed, venue_s=self.time_s)
         self.market_channel = Channel(self._subscribe_market, self.silent_s)
         self.user_channel = Channel(self._subscribe_user, self.silent_s)
         self.faults = Faults(self.seed)
@@ -93,6 +93,8 @@ class VenueServer:
             self.remember,
         )
         self.switch = DeadMansSwitch(self.floor, self.seed)
+        self.mode = Mode(self.floor)
+        self.limits = Limits(self.profile)
         self.windows = Windows(self.floor, self.series, self.seed, self._announce)
         for tape in self.tapes:
             self.windows.add_tape(tape)
@@ -112,6 +114,12 @@ class VenueServer:
         clock = TapeClock(time.monotonic_ns(), time.time_ns() if tape_ns is None else tape_ns, speed)
         self.floor.run_on(clock)
         return clock
+
+    def time_s(self) -> float:
+        """What the venue's clock says, unix seconds: right unless a fault has set it wrong."""
+        fault = self.faults.armed("clock_offset")
+        offset_s = fault.number("seconds", 0.0) if fault is not None else 0.0
+        return self.floor.now_ns() / SECOND + offset_s
 
     def _announce(self, window: Window) -> None:
         """`new_market`, to every connection that asked for custom features."""
@@ -209,7 +217,7 @@ async def _guarded(
             return await handler(request)
         except (ValueError, KeyError, TypeError) as error:
             return web.json_response({"error": f"{type(error).__name__}: {error}"}, status=400)
-    return await faulty(server.faults, server.floor, request, handler)
+    return await on_the_way(server, request, handler)
 
 
 def application(server: VenueServer) -> web.Application:
@@ -220,6 +228,8 @@ def application(server: VenueServer) -> web.Application:
     app.router.add_get("/ws/user", server.user_channel.serve)
     rest.add_routes(app, server)
     rest_prices.add_routes(app, server)
+    rest_discovery.add_routes(app, server)
+    rest_data.add_routes(app, server)
     control.add_routes(app, server)
 
     async def background(_: web.Application) -> Any:
@@ -242,6 +252,7 @@ async def serve(
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
+    await server.windows.step()
     ready(runner.addresses[0][1])
     try:
         await until.wait()
@@ -298,9 +309,9 @@ async def _main(options: argparse.Namespace) -> None:
         if options.recorded:
             first_ns = int(server.tapes[0].rows["recv_ns"][0])
             server.start(TapeClock(time.monotonic_ns(), first_ns, options.speed), 0)
-        elif told["series"]:
-            server.run_clock(told["speed"], told["start_ns"])
 
+    if told.get("series"):
+        server.run_clock(told["speed"], told["start_ns"])
     await serve(server, told.get("port", options.port), until=until, ready=ready)
 
 

@@ -5,6 +5,7 @@ resolution.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,22 @@ if TYPE_CHECKING:
     from invmm.sim.exchange import Exchange
 
 
+@dataclass
+class SettlementFaults:
+    """What differs from the profile for matches from now on; None: as there."""
+
+    failure_rate: float | None = None
+    retry_rate: float | None = None
+    delay_ns: int = 0  # before the first stage
+
+
 class Settlement:
     """The chain's side of the embedded venue, with delays and failures from one seeded stream."""
 
     def __init__(self, core: Exchange, random: Random) -> None:
         self._core = core
         self._random = random
-        self._failure_share = core.profile.failure_share(core.market.origin)
+        self.faults = SettlementFaults()
         self._made = 0
         self.winner: Outcome | None = None
 
@@ -61,9 +71,11 @@ class Settlement:
         def delay(base_ns: int) -> int:
             return base_ns + self._random.randrange(profile.settlement_jitter_ns + 1)
 
-        retries = self._random.random() < profile.retry_rate
-        fails = self._random.random() < self._failure_share
-        at = core.now_ns + delay(profile.mined_delay_ns)
+        faults = self.faults
+        failure_share = core.profile.failure_share(core.market.origin)
+        retries = self._random.random() < _first(faults.retry_rate, profile.retry_rate)
+        fails = self._random.random() < _first(faults.failure_rate, failure_share)
+        at = core.now_ns + delay(profile.mined_delay_ns) + faults.delay_ns
         stages = []
         if retries or fails:
             stages.append((at, OrderStatus.TRADE_RETRYING))
@@ -97,3 +109,7 @@ class Settlement:
         self.winner = core.market.winner
         core.account.pay(self.winner, core.market.condition_id)
         core.tell(Report("settlement", core.now_ns))
+
+
+def _first(given: float | None, usual: float) -> float:
+    return usual if given is None else given

@@ -30,6 +30,13 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST_SLEEP_S = 0.25
 _PRE_S = 10  # a full market's flow begins so long before its window
 _EASTERN = "America/New_York"
+_NAMES = {
+    "btc": "bitcoin",
+    "eth": "ethereum",
+    "sol": "solana",
+    "doge": "dogecoin",
+    "hype": "hyperliquid",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Series:
     ----------
     slug : str
         `btc-updown-5m`: the ending says the window (s, m, h); slugs of its windows end in their start.
-        `bitcoin-up-or-down-hourly`: windows are named by the Eastern hour in which they start.
+        `btc-updown-1h`: windows are named by the Eastern hour in which they start.
     window_s : int
         Length of a window, 0: as the slug says.
     generation : {"v1", "v2"}
@@ -94,15 +101,13 @@ class Series:
     @property
     def is_named(self) -> bool:
         """Windows bear the name of an Eastern hour, not the number of their start."""
-        return self.slug.endswith("-up-or-down-hourly")
+        return self.slug.endswith("-updown-1h")
 
     @property
     def length_s(self) -> int:
         """Seconds of a window."""
         if self.window_s:
             return self.window_s
-        if self.is_named:
-            return 3600
         found = re.fullmatch(r"[a-z0-9-]+-(\d+)([smhd])", self.slug)
         if found is None or not int(found[1]):
             raise ConfigError(
@@ -135,8 +140,17 @@ class Series:
             return f"{self.slug}-{start_s}"
         hour = dt.datetime.fromtimestamp(start_s, ZoneInfo(_EASTERN))
         clock = f"{hour.hour % 12 or 12}{'am' if hour.hour < 12 else 'pm'}"
-        name = self.slug.removesuffix("-hourly")
-        return f"{name}-{hour:%B}-{hour.day}-{hour.year}-{clock}-et".lower()
+        asset = self.slug.removesuffix("-updown-1h")
+        name = _NAMES.get(asset, asset)
+        return f"{name}-up-or-down-{hour:%B}-{hour.day}-{hour.year}-{clock}-et".lower()
+
+    def start_of(self, time_s: int) -> int:
+        """Start of the window in which a time lies: multiples of the length, for four hours Eastern ones."""
+        shift_s = 0
+        if self.length_s == 14_400:
+            offset = dt.datetime.fromtimestamp(time_s, ZoneInfo(_EASTERN)).utcoffset()
+            shift_s = int(offset.total_seconds()) if offset is not None else 0
+        return (time_s + shift_s) // self.length_s * self.length_s - shift_s
 
 
 @dataclass(slots=True)
@@ -178,7 +192,7 @@ class Windows:
         self, floor: Floor, series: list[Series], seed: int, announce: Callable[[Window], None]
     ) -> None:
         self._floor = floor
-        self._series = list(series)
+        self.series = list(series)
         self._seed = seed
         self._announce = announce
         self._next_s: dict[int, int] = {}  # by place in the list: start of the next window to be listed
@@ -196,7 +210,7 @@ class Windows:
 
     def add(self, series: Series) -> None:
         """One more series, from its present window on."""
-        self._series.append(series)
+        self.series.append(series)
 
     def find(self, slug: str) -> Window | None:
         """A listed market by its slug."""
@@ -223,7 +237,7 @@ class Windows:
             return None
         now_ns = self._floor.now_ns()
         due: list[int] = []
-        for place, series in enumerate(self._series):
+        for place, series in enumerate(self.series):
             due += self._list(place, series, now_ns)
         for window in list(self.by_condition.values()):
             due += self._move(window, now_ns)
@@ -232,7 +246,7 @@ class Windows:
     def _list(self, place: int, series: Series, now_ns: int) -> list[int]:
         """Lists the windows whose time has come; one whose end is past is passed over."""
         length_s = series.length_s
-        start_s = self._next_s.get(place, now_ns // SECOND // length_s * length_s)
+        start_s = self._next_s.get(place, series.start_of(now_ns // SECOND))
         while not series.count or self._made.get(place, 0) < series.count:
             if (start_s - series.listed_s) * SECOND > now_ns:
                 self._next_s[place] = start_s
@@ -241,7 +255,7 @@ class Windows:
                 self._announce(self._new(series, start_s, now_ns))
                 self._made[place] = self._made.get(place, 0) + 1
             else:
-                start_s = max(start_s, now_ns // SECOND // length_s * length_s - length_s)
+                start_s = max(start_s, series.start_of(now_ns // SECOND) - length_s)
             start_s += length_s
         self._next_s[place] = start_s
         return []
@@ -260,12 +274,14 @@ class Windows:
             exchange=series.exchange,
         )
         listed_ns = min(now_ns, start_s * SECOND)
+        late = self._floor.faults.armed("hydration")
+        hydration_s = series.hydration_s if late is None else late.number("seconds", 60.0)
         window = Window(
             market=market,
             question_id=named.question_id,
             number=5_000_000 + start_s // 60 % 1_000_000,
             listed_ns=listed_ns,
-            ready_ns=listed_ns + series.hydration_s * SECOND,
+            ready_ns=listed_ns + int(hydration_s * SECOND),
             accepts_ns=(start_s - series.accepts_ahead_s) * SECOND if series.accepts_ahead_s else 0,
             series=series,
         )

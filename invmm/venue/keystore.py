@@ -154,8 +154,9 @@ def _opened(path: str | Path, content: dict[str, Any], password: str) -> bytes:
 
 
 def _load(path: str | Path) -> dict[str, Any]:
+    text = read_private(path)
     try:
-        content = json.loads(read_private(path))
+        content = json.loads(text)
     except ValueError:
         content = None
     if not isinstance(content, dict) or content.get("version") != 3 or "crypto" not in content:
@@ -201,7 +202,10 @@ def _write(path: str | Path, content: Mapping[str, Any]) -> None:
                 file.write("\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.link(passing, target)
+            try:
+                os.link(passing, target)
+            except FileExistsError:
+                raise ConfigError(f"{path}: exists already; it is not replaced") from None
         finally:
             os.unlink(passing)
         folder = os.open(target.parent, os.O_RDONLY)
@@ -209,8 +213,6 @@ def _write(path: str | Path, content: Mapping[str, Any]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-    except FileExistsError:
-        raise ConfigError(f"{path}: exists already; it is not replaced") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
 
