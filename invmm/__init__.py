@@ -28,7 +28,9 @@ except ImportError as error:  # a source tree without its compiled modules shado
 
 from invmm.engine import Engine
 from invmm.execution.handle import ExecutorHandle
+from invmm.execution.registry import OrderRecord, OrderRegistry, OrderState
 from invmm.settings import Settings
+from invmm.settlement.ledger import Ledger
 from invmm.settlement.merger import MergeDecision, Merger, MergerConfig
 from invmm.strategy.commands import ExecutorCommand, ExecutorResult
 from invmm.strategy.extraction import extract_solver_input
@@ -80,14 +82,18 @@ __all__ = [
     "InventoryMMConfig",
     "InventoryMMStrategy",
     "InventorySnapshot",
+    "Ledger",
     "LimitOrder",
     "MarketBooks",
     "MergeDecision",
     "Merger",
     "MergerConfig",
     "OpenOrder",
+    "OrderRecord",
+    "OrderRegistry",
     "OrderSigner",
     "OrderSnapshot",
+    "OrderState",
     "OrderbookSnapshot",
     "Profile",
     "Quote",
