@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 try:
     from invmm._ext.book import Book
     from invmm._ext.build import build_mode
+    from invmm._ext.caps import SignerCaps
     from invmm._ext.decode import MarketBooks
     from invmm._ext.ring import CommandRing
 except ImportError as error:  # a source tree without its compiled modules shadows an installed package
@@ -103,6 +104,7 @@ __all__ = [
     "RemoteVenue",
     "Settings",
     "Side",
+    "SignerCaps",
     "SolverConfig",
     "SolverInput",
     "SolverOutput",

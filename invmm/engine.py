@@ -11,18 +11,20 @@ import asyncio
 import signal
 import time
 from collections import Counter, deque
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.errors import ConfigError, InvmmError
-from invmm.execution.reconcile import missed_messages
+from invmm.execution.edge import EdgeThread
+from invmm.execution.reconcile import Reconciler
 from invmm.feed.backoff import ReconnectBudget
 from invmm.limits import feed_settings_of, step_limits
 from invmm.market import Market
+from invmm.permission import Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
 from invmm.strategy.policies import make_policy
@@ -30,6 +32,7 @@ from invmm.types import (
     EVENT_DTYPE,
     MICRO,
     CommandArray,
+    EventArray,
     EventKind,
     Mode,
     OrderStatus,
@@ -42,14 +45,13 @@ if TYPE_CHECKING:
 
     from invmm._ext.ring import CommandRing
     from invmm.clock import LiveClock
-    from invmm.execution.remote import RemoteVenue
+    from invmm.execution.connected import ConnectedVenue
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.market import MarketFeed
     from invmm.feed.states import EndCause, FeedState
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
-RECONCILE_AGAIN_S = 0.5  # after a failed attempt to list trades, real seconds
 NS = 1_000_000_000
 LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
 HASH_EVERY_NS = 10_000_000_000
@@ -97,8 +99,9 @@ class Engine:
         self._budget = ReconnectBudget()
         self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
-        self._reconciling: asyncio.Task[None] | None = None
-        self._mode_now = Mode.RUNNING
+        self.reconciler: Reconciler | None = None
+        self._edge: EdgeThread[Any] | None = None
+        self.permission = Permission(self._announce, self.messages.append)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -184,31 +187,42 @@ class Engine:
         The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a
         player.
         """
+        from invmm.execution.remote import RemoteVenue
         from invmm.feed.user import UserFeed
 
         venue = self._remote()
         if self.clock is None:
             raise ConfigError("Engine.start: expected a clock, none was given")
-        venue.words.mode = Mode.RUNNING
+        self._announce(self.permission.mode)  # paused until what the venue lists is known
         venue.start()
         loop = asyncio.get_running_loop()
         loop.add_reader(venue.results.eventfd, self._drain)
         self._drain()
-        self.user_feed = UserFeed(
-            venue.user_url,
-            venue.credentials,
-            self._on_user_events,
-            self._keys.get,
-            self._tokens,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-            on_disconnect=self._user_lost,
-        )
+        if venue.user_url:
+            self.user_feed = UserFeed(
+                venue.user_url,
+                venue.credentials,
+                self._on_user_events,
+                self.key_of,
+                self._tokens,
+                self.clock,
+                feed_settings_of(self.settings, self.clock.scale),
+                budget=self._budget,
+                on_state=self._told,
+                on_disconnect=self._user_lost,
+            )
         for market in self.markets.values():
             self._connect(market)
-        self.user_feed.start()
+        if self.user_feed is not None and isinstance(venue, RemoteVenue):
+            self._edge = EdgeThread(venue.client)
+            self._edge.start()
+            self.reconciler = Reconciler(
+                self, self.permission, self._edge, self.clock, self._tokens, venue.credentials.api_key
+            )
+            self.reconciler.demand()
+            self.user_feed.start()
+        else:
+            self.permission.reconciled(0)  # own events are results: nothing can have been missed
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
 
     def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
@@ -282,7 +296,7 @@ class Engine:
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if the venue confirms that all is closed."""
         venue = self._remote()
-        self._mode(Mode.STOPPED)
+        self.permission.stop()
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline_s
         proof_until = loop.time() + deadline_s / 2
@@ -307,14 +321,15 @@ class Engine:
             if clean or loop.time() >= until:
                 break
             await asyncio.sleep(0.05)
-        for task in (self._ticking, self._reconciling):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        try:
-            await self._reconcile_once()  # fills that the user feed did not live to tell
-        except InvmmError as error:
-            self.messages.append(f"trades could not be listed: {error}")
+        if self._ticking is not None:
+            self._ticking.cancel()
+            await asyncio.gather(self._ticking, return_exceptions=True)
+        if self.reconciler is not None and self._edge is not None:
+            try:
+                await self.reconciler.finish()  # fills that the user feed did not live to tell
+            except InvmmError as error:
+                self.messages.append(f"trades could not be listed: {error}")
+            await asyncio.to_thread(self._edge.close)
         for feed in (*self.feeds, *([self.user_feed] if self.user_feed else [])):
             await feed.close()
         loop.remove_reader(venue.results.eventfd)
@@ -336,10 +351,10 @@ class Engine:
             await asyncio.sleep(0.05)
         return await self.stop()
 
-    def _remote(self) -> RemoteVenue:
-        from invmm.execution.remote import RemoteVenue
+    def _remote(self) -> ConnectedVenue:
+        from invmm.execution.connected import ConnectedVenue
 
-        if not isinstance(self.venue, RemoteVenue):
+        if not isinstance(self.venue, ConnectedVenue):
             raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
         return self.venue
 
@@ -368,10 +383,10 @@ class Engine:
                 tick["sequence"] += 1
                 market.step.step(tick, now_ns)
                 market.tell_refused()
+            if self.reconciler is not None:
+                self.reconciler.tick(now_ns)
 
-    def _mode(self, mode: Mode) -> None:
-        assert self.clock is not None
-        self._mode_now = mode
+    def _announce(self, mode: Mode) -> None:
         self._remote().words.mode = mode
         for market in self.markets.values():
             self._tell_mode(market)
@@ -380,7 +395,7 @@ class Engine:
         assert self.clock is not None
         event = np.zeros(1, dtype=EVENT_DTYPE)
         event["kind"], event["market"] = EventKind.MODE, market.number
-        event["status"] = max(self._mode_now, Mode.PAUSED if market.held else Mode.RUNNING)
+        event["status"] = max(self.permission.mode, Mode.PAUSED if market.held else Mode.RUNNING)
         market.step.step(event, self.clock.now_ns())
 
     def _drain(self) -> None:
@@ -419,63 +434,41 @@ class Engine:
             end["market"] = number
             market.step.step(end, now_ns)
 
-    def key_of(self, order_id: bytes) -> int | None:
-        """Own key of an order by the venue's 32-byte id; None if it is not ours."""
-        return self._keys.get(order_id)
-
     def settle(self, number: int, winner: Outcome, now_ns: int) -> None:
         """The market is resolved: nothing more is quoted, and its ledger knows what its shares are worth."""
         event = np.zeros(1, dtype=EVENT_DTYPE)
         event["kind"], event["market"], event["token"] = EventKind.SETTLEMENT, number, winner
         self.step(event, now_ns)
 
-    # ---- the user feed replays nothing that it missed ----------------------------------------------------
+    # ---- what reconciliation is told and tells (`execution/reconcile.py`) ---------------------------------
+
+    def key_of(self, order_id: bytes) -> int | None:
+        """Own key of an order by the venue's 32-byte id; None if it is not ours."""
+        key = self._keys.get(order_id)
+        if key is None and self._ticking is not None:
+            self._drain()  # an order's id is announced before its bytes leave: it may lie in the ring
+            key = self._keys.get(order_id)
+        return key
+
+    def order_ids(self, keys: Collection[int]) -> dict[int, str]:
+        """The venue's ids (`0x…`) of own orders by key; those whose id is not announced yet are missing."""
+        return {key: "0x" + order_id.hex() for order_id, key in self._keys.items() if key in keys}
+
+    def take_evidence(self, records: EventArray) -> None:
+        """Applies evidence about own orders and fills, after all that the executor has to say."""
+        if len(records):
+            self._on_user_events(records)
+
+    def venue_mode(self) -> int:
+        """The venue's mode as the executor has learnt it (`VenueMode`)."""
+        return self._remote().words.venue_mode
 
     def _user_lost(self, _now_ns: int) -> None:
         """Fills may go unseen from now on: nothing is quoted until they have been asked for."""
-        if self._mode_now == Mode.RUNNING:
-            self.messages.append("user feed lost: quotes pulled until its trades are known")
-            self._mode(Mode.PAUSED)
-
-    async def _reconcile(self) -> None:
-        """Asks until there is an answer, then lets quotes go on."""
-        while True:
-            try:
-                found = await self._reconcile_once()
-            except InvmmError as error:
-                self.messages.append(f"trades could not be listed: {error}")
-                await asyncio.sleep(RECONCILE_AGAIN_S)
-                continue
-            if self._mode_now == Mode.PAUSED:
-                self.messages.append(
-                    f"reconciled with the venue: {found} fills had been missed; quoting again"
-                )
-                self._mode(Mode.RUNNING)
-            return
-
-    async def _reconcile_once(self) -> int:
-        """Applies what the venue lists about our orders and trades; how many fills were new."""
-        assert self.clock is not None
-        if self.user_feed is None:
-            return 0
-        registries = [market.step.registry for market in self.markets.values()]
-        alive = {order["key"] for registry in registries for order in registry.orders_live()}
-        ids = ["0x" + order_id.hex() for order_id, key in self._keys.items() if key in alive]
-        conditions = [market.info.condition_id for market in self.markets.values()]
-        messages = await missed_messages(self._remote(), conditions, ids)
-        before = sum(registry.counts()["fills"] for registry in registries)
-        self._drain()  # whose orders they are
-        records = self.user_feed.messages.read(orjson.dumps(messages), self.clock.now_ns())
-        if len(records):
-            self._on_user_events(records)
-        return sum(registry.counts()["fills"] for registry in registries) - before
+        self.permission.pause("user feed lost: quotes pulled until its trades are known")
 
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
-        if feed is self.user_feed and feed.is_live and self._mode_now == Mode.PAUSED:
-            if self._reconciling is not None:
-                self._reconciling.cancel()
-            self._reconciling = asyncio.get_running_loop().create_task(
-                self._reconcile(), name="invmm reconciliation"
-            )
+        if feed is self.user_feed and feed.is_live and self.reconciler is not None:
+            self.reconciler.demand()

@@ -67,19 +67,31 @@ class Market:
             self.say(f"{self.info.slug}: book checksum differs {HASH_ALARM} times in a row")
 
     def take(self, event: Any) -> None:
-        """Books what a USER_EVENT or SETTLEMENT means in dollars."""
+        """Books what a USER_EVENT or SETTLEMENT means in dollars.
+
+        Token and side of a fill are those of our own order, and so is the price unless it took.
+        """
         kind = int(event["kind"])
         if kind == EventKind.SETTLEMENT:
             self.winner = Outcome(int(event["token"]))
         elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:
+            trade, key = int(event["trade"]), int(event["key"])
+            known = self.ledger.legs.get((trade, key))
+            order = self.step.registry.order(key)
+            if known is None and order is None:
+                return  # not ours: counted by the registry
+            own_price_e4 = (
+                known.price_e4 if order is None and known else int(str(order and order["price_e4"]))
+            )
+            taker = bool(int(event["flags"]) & EventFlag.TAKER)
             self.ledger.fill(
-                trade=int(event["trade"]),
-                key=int(event["key"]),
-                outcome=Outcome(int(event["token"])),
-                side=Side(int(event["side"])),
-                price_e4=int(event["price_e4"]),
+                trade=trade,
+                key=key,
+                outcome=known.outcome if known else Outcome(int(str(order and order["token"]))),
+                side=known.side if known else Side(int(str(order and order["side"]))),
+                price_e4=(int(event["price_e4"]) if taker else 0) or own_price_e4,
                 size_micro=int(event["size_micro"]),
-                taker=bool(int(event["flags"]) & EventFlag.TAKER),
+                taker=taker,
                 status=OrderStatus(int(event["status"])),
                 time_ns=int(event["time_ns"]),
             )

@@ -69,7 +69,9 @@ cdef struct order_t:
 
 
 cdef uint8_t evidence_state_c(const order_t* order) noexcept nogil
-cdef bint evidence_join_c(order_t* order, const event_t* event, int64_t early_ns, int64_t bound_ns) noexcept nogil
+cdef bint evidence_join_c(
+    order_t* order, const event_t* event, int64_t early_ns, int64_t bound_ns
+) noexcept nogil
 cdef int64_t evidence_fence_c(const order_t* order, int64_t early_ns, int64_t bound_ns) noexcept nogil
 cdef bint evidence_cancel_due_c(const order_t* order, int64_t now_ns) noexcept nogil
 cdef bint evidence_resend_due_c(const order_t* order, int64_t asked_ns) noexcept nogil

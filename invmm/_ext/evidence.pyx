@@ -10,7 +10,7 @@ time of a question, by the engine clock.
 | LIVE, DELAYED (answer, user channel)        | landed; seen at                                              |
 | MATCHED (answer, user channel, query)       | landed; seen at; matched size at least; full at              |
 | REJECTED, REFUSED                           | refused                                                      |
-| DUPLICATED                                  | landed: an earlier copy did                                  |
+| DUPLICATED; UNKNOWN with reason IN_FLIGHT   | landed: an earlier copy did                                  |
 | UNKNOWN (425, 429, 5xx, time-out, …)        | unanswered                                                   |
 | RESENT                                      | two copies may have arrived: a refusal proves nothing now    |
 | CANCELED (answer, user channel, query)      | cancelled; ended at                                          |
@@ -36,10 +36,11 @@ The state is the first line that holds:
 The flag of a cancel under way belongs to our own actions and is no part of the record.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t
 
 from invmm._ext.records cimport (
     FOK,
+    R_IN_FLIGHT,
     STATUS_CANCELED,
     STATUS_DELAYED,
     STATUS_DUPLICATED,
@@ -105,7 +106,9 @@ cdef inline void ended_at(order_t* order, int64_t time_ns) noexcept nogil:
         order.ended_first_ns = time_ns
 
 
-cdef bint evidence_join_c(order_t* order, const event_t* event, int64_t early_ns, int64_t bound_ns) noexcept nogil:
+cdef bint evidence_join_c(
+    order_t* order, const event_t* event, int64_t early_ns, int64_t bound_ns
+) noexcept nogil:
     """Adds evidence to an order's record; whether more than its state may be different now."""
     cdef:
         uint8_t status = event.status
@@ -138,7 +141,7 @@ cdef bint evidence_join_c(order_t* order, const event_t* event, int64_t early_ns
         order.said |= SAID_ABSENT
         order.absent_ns = max(order.absent_ns, event.time_ns)
     elif status == STATUS_UNKNOWN:
-        order.said |= SAID_UNANSWERED
+        order.said |= SAID_DUPLICATED if event.reason == R_IN_FLIGHT else SAID_UNANSWERED
         order.cancel_sent = 0
         changed = True
     elif status == STATUS_DUPLICATED:
@@ -198,7 +201,7 @@ cdef int evidence_alarms_c(const order_t* order) noexcept nogil:
     """ALARM_* bits: what the evidence says that cannot be."""
     cdef int alarms = 0
 
-    if order.said & SAID_REJECTED and order.said & (SAID_LIVE | SAID_FOUND):
+    if order.said & SAID_REJECTED and order.said & (SAID_LIVE | SAID_FOUND) and not order.said & SAID_RESENT:
         alarms |= ALARM_REFUSED_ALIVE
     if order.said & (SAID_CANCELED | SAID_FENCED) and order.found_ns > order.ended_first_ns:
         alarms |= ALARM_REVIVED

@@ -9,7 +9,7 @@ from invmm._ext.records cimport command_t, event_t
 
 cdef enum:
     MAX_LIVE = 64               # possibly-live orders of one market
-    MAX_ENDED = 1024            # ended orders remembered for late fills (newest win)
+    MAX_ENDED = 4096            # ended orders remembered for late fills (newest win)
     FILL_SLOTS = 16384          # (trade, order) legs remembered, a power of two
 
     LEG_TERMINAL_CONFLICT = 1   # CONFIRMED and FAILED were both said
@@ -38,9 +38,9 @@ cdef class Registry:
     cdef:
         order_t live[MAX_LIVE]          # the first n_live are possibly alive
         int n_live
-        order_t ended[MAX_ENDED]        # ring of ended orders; key 0: came back to life
+        order_t* ended                  # MAX_ENDED, ring of ended orders; key 0: came back to life
         uint64_t n_ended
-        fill_leg_t legs[FILL_SLOTS]
+        fill_leg_t* legs                # FILL_SLOTS, by hash
         int n_legs
         int64_t position_micro[2]       # provisional and confirmed fills
         int64_t confirmed_micro[2]

@@ -12,6 +12,7 @@ told with two sizes, the larger counts.
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 import numpy as np
@@ -68,8 +69,17 @@ cdef class Registry:
     """
 
     def __cinit__(self):
+        # Zeroed by the system page by page: what is never used costs nothing.
+        self.ended = <order_t*> calloc(MAX_ENDED, sizeof(order_t))
+        self.legs = <fill_leg_t*> calloc(FILL_SLOTS, sizeof(fill_leg_t))
+        if self.ended == NULL or self.legs == NULL:
+            raise MemoryError("no memory for the tables of own orders and fills")
         self.early_expiry_ns = 60 * 1000000000
         self.clock_bound_ns = 1000000000
+
+    def __dealloc__(self):
+        free(self.ended)
+        free(self.legs)
 
     cdef order_t* find_c(self, uint64_t key) noexcept nogil:
         cdef int i
@@ -206,9 +216,6 @@ cdef class Registry:
 
         if ended:
             order = self.find_ended_c(event.key)
-            if order == NULL or event.key == 0:
-                self.foreign += 1
-                return FOREIGN
         for probe in range(FILL_SLOTS):
             leg = &self.legs[(slot + <uint64_t>probe) & (FILL_SLOTS - 1)]
             if leg.trade == 0 or (leg.trade == event.trade and leg.key == event.key):
@@ -217,6 +224,9 @@ cdef class Registry:
             self.full += 1
             return TABLE_FULL
         if leg.trade == 0:
+            if order == NULL or event.key == 0:
+                self.foreign += 1
+                return FOREIGN
             if self.n_legs >= FILL_SLOTS - 1:
                 self.full += 1
                 return TABLE_FULL
@@ -246,12 +256,15 @@ cdef class Registry:
                 if event.status == STATUS_TRADE_FAILED:
                     self.failed_legs += 1
                     self.move_c(leg, -1)
-                    order.failed_micro += leg.size_micro
+                    if order != NULL:
+                        order.failed_micro += leg.size_micro
                 else:
                     self.settle_leg_c(leg, 1, True)
                 changed = True
         elif leg.status != STATUS_TRADE_CONFIRMED and leg.status != STATUS_TRADE_FAILED:
             leg.status = max(leg.status, event.status)
+        if order == NULL:  # so many orders ended after it that its record is gone; its legs are not
+            return APPLIED if changed else IGNORED
         return self.settle_c(order, ended, event.time_ns, changed)
 
     cdef bint revise_c(self, fill_leg_t* leg, const event_t* event, order_t* order) noexcept nogil:
@@ -285,9 +298,10 @@ cdef class Registry:
             if standing:
                 self.move_c(leg, -1)
                 self.settle_leg_c(leg, -1, leg.status == STATUS_TRADE_CONFIRMED)
-            else:
-                order.failed_micro -= leg.size_micro
-        order.filled_micro += size_micro - leg.size_micro
+        if order != NULL:
+            order.filled_micro += size_micro - leg.size_micro
+            if not standing:
+                order.failed_micro += size_micro - leg.size_micro
         leg.size_micro = size_micro
         leg.price_e4 = price_e4
         leg.taker = leg.taker or (event.flags & FLAG_TAKER) != 0
@@ -296,8 +310,6 @@ cdef class Registry:
         elif standing:
             self.move_c(leg, 1)
             self.settle_leg_c(leg, 1, leg.status == STATUS_TRADE_CONFIRMED)
-        else:
-            order.failed_micro += leg.size_micro
         return True
 
     cdef void settle_leg_c(self, const fill_leg_t* leg, int sign, bint confirmed) noexcept nogil:
@@ -402,6 +414,14 @@ cdef class Registry:
     def orders_live(self) -> list[dict[str, object]]:
         """The possibly-live orders, for people to look at: plain values, a copy."""
         return [plain_order(self, &self.live[i]) for i in range(self.n_live)]
+
+    def unknown(self) -> list[tuple[int, int]]:
+        """Key and time (engine clock, ns) of each order of unknown fate: since when it is."""
+        return [
+            (self.live[i].key, self.live[i].unknown_ns)
+            for i in range(self.n_live)
+            if self.live[i].state == ORDER_UNKNOWN
+        ]
 
     def order(self, uint64_t key) -> dict[str, object] | None:
         """One order in any state, as in `orders_live`; None when it is not known (any more)."""

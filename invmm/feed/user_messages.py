@@ -7,15 +7,17 @@ applied more than once.
 Rules of the venue that this file knows:
 
 - The top level of a trade is the taker's view. Our fills are the entries of `maker_orders` whose order is
-ours, else the taker
-  side. A maker may have been matched in the other token (a mint), so price, size and token come from the
-  entry.
+  ours, else the taker side. A maker may have been matched in the other token (a mint), so price, size and
+  token come from the entry. What is not ours is dropped and counted with its reason.
 - `side` is missing in older entries: in the taker's own token a maker stands on the other side, in the other
-token on the same. - The same trade id comes again at each stage. MATCHED is a provisional fill, FAILED voids
-it. - `size_matched` of a CANCELLATION is not a fill (it was seen equal to the original size), so it is not
-passed on. - Times are milliseconds, or seconds in some messages: decided by magnitude. Numbers are strings,
-or `""`. - Statuses carry free text behind their word, so only the beginning counts; a word that is not known
-becomes UNKNOWN evidence.
+  token on the same.
+- The same trade id comes again at each stage. MATCHED is a provisional fill, FAILED voids it. A stage whose
+  word is not known is provisional, too: that there is a trade is certain.
+- `size_matched` of a CANCELLATION is not a fill (it was seen equal to the original size), so it is not passed
+  on.
+- Times are milliseconds, or seconds in some messages: decided by magnitude. Numbers are strings, or `""`.
+- Statuses carry free text behind their word, so only the beginning counts; an order's word that is not known
+  becomes UNKNOWN evidence. Ids and addresses are compared without regard to case.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from invmm.types import EVENT_DTYPE, EventArray, EventFlag, EventKind, OrderStat
 
 MS_FROM = 10**12  # a timestamp below is in seconds: 10^12 s is the year 33658, 10^12 ms is September 2001
 KEPT = 256
+UNREADABLE = "maker without readable order id"
 
 # Longer words first where one begins another.
 _TRADE_STATUS = (
@@ -69,6 +72,7 @@ class UserStats:
     unknown_tokens: int = 0
     other_events: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    discarded: Counter[str] = field(default_factory=Counter)  # legs of trades that are not ours, by reason
 
 
 class _Refused(Exception):
@@ -120,7 +124,7 @@ class UserMessages:
         self.stats = UserStats()
         self._keys = keys
         self._tokens = tokens
-        self._api_key = api_key or None
+        self._api_key = (api_key or "").lower()
         self._unknown: deque[dict[str, Any]] = deque(maxlen=kept)
         self._sequence = 0
 
@@ -174,7 +178,7 @@ class UserMessages:
         try:
             if kind == "trade":
                 self.stats.trades += first
-                rows = self._trade(message)
+                rows = self._trade(message, first)
             elif kind in ("order", "placement", "update", "cancellation"):
                 self.stats.orders += first
                 rows = [self._order(message)]
@@ -197,7 +201,7 @@ class UserMessages:
         order_id = _order_id(message.get("id"))
         row = self._instrument(message.get("asset_id"))
         kind = str(message.get("type") or "").upper()
-        text = str(message.get("status") or "").upper()
+        text = str(message.get("status") or "").upper().removeprefix("ORDER_STATUS_")
         size_micro = _micro(message.get("original_size"))
         filled_micro = _micro(message.get("size_matched"))
         status = _by_prefix(text, _ORDER_STATUS)
@@ -226,7 +230,7 @@ class UserMessages:
         )
         return row
 
-    def _trade(self, message: dict[str, Any]) -> list[dict[str, Any]]:
+    def _trade(self, message: dict[str, Any], first: bool) -> list[dict[str, Any]]:
         trade_id = message.get("id")
         if not isinstance(trade_id, str) or not trade_id:
             raise _Refused("trade without id")
@@ -235,13 +239,14 @@ class UserMessages:
         )
         if status is None:
             self.stats.unknown_statuses += 1
-            status = OrderStatus.UNKNOWN
+            status = OrderStatus.TRADE_MATCHED
         common = {
             "trade": trade_key(trade_id),
             "status": status,
             "venue_ms": time_ms(message.get("timestamp") or message.get("last_update")),
         }
         legs: dict[bytes, dict[str, Any]] = {}
+        unreadable = False
         entries = message.get("maker_orders") or []
         if not isinstance(entries, list):
             raise _Refused("maker orders are not a list")
@@ -249,21 +254,34 @@ class UserMessages:
             if not isinstance(entry, dict):
                 raise _Refused("maker order is not an object")
             leg = self._maker_leg(message, entry)
-            if leg is None:
+            if isinstance(leg, str):
+                self.stats.discarded[leg] += first
+                unreadable |= leg == UNREADABLE
                 continue
             known = legs.setdefault(leg["order_id"], leg)
             if known is not leg:  # one order, matched in two steps of one trade
                 known["size_micro"] += leg["size_micro"]
         leg = self._taker_leg(message, bool(legs))
-        if leg is not None:
+        if isinstance(leg, str):
+            self.stats.discarded[leg] += first
+        else:
             legs.setdefault(leg["order_id"], leg)
+        if unreadable and not legs:
+            raise _Refused("order id")  # it may have been ours
         return [row | common for row in legs.values()]
 
-    def _maker_leg(self, message: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any] | None:
-        order_id = _order_id(entry.get("order_id"))
+    def _maker_leg(self, message: dict[str, Any], entry: dict[str, Any]) -> dict[str, Any] | str:
+        """Our leg, or the reason why it is not ours."""
+        ours = self._is_ours(entry)
+        try:
+            order_id = order_id_bytes(entry.get("order_id"))
+        except ValueError as error:
+            if ours:
+                raise _Refused("order id") from error
+            return UNREADABLE
         key = self._keys(order_id)
-        if not key and not self._is_ours(entry):
-            return None
+        if not key and not ours:
+            return "maker is somebody else"
         token_id = entry.get("asset_id") or message.get("asset_id")
         if entry.get("side"):
             side = _side(entry["side"])
@@ -280,7 +298,8 @@ class UserMessages:
         )
         return row
 
-    def _taker_leg(self, message: dict[str, Any], has_maker_legs: bool) -> dict[str, Any] | None:
+    def _taker_leg(self, message: dict[str, Any], has_maker_legs: bool) -> dict[str, Any] | str:
+        """Our leg, or the reason why it is not ours."""
         try:
             order_id = order_id_bytes(message.get("taker_order_id"))
         except ValueError:
@@ -289,7 +308,7 @@ class UserMessages:
         says = str(message.get("trader_side") or "").upper()
         ours = says == "TAKER" or (not says and self._is_ours(message))
         if not key and (has_maker_legs or not ours):
-            return None
+            return "taker is somebody else"
         if not order_id:
             raise _Refused("order id")
         row = self._instrument(message.get("asset_id"))
@@ -304,7 +323,7 @@ class UserMessages:
         return row
 
     def _is_ours(self, part: dict[str, Any]) -> bool:
-        return self._api_key is not None and part.get("owner") == self._api_key
+        return bool(self._api_key) and str(part.get("owner") or "").lower() == self._api_key
 
     def _instrument(self, token_id: object) -> dict[str, Any]:
         found = self._tokens.get(token_id) if isinstance(token_id, str) else None

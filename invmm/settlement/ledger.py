@@ -1,9 +1,16 @@
 """Fills to dollars, in integers: shares in 1e-6, prices in 1e-4 dollars, cash in 1e-10 (their product).
 
-A leg is keyed by (trade, own order): repeats change nothing, FAILED voids it once, the first terminal stage
-wins. Fees follow the venue's rule, `shares × rate × p × (1 − p)`, rounded to five decimals, charged to takers
-only; makers are later paid a share of the fees that their fills generated, which is kept apart as an
-expectation, not as cash.
+A leg is keyed by (trade, own order): repeats change nothing. It is provisional (matched, mined, retrying)
+until CONFIRMED; FAILED voids it once. The first of the two stays; the other one after it is a conflict, after
+which nobody knows what is held: `conflicts` says so. Of a leg told with two sizes the larger counts. Neither
+order nor repetition of anything else changes a ledger.
+
+Rounding happens once, where cash moves, to the micro-dollar and never in our favour: over all maker fills of
+an order together (its amounts were signed together), by itself for a taker's fill. Fees follow the venue's
+rule, `shares × rate × p × (1 − p)`, rounded to five decimals, charged to takers only; makers are later paid a
+share of the fees that their fills generated, which is kept apart as an expectation, not as cash. Shares that
+go (sold, merged, redeemed) take their part of what all shares of their token cost: the average over all that
+was bought, so that the order of events does not matter.
 
 >>> ledger = Ledger()
 >>> _ = ledger.fill(trade=1, key=7, outcome=Outcome.UP, side=Side.BUY, price_e4=4800, size_micro=5_000_000)
@@ -22,6 +29,7 @@ from invmm.types import MICRO, PRICE_ONE_E4, OrderStatus, Outcome, Side
 
 E10_PER_MICRO_DOLLAR = 10_000
 E10 = 10**10
+TERMINAL = (OrderStatus.TRADE_CONFIRMED, OrderStatus.TRADE_FAILED)
 
 
 def taker_fee_micro(size_micro: int, price_e4: int, rate_ppm: int) -> int:
@@ -44,6 +52,8 @@ class Leg:
     status: OrderStatus
     time_ns: int
     level: int = 0
+    conflict: bool = False  # CONFIRMED and FAILED were both told
+    ended_ns: int = 0  # when the first of them was heard
 
     @property
     def value_e10(self) -> int:
@@ -66,11 +76,26 @@ class Profit:
 
 @dataclass
 class Ledger:
-    """All fills of one market; `fee_rate_ppm` is its fee rate, `rebate_ppm` the makers' share of that."""
+    """All fills of one market; `fee_rate_ppm` is its fee rate, `rebate_ppm` the makers' share of that.
+
+    Examples
+    --------
+    >>> ledger = Ledger()
+    >>> about = dict(trade=1, key=7, outcome=Outcome.UP, side=Side.BUY, price_e4=4000, size_micro=10_000_000)
+    >>> ledger.fill(**about)
+    True
+    >>> ledger.interval(Outcome.UP)
+    (0, 10000000)
+    >>> ledger.fill(**about, status=OrderStatus.TRADE_CONFIRMED)
+    True
+    >>> ledger.interval(Outcome.UP), ledger.cash_micro(100_000_000)
+    ((10000000, 10000000), 96000000)
+    """
 
     fee_rate_ppm: int = 70_000
     rebate_ppm: int = 200_000
     legs: dict[tuple[int, int], Leg] = field(default_factory=dict)
+    merges: dict[str, int] = field(default_factory=dict)
 
     def fill(
         self,
@@ -85,29 +110,101 @@ class Ledger:
         status: OrderStatus = OrderStatus.TRADE_MATCHED,
         time_ns: int = 0,
     ) -> bool:
-        """Books one stage of one leg; whether anything changed."""
+        """Books one stage of one leg; whether anything changed.
+
+        Parameters
+        ----------
+        trade, key : int
+            The venue's trade (`trade_key` of its id) and our order: together they name the leg.
+        outcome, side, price_e4, size_micro
+            Token, side and a maker's price from our own order; the size, and a taker's price, as told.
+        taker : bool
+            Whether our order took: then it pays the fee.
+        status : OrderStatus
+            TRADE_MATCHED, TRADE_MINED, TRADE_RETRYING, TRADE_CONFIRMED or TRADE_FAILED.
+        time_ns : int
+            When it was heard.
+        """
         known = self.legs.get((trade, key))
         if known is None:
-            self.legs[trade, key] = Leg(
-                trade, key, outcome, side, price_e4, size_micro, taker, status, time_ns
-            )
+            leg = Leg(trade, key, outcome, side, price_e4, size_micro, taker, status, time_ns)
+            leg.ended_ns = time_ns if status in TERMINAL else 0
+            self.legs[trade, key] = leg
             return True
-        if known.status in (OrderStatus.TRADE_CONFIRMED, OrderStatus.TRADE_FAILED) or known.status == status:
+        changed = self._revise(known, price_e4, size_micro, taker)
+        if known.status in TERMINAL:
+            known.conflict |= status in TERMINAL and status != known.status
+            return changed
+        if status in TERMINAL or status > known.status:
+            known.status = status
+            known.ended_ns = time_ns if status in TERMINAL else 0
+            return True
+        return changed
+
+    @staticmethod
+    def _revise(leg: Leg, price_e4: int, size_micro: int, taker: bool) -> bool:
+        """The larger size and, of a taker, the worse price count."""
+        worse = max if leg.side == Side.BUY else min
+        if taker and leg.taker:
+            price_e4 = worse(leg.price_e4, price_e4)
+        elif not taker:
+            price_e4 = leg.price_e4
+        told = (max(leg.size_micro, size_micro), price_e4, leg.taker or taker)
+        if told == (leg.size_micro, leg.price_e4, leg.taker):
             return False
-        known.status = status
+        leg.size_micro, leg.price_e4, leg.taker = told
         return True
+
+    def merge(self, name: str, pairs_micro: int) -> bool:
+        """Takes pairs out for a dollar each; False for a merge whose `name` (its transaction) is known."""
+        if pairs_micro <= 0:
+            raise ValueError(f"pairs_micro: expected more than 0, got {pairs_micro}")
+        if name in self.merges:
+            return False
+        self.merges[name] = pairs_micro
+        return True
+
+    # ---- shares ------------------------------------------------------------------------------------------
 
     @property
     def standing(self) -> list[Leg]:
         """Legs that have not failed, in order of arrival."""
         return [leg for leg in self.legs.values() if leg.status != OrderStatus.TRADE_FAILED]
 
+    @property
+    def unsettled(self) -> list[Leg]:
+        """Legs that are neither confirmed nor failed."""
+        return [leg for leg in self.legs.values() if leg.status not in TERMINAL]
+
+    @property
+    def conflicts(self) -> list[Leg]:
+        """Legs that were both confirmed and failed. Any of them means: trade no more, look at the chain."""
+        return [leg for leg in self.legs.values() if leg.conflict]
+
+    @property
+    def merged_micro(self) -> int:
+        """Pairs merged so far."""
+        return sum(self.merges.values())
+
     def held_micro(self, outcome: Outcome) -> int:
-        """Shares held before resolution."""
+        """Shares held before resolution, provisional fills included."""
+        return self._size(outcome, Side.BUY) - self._size(outcome, Side.SELL) - self.merged_micro
+
+    def interval(self, outcome: Outcome) -> tuple[int, int]:
+        """Least and most shares held once every provisional fill has ended."""
+        buys, sells = self._size(outcome, Side.BUY), self._size(outcome, Side.SELL)
+        return (
+            self._size(outcome, Side.BUY, confirmed=True) - sells - self.merged_micro,
+            buys - self._size(outcome, Side.SELL, confirmed=True) - self.merged_micro,
+        )
+
+    def _size(self, outcome: Outcome, side: Side, *, confirmed: bool = False) -> int:
         return sum(
-            leg.size_micro if leg.side == Side.BUY else -leg.size_micro
+            leg.size_micro
             for leg in self.standing
             if leg.outcome == outcome
+            and leg.side == side
+            and (not confirmed or leg.status == OrderStatus.TRADE_CONFIRMED)
         )
 
     def _bought(self, outcome: Outcome) -> tuple[int, int]:
@@ -121,7 +218,7 @@ class Ledger:
 
     @property
     def pairs_micro(self) -> int:
-        """Matched Up+Down shares."""
+        """Matched Up+Down shares that are held."""
         return max(0, min(self.held_micro(Outcome.UP), self.held_micro(Outcome.DOWN)))
 
     @property
@@ -130,10 +227,22 @@ class Ledger:
         up, down = self.average(Outcome.UP), self.average(Outcome.DOWN)
         return up + down if up and down else 0.0
 
+    # ---- cash --------------------------------------------------------------------------------------------
+
     @property
     def spent_e10(self) -> int:
-        """Cash paid minus cash received for shares, fees apart, 1e-10 dollars."""
+        """Cash paid minus cash received for shares, fees apart, 1e-10 dollars, not rounded."""
         return sum(leg.value_e10 if leg.side == Side.BUY else -leg.value_e10 for leg in self.standing)
+
+    def paid_micro(self, outcome: Outcome, side: Side) -> int:
+        """Micro-dollars that moved for an outcome's shares bought or sold, fees apart: rounded as cash is."""
+        exact: dict[tuple[int, int], int] = {}
+        for leg in self.standing:
+            if (leg.outcome, leg.side) == (outcome, side):
+                group = (leg.trade, leg.key) if leg.taker else (0, leg.key)
+                exact[group] = exact.get(group, 0) + leg.value_e10
+        up = E10_PER_MICRO_DOLLAR - 1 if side == Side.BUY else 0
+        return sum((value_e10 + up) // E10_PER_MICRO_DOLLAR for value_e10 in exact.values())
 
     @property
     def fees_micro(self) -> int:
@@ -153,15 +262,42 @@ class Ledger:
             if not leg.taker
         )
 
+    def cash_micro(self, start_micro: int = 0, winner: Outcome | None = None) -> int:
+        """Cash after all that is known, micro-dollars: start − bought + sold + merged − fees, plus a dollar
+        per winning share, if won.
+        """
+        moved = self.merged_micro - self.fees_micro
+        for outcome in Outcome:
+            moved += self.paid_micro(outcome, Side.SELL) - self.paid_micro(outcome, Side.BUY)
+        return start_micro + moved + (0 if winner is None else self.held_micro(winner))
+
     def cash_e10(self, start_e10: int, winner: Outcome | None) -> int:
-        """Cash after all that is known: start − shares − fees, plus a dollar per winning share, if won."""
-        paid = start_e10 - self.spent_e10 - self.fees_micro * E10_PER_MICRO_DOLLAR
+        """As `cash_micro`, in 1e-10 dollars and before any rounding."""
+        paid = start_e10 - self.spent_e10 + (self.merged_micro - self.fees_micro) * E10_PER_MICRO_DOLLAR
         return paid if winner is None else paid + self.held_micro(winner) * E10_PER_MICRO_DOLLAR
+
+    def cost_micro(self, outcome: Outcome) -> int:
+        """Micro-dollars that the held shares of an outcome cost, fees apart; nothing is held below 0."""
+        bought, held = self._size(outcome, Side.BUY), max(0, self.held_micro(outcome))
+        paid = self.paid_micro(outcome, Side.BUY)
+        return paid * held // bought if held < bought else paid
+
+    def realised_micro(self, winner: Outcome | None = None) -> int:
+        """Profit made so far, micro-dollars: what came in for shares that are gone, less what they cost and
+        all fees. With a winner nothing is held any more.
+        """
+        made = self.merged_micro - self.fees_micro
+        for outcome in Outcome:
+            gone = self.paid_micro(outcome, Side.BUY)
+            gone -= self.cost_micro(outcome) if winner is None else 0
+            made += self.paid_micro(outcome, Side.SELL) - gone
+        return made + (0 if winner is None else self.held_micro(winner))
 
     def settle(self, winner: Outcome | None) -> Profit:
         """The profit and its parts; without a winner unmatched shares count at their cost."""
         up, down = self.average(Outcome.UP), self.average(Outcome.DOWN)
-        pair_edge_e10 = round(self.pairs_micro * E10_PER_MICRO_DOLLAR * (1 - up - down))
+        pairs_micro = self.pairs_micro + self.merged_micro
+        pair_edge_e10 = round(pairs_micro * E10_PER_MICRO_DOLLAR * (1 - up - down))
         gross_e10 = self.cash_e10(0, winner) + self.fees_micro * E10_PER_MICRO_DOLLAR
         if winner is None:
             gross_e10 += self.pairs_micro * E10_PER_MICRO_DOLLAR

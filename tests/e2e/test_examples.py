@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import invmm
+from tests import markers
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -40,7 +41,7 @@ def test_example_runs_and_says_what_it_should(path: Path, tmp_path: Path) -> Non
     done = subprocess.run(
         [sys.executable, "-W", "error", str(path)],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **markers.ENVIRONMENT, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=60,

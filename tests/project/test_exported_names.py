@@ -39,6 +39,7 @@ EXPORTED = (
     "RemoteVenue",
     "Settings",
     "Side",
+    "SignerCaps",
     "SolverConfig",
     "SolverInput",
     "SolverOutput",

@@ -208,7 +208,7 @@ def test_several_own_legs_make_one_record_each_and_one_order_matched_twice_makes
         ("RETRYING", OrderStatus.TRADE_RETRYING),
         ("FAILED", OrderStatus.TRADE_FAILED),
         ("TRADE_STATUS_FAILED", OrderStatus.TRADE_FAILED),
-        ("EVAPORATED", OrderStatus.UNKNOWN),
+        ("EVAPORATED", OrderStatus.TRADE_MATCHED),  # a trade all the same: provisional
     ],
 )
 def test_trade_stages_are_read_by_prefix(status: str, expected: OrderStatus) -> None:
@@ -241,6 +241,31 @@ def test_foreign_maker_trade_gives_nothing_and_is_kept_until_the_order_is_known(
     assert (record["key"], record["size_micro"], record["time_ns"]) == (9, 5_000_000, NOW_NS + 1)
     assert messages.unknown_count == 0
     assert messages.stats.unknown_orders == 1
+
+
+def test_legs_that_are_not_ours_are_counted_with_the_reason() -> None:
+    messages = reader(MINE)
+    read(messages, trade(maker(FOREIGN), maker("0x12"), maker(MINE)))
+    assert messages.stats.discarded == {
+        "maker is somebody else": 1,
+        "maker without readable order id": 1,
+        "taker is somebody else": 1,
+    }
+    assert messages.stats.legs == 1
+    messages.retry(NOW_NS)
+    assert sum(messages.stats.discarded.values()) == 3
+
+
+def test_order_statuses_of_rest_may_have_a_prefix() -> None:
+    (record,) = read(reader(MINE), order(type="", status="ORDER_STATUS_CANCELED_MARKET_RESOLVED"))
+    assert record["status"] == OrderStatus.CANCELED
+
+
+def test_ids_and_keys_are_compared_without_regard_to_case() -> None:
+    (record,) = read(reader(MINE), trade(maker(MINE.upper().replace("0X", "0x"))))
+    assert record["key"] == 1
+    (record,) = read(reader(api_key="AB-cd"), trade(maker(FOREIGN, owner="ab-CD")))
+    assert record["key"] == 0
 
 
 def test_kept_messages_are_bounded() -> None:

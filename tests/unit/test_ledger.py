@@ -99,3 +99,53 @@ def test_parts_of_the_profit_sum_to_the_cash_that_moved(fills, winner):
     profit = ledger.settle(winner)
     assert profit.pair_edge + profit.orphans + profit.fees == pytest.approx(profit.total, abs=1e-6)
     assert ledger.cash_e10(0, winner) / E10_PER_MICRO_DOLLAR / 1e6 == pytest.approx(profit.total, abs=1e-6)
+
+
+def test_a_position_is_an_interval_until_its_fills_are_confirmed():
+    ledger = Ledger()
+    fill(ledger, 1, Outcome.UP, 4000, 10, status=OrderStatus.TRADE_CONFIRMED)
+    fill(ledger, 2, Outcome.UP, 4000, 5, status=OrderStatus.TRADE_MINED)
+    assert ledger.interval(Outcome.UP) == (10_000_000, 15_000_000)
+    fill(ledger, 2, Outcome.UP, 4000, 5, status=OrderStatus.TRADE_FAILED)
+    assert ledger.interval(Outcome.UP) == (10_000_000, 10_000_000)
+
+
+def test_confirmed_and_failed_of_one_leg_is_a_conflict_that_stays():
+    ledger = Ledger()
+    fill(ledger, 1, Outcome.UP, 4000, 10, status=OrderStatus.TRADE_CONFIRMED)
+    fill(ledger, 1, Outcome.UP, 4000, 10, status=OrderStatus.TRADE_FAILED)
+    assert [(leg.trade, leg.status) for leg in ledger.conflicts] == [(1, OrderStatus.TRADE_CONFIRMED)]
+    assert ledger.held_micro(Outcome.UP) == 10_000_000
+
+
+def test_cash_is_rounded_once_per_order_and_against_us():
+    ledger = Ledger()
+    for trade in (1, 2, 3):  # a third of a share each at 33.33 cents: 0.1110999… dollars
+        ledger.fill(trade=trade, key=9, outcome=Outcome.UP, side=Side.BUY, price_e4=3333, size_micro=333_333)
+    assert ledger.paid_micro(Outcome.UP, Side.BUY) == 333_300  # 999 999 × 0.3333 = 333 299.6667
+    ledger.fill(trade=4, key=10, outcome=Outcome.UP, side=Side.SELL, price_e4=3333, size_micro=333_333)
+    assert ledger.paid_micro(Outcome.UP, Side.SELL) == 111_099
+
+
+def test_what_is_sold_takes_its_part_of_the_cost_and_the_rest_is_profit():
+    ledger = Ledger()
+    fill(ledger, 1, Outcome.UP, 4000, 10)
+    fill(ledger, 2, Outcome.UP, 5000, 10)
+    ledger.fill(trade=3, key=3, outcome=Outcome.UP, side=Side.SELL, price_e4=6000, size_micro=5_000_000)
+    assert ledger.cost_micro(Outcome.UP) == 6_750_000  # 15 shares at 45 cents
+    assert ledger.realised_micro() == 750_000  # 5 shares, 15 cents each
+
+
+def test_a_merge_pays_a_dollar_per_pair_once_however_often_it_is_told():
+    ledger = Ledger()
+    fill(ledger, 1, Outcome.UP, 4800, 100)
+    fill(ledger, 2, Outcome.DOWN, 5000, 80)
+    assert ledger.merge("0xaa", 60_000_000)
+    assert not ledger.merge("0xaa", 60_000_000)
+    assert ledger.cash_micro() == -48_000_000 - 40_000_000 + 60_000_000
+    assert (ledger.held_micro(Outcome.UP), ledger.held_micro(Outcome.DOWN)) == (40_000_000, 20_000_000)
+    assert ledger.pairs_micro == 20_000_000
+    assert ledger.realised_micro() == 1_200_000  # 60 pairs, 2 cents each
+    for winner in Outcome:
+        assert ledger.settle(winner).pair_edge == pytest.approx(80 * 0.02)
+        assert ledger.settle(winner).total * 1e6 == pytest.approx(ledger.realised_micro(winner))

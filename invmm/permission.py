@@ -1,0 +1,77 @@
+"""Whether new risk may be taken: only while what the venue lists about us is known, never after an alarm."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from invmm.types import Mode
+
+
+class Permission:
+    """The engine's mode and why it is that.
+
+    PAUSED from the start until the first reconciliation, and whenever something may have been missed. An
+    alarm keeps it PAUSED for good. STOPPED is final. Cancels are always possible.
+
+    Parameters
+    ----------
+    announce : callable
+        Told each new mode.
+    say : callable
+        Told, in words, what people should know.
+
+    Examples
+    --------
+    >>> permission = Permission(lambda mode: None, print)
+    >>> permission.reconciled(0)
+    >>> permission.mode
+    <Mode.RUNNING: 0>
+    >>> permission.alarm("an open order is not ours")
+    ALARM: an open order is not ours
+    >>> permission.reconciled(2)
+    reconciled with the venue: 2 fills had been missed; not quoting because of an alarm
+    >>> permission.mode
+    <Mode.PAUSED: 1>
+    """
+
+    def __init__(self, announce: Callable[[Mode], object], say: Callable[[str], object]) -> None:
+        self.mode = Mode.PAUSED
+        self.alarms: deque[str] = deque(maxlen=200)  # oldest first; any of them forbids new risk
+        self.say = say
+        self._announce = announce
+        self._began = False
+
+    def pause(self, why: str) -> None:
+        """Pulls every quote until a reconciliation has succeeded."""
+        if self.mode == Mode.RUNNING:
+            self.say(why)
+            self._set(Mode.PAUSED)
+
+    def reconciled(self, fills: int) -> None:
+        """What the venue lists is known, and `fills` of it were news: quotes may go on."""
+        if self.mode != Mode.PAUSED:
+            return
+        said = f"reconciled with the venue: {fills} fills had been missed; "
+        if self.alarms:
+            self.say(said + "not quoting because of an alarm")
+            return
+        if self._began or fills:
+            self.say(said + "quoting again" if self._began else said + "quoting")
+        self._began = True
+        self._set(Mode.RUNNING)
+
+    def alarm(self, text: str) -> None:
+        """Something that a person must look at: no new risk any more, cancels only."""
+        self.alarms.append(text)
+        self.say(f"ALARM: {text}")
+        if self.mode == Mode.RUNNING:
+            self._set(Mode.PAUSED)
+
+    def stop(self) -> None:
+        """For good."""
+        self._set(Mode.STOPPED)
+
+    def _set(self, mode: Mode) -> None:
+        self.mode = mode
+        self._announce(mode)
