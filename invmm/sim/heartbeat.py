@@ -11,31 +11,36 @@ CHECK_S, LIMIT_S = 5.0, 10.0
 
 
 class DeadMansSwitch:
-    """Armed by the first heartbeat; the time that counts is the venue's, real time before a market runs."""
+    """Armed by an account's first heartbeat, for that account; the time that counts is the venue's, real time
+    before a market runs. (The venue has one for each set of API credentials; an account's share one here.)
+    """
 
     def __init__(self, floor: Floor, seed: int) -> None:
-        self.last_id = ""
         self.fired = 0
         self._floor = floor
         self._seed = seed
         self._count = 0
-        self._heard_s = 0.0
+        self._last: dict[str, tuple[str, float]] = {}  # by account: id and time of the last beat
 
     def _now_s(self) -> float:
         return self._floor.running_ns() / SECOND
 
-    def beat(self, given: str) -> str | None:
+    def last_id(self, account: str = "") -> str:
+        """The id that the next beat has to name; empty before the first."""
+        return self._last.get(account, ("", 0.0))[0]
+
+    def beat(self, given: str, account: str = "") -> str | None:
         """The next id, or None when `given` is not the last one."""
-        if given != self.last_id:
+        if given != self.last_id(account):
             return None
         self._count += 1
-        self.last_id = f"{self._seed & 0xFFFFFFFF:08x}-{self._count:016x}"
-        self._heard_s = self._now_s()
-        return self.last_id
+        following = f"{self._seed & 0xFFFFFFFF:08x}-{self._count:016x}"
+        self._last[account] = (following, self._now_s())
+        return following
 
     async def watch(self, check_s: float = CHECK_S, limit_s: float = LIMIT_S) -> None:
-        """Looks every `check_s` of the venue's time, as the venue does, and cancels everything when the last
-        beat is longer ago than `limit_s`.
+        """Looks every `check_s` of the venue's time, as the venue does, and cancels everything of an account
+        whose last beat is longer ago than `limit_s`.
         """
         checked_s = self._now_s()
         while True:
@@ -45,7 +50,8 @@ class DeadMansSwitch:
             if 0 <= now_s - checked_s < check_s:  # another market may have set the clock back
                 continue
             checked_s = now_s
-            if self.last_id and not 0 <= now_s - self._heard_s <= limit_s:
-                self.last_id = ""
-                self.fired += 1
-                await self._floor.cancel_all()
+            for account, (_, heard_s) in list(self._last.items()):
+                if not 0 <= now_s - heard_s <= limit_s:
+                    del self._last[account]
+                    self.fired += 1
+                    await self._floor.cancel_all(account=account)

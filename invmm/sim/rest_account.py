@@ -156,13 +156,13 @@ class Own:
             }
         )
 
-    async def heartbeat(self, body: bytes, _: web.Request) -> web.Response:
+    async def heartbeat(self, body: bytes, request: web.Request) -> web.Response:
         """Dead man's switch."""
-        payload = json_of(body)
+        payload, account = json_of(body), account_of(request)
         given = payload.get("heartbeat_id") if isinstance(payload, dict) else None
-        following = self._server.switch.beat(given or "")
+        following = self._server.switch.beat(given or "", account)
         if following is None:
-            told = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": self._server.switch.last_id}
+            told = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": self._server.switch.last_id(account)}
             return web.json_response(told, status=400)
         return web.json_response({"heartbeat_id": following})
 
