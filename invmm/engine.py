@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from invmm._ext.ring import CommandRing
     from invmm.clock import LiveClock
-    from invmm.execution.remote import RemoteVenue
+    from invmm.execution.connected import ConnectedVenue
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.market import MarketFeed
     from invmm.feed.states import EndCause, FeedState
@@ -187,6 +187,7 @@ class Engine:
         The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a
         player.
         """
+        from invmm.execution.remote import RemoteVenue
         from invmm.feed.user import UserFeed
 
         venue = self._remote()
@@ -197,27 +198,31 @@ class Engine:
         loop = asyncio.get_running_loop()
         loop.add_reader(venue.results.eventfd, self._drain)
         self._drain()
-        self.user_feed = UserFeed(
-            venue.user_url,
-            venue.credentials,
-            self._on_user_events,
-            self.key_of,
-            self._tokens,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-            on_disconnect=self._user_lost,
-        )
+        if venue.user_url:
+            self.user_feed = UserFeed(
+                venue.user_url,
+                venue.credentials,
+                self._on_user_events,
+                self.key_of,
+                self._tokens,
+                self.clock,
+                feed_settings_of(self.settings, self.clock.scale),
+                budget=self._budget,
+                on_state=self._told,
+                on_disconnect=self._user_lost,
+            )
         for market in self.markets.values():
             self._connect(market)
-        self._edge = EdgeThread(venue.client)
-        self._edge.start()
-        self.reconciler = Reconciler(
-            self, self.permission, self._edge, self.clock, self._tokens, venue.credentials.api_key
-        )
-        self.reconciler.demand()
-        self.user_feed.start()
+        if self.user_feed is not None and isinstance(venue, RemoteVenue):
+            self._edge = EdgeThread(venue.client)
+            self._edge.start()
+            self.reconciler = Reconciler(
+                self, self.permission, self._edge, self.clock, self._tokens, venue.credentials.api_key
+            )
+            self.reconciler.demand()
+            self.user_feed.start()
+        else:
+            self.permission.reconciled(0)  # own events are results: nothing can have been missed
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
 
     def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
@@ -346,10 +351,10 @@ class Engine:
             await asyncio.sleep(0.05)
         return await self.stop()
 
-    def _remote(self) -> RemoteVenue:
-        from invmm.execution.remote import RemoteVenue
+    def _remote(self) -> ConnectedVenue:
+        from invmm.execution.connected import ConnectedVenue
 
-        if not isinstance(self.venue, RemoteVenue):
+        if not isinstance(self.venue, ConnectedVenue):
             raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
         return self.venue
 

@@ -278,7 +278,7 @@ class Executor:
             intake.flush()
             if self._stop_ns is not None and (now_ns >= self._stop_ns or not self._is_working()):
                 return
-            intake.hold_cancels = bool(self._waiting.placements) or self.follow.is_deaf
+            intake.hold_cancels = bool(self._waiting.placements) or self.follow.modes.is_deaf
             place, cancel = pool.idle(Lane.PLACE), pool.idle(Lane.CANCEL)
             kind = intake.take(
                 self._spin_ns,
@@ -387,7 +387,7 @@ class Executor:
         engine_ns = self._clock.at_ns(now_ns)
         while waiting.cancel_alls and (connection := pool.idle(Lane.CANCEL)) is not None:
             self._again(waiting.cancel_alls.popleft(), connection)
-        if self.follow.is_deaf:
+        if self.follow.modes.is_deaf:
             self._ask(now_ns, engine_ns)
         else:
             while waiting.cancels and (connection := pool.idle(Lane.CANCEL)) is not None:

@@ -17,9 +17,10 @@ from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, OrderStatus, Reason, Side
+from tests import markers
 from tests.e2e.scripted_venue import SECRET, Reply, ScriptedVenue, Seen, http
 
-SIGNER = OrderSigner("0x" + "11" * 32)
+SIGNER = OrderSigner("0x" + markers.PRIVATE_KEY)
 TOKENS = ("1234567890123456789", "9876543210987654321")
 FAST = ExecutorSettings(
     ring_capacity=256,
@@ -49,7 +50,7 @@ class Bench:
         self.clock = LiveClock()
         self.executor = Executor(
             endpoint or Endpoint("127.0.0.1", self.venue.port, client_tls),
-            L2Signer("key", SECRET, "pass", SIGNER.address),
+            L2Signer("key", SECRET, markers.PASSPHRASE, SIGNER.address),
             self.clock,
             settings,
             **options,

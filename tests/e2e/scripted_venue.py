@@ -16,7 +16,9 @@ from typing import Any
 
 import orjson
 
-SECRET = base64.urlsafe_b64encode(b"a secret of thirty-two bytes....").decode()
+from tests import markers
+
+SECRET = markers.API_SECRET
 
 
 @dataclass

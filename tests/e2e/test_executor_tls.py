@@ -20,10 +20,11 @@ from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, OrderStatus
+from tests import markers
 from tests.e2e.certificates import certificate as certificate
 from tests.e2e.scripted_venue import SECRET, Reply, ScriptedVenue, Seen, http
 
-SIGNER = OrderSigner("0x" + "33" * 32)
+SIGNER = OrderSigner(markers.PRIVATE_KEY)
 SETTINGS = ExecutorSettings(connections=2, wait="park", connect_timeout_ms=2000)
 
 
@@ -50,7 +51,9 @@ def executor_for(
     venue: ScriptedVenue, tls: ssl.SSLContext, settings: ExecutorSettings = SETTINGS
 ) -> Executor:
     endpoint = Endpoint("127.0.0.1", venue.port, tls)
-    executor = Executor(endpoint, L2Signer("key", SECRET, "pass", SIGNER.address), LiveClock(), settings)
+    executor = Executor(
+        endpoint, L2Signer("key", SECRET, markers.PASSPHRASE, SIGNER.address), LiveClock(), settings
+    )
     executor.set_template(0, 0, OrderTemplate(SIGNER, "123", "v2", "key"))
     executor.start()
     return executor

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.market import generate
 from invmm.types import Reason
 from invmm.venue.auth import ApiCredentials, OrderSigner
+from tests import markers
 
 SPEED = 4.0
 PATIENCE_S = 25.0
@@ -79,8 +79,8 @@ class Rig:
 async def rig(tape: Tape, settings: Settings | None = None) -> AsyncIterator[Rig]:
     """A session that quotes; at the end it must stop clean, with every share that the venue knows."""
     settings = settings or Settings()
-    signer = OrderSigner(secrets.token_hex(32))
-    key = ChildCredentials.fresh(signer.address)
+    signer = OrderSigner(markers.PRIVATE_KEY)
+    key = ChildCredentials(markers.API_KEY, markers.API_SECRET, markers.PASSPHRASE, signer.address)
     child = VenueChild([tape], credentials=key, profile=venue_profile(settings.sim), seed=1)
     with child:
         mapping = await asyncio.to_thread(child.begin, 0, speed=SPEED, in_s=0.6)
