@@ -39,12 +39,28 @@ class Orders:
         order_id = server.access.admit(payload, server.exchange_name(session.market), key)
         if isinstance(order_id, Refusal):
             return order_id
+        if self._is_too_old(signed):
+            return Refusal(400, rules.TOO_OLD)
         request = wire.parse_order(payload, session.market, session.exchange.tick_e4, order_id)
         if isinstance(request, Refusal):
             return request
         if key.api_key:
             request.who = Who(key.api_key, signed["maker"], key.address)
         return session, request
+
+    def _is_too_old(self, signed: dict[str, Any]) -> bool:
+        """Whether the profile has an age limit and the order's timestamp is older."""
+        limit_s = self._server.profile.order_age_limit_s
+        if not limit_s:
+            return False
+        return int(signed["timestamp"]) // 1000 < self._server.floor.now_ns() // SECOND - limit_s
+
+    def _accepted(self, order: Order) -> dict[str, Any]:
+        """The answer for an order that was taken."""
+        told = wire.order_answer(order)
+        if self._server.profile.renames_orders:
+            told["orderID"] = "0x" + order.request.order_id[::-1].hex()
+        return told
 
     @staticmethod
     def _killed(answer: Order | Refusal) -> Refusal | None:
@@ -71,7 +87,7 @@ class Orders:
         if refusal is not None:
             return error(refusal.status, refusal.text)
         assert isinstance(answer, Order)
-        return web.json_response(wire.order_answer(answer))
+        return web.json_response(self._accepted(answer))
 
     async def post_orders(self, body: bytes, http: web.Request) -> web.Response:
         """Up to 15 orders; each leg answers for itself."""
@@ -98,7 +114,7 @@ class Orders:
             if refused is not None:
                 legs.append(wire.refused_leg(refused.text))
             elif isinstance(answer, Order):
-                legs.append(wire.order_answer(answer))
+                legs.append(self._accepted(answer))
         return web.json_response(legs)
 
     async def delete_order(self, body: bytes, http: web.Request) -> web.Response:
