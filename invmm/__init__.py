@@ -27,9 +27,12 @@ except ImportError as error:  # a source tree without its compiled modules shado
         ) from error
     raise
 
+from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.execution.handle import ExecutorHandle
+from invmm.execution.registry import OrderRecord, OrderRegistry, OrderState
 from invmm.settings import Settings
+from invmm.settlement.ledger import Ledger
 from invmm.settlement.merger import MergeDecision, Merger, MergerConfig
 from invmm.strategy.commands import ExecutorCommand, ExecutorResult
 from invmm.strategy.extraction import extract_solver_input
@@ -53,13 +56,19 @@ from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
 from invmm.venue.profile import LIVE, Profile, loopback
 
 if _TYPE_CHECKING:
+    from invmm.execution.remote import RemoteVenue
+    from invmm.venue.adapters import adapt
     from invmm.venue.blocking import BlockingVenueClient
     from invmm.venue.client import VenueClient
+    from invmm.venue.trading import VenueTradingClient
 
 # Need an HTTP client, whose import would cost those who want a book or a signer a third of a second.
 _ON_FIRST_USE = {
     "BlockingVenueClient": "invmm.venue.blocking",
+    "RemoteVenue": "invmm.execution.remote",
     "VenueClient": "invmm.venue.client",
+    "VenueTradingClient": "invmm.venue.trading",
+    "adapt": "invmm.venue.adapters",
 }
 
 _logging.getLogger("invmm").addHandler(_logging.NullHandler())  # the program decides
@@ -81,18 +90,24 @@ __all__ = [
     "InventoryMMConfig",
     "InventoryMMStrategy",
     "InventorySnapshot",
+    "Ledger",
     "LimitOrder",
+    "LiveClock",
     "MarketBooks",
     "MergeDecision",
     "Merger",
     "MergerConfig",
     "OpenOrder",
+    "OrderRecord",
+    "OrderRegistry",
     "OrderSigner",
     "OrderSnapshot",
+    "OrderState",
     "OrderbookSnapshot",
     "Profile",
     "Quote",
     "QuoteLadder",
+    "RemoteVenue",
     "Settings",
     "Side",
     "SignerCaps",
@@ -102,7 +117,9 @@ __all__ = [
     "TakerOrder",
     "Venue",
     "VenueClient",
+    "VenueTradingClient",
     "__version__",
+    "adapt",
     "build_mode",
     "extract_solver_input",
     "l2_headers",

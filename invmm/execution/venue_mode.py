@@ -89,7 +89,6 @@ class VenueModes:
         headers: Mapping[str, str],
         asked_ns: int,
         now_ns: int,
-        wall_s: float,
     ) -> VenueMode:
         """Takes note of an answer to a placement or a cancel; the mode after it.
 
@@ -100,14 +99,12 @@ class VenueModes:
             The answer; status 0 when none came, which says nothing.
         asked_ns, now_ns : int
             Engine time of the request and of now.
-        wall_s : float
-            Now in unix seconds, for `Retry-After` as a date.
         """
         if asked_ns < self._since_ns:
             return self.mode
         told = told_mode(code, body)
         if told is not None:
-            self._enter(told, now_ns, _pause_s(body, headers, wall_s))
+            self._enter(told, now_ns, _pause_s(body, headers, now_ns))
         elif self.mode is not VenueMode.RUNNING and code in (200, 400, 404):
             self._works(is_cancel, code, now_ns)
         return self.mode
@@ -159,8 +156,8 @@ class VenueModes:
             self.ask_ns = now_ns + max(PAUSE_MIN_NS, int(pause_s * SECOND_NS))
 
 
-def _pause_s(body: bytes, headers: Mapping[str, str], wall_s: float) -> float | None:
-    pause_s = retry_after_s(headers, wall_s)
+def _pause_s(body: bytes, headers: Mapping[str, str], now_ns: int) -> float | None:
+    pause_s = retry_after_s(headers, now_ns)
     if pause_s is None:
         document = _parse(body)
         stated = document.get("retry_after_seconds") if isinstance(document, dict) else None

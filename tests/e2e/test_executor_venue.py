@@ -52,12 +52,11 @@ def mode(bench: Bench) -> VenueMode:
 
 def test_what_exceeds_the_rate_is_refused_and_the_rest_of_the_batch_goes(start: Start):
     bench = start(accept, limits=Limits(tiers={"standard": Tier(0, 1, 60, 80, 120)}))
-    for first in (1, 16, 31, 46):
+    for first in (1, 16, 31, 46):  # a burst of sixty, of which a tenth is left
         bench.submit(bench.place(*range(first, first + 15)))
-    bench.submit(bench.place(61, 62, 63))
-    results = told(bench.expect(123, 10))
+    results = told(bench.expect(114, 10))
     refused = [row for row in results if row[1] == OrderStatus.REFUSED]
-    assert refused == [(key, OrderStatus.REFUSED, Reason.THROTTLED) for key in (61, 62, 63)]
+    assert refused == [(key, OrderStatus.REFUSED, Reason.THROTTLED) for key in range(55, 61)]
     bench.submit(bench.cancel(1, 2, 3))
     assert statuses(bench.expect(3)) == [OrderStatus.CANCELED] * 3, "cancels have a rate of their own"
 
@@ -71,8 +70,8 @@ def test_cancels_beyond_their_rate_wait_and_none_is_lost(start: Start):
     results = bench.expect(200, 10)
     assert {status for _, status, _ in told(results)} == {OrderStatus.CANCELED}
     assert sorted(key for key, _, _ in told(results)) == list(range(1, 201))
-    assert time.monotonic() - began >= 0.9, "a hundred and twenty at once, then eighty a second"
-    assert max(len(seen.json()) for seen in bench.venue.seen) <= 120
+    assert time.monotonic() - began >= 0.9, "a hundred and eight at once, then eighty a second"
+    assert max(len(seen.json()) for seen in bench.venue.seen) <= 108
 
 
 def test_too_many_requests_leave_orders_unknown_and_stop_new_ones_for_as_long_as_asked(start: Start):

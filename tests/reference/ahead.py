@@ -20,12 +20,12 @@ class Prepared:
 
 @dataclass
 class Lane:
-    """One token, side and size, the price of the last quote and what is ready around it."""
+    """One token, side and size, the prices of the last quotes and what is ready around it."""
 
     place: int
     side: int
     size_micro: int
-    price_e4: int = 0
+    prices: list[int] = field(default_factory=list)
     noted_ms: int = 0
     turn: int = 0
     slots: dict[int, Prepared] = field(default_factory=dict)
@@ -61,7 +61,8 @@ class AheadTwin:
                 oldest = min(self.lanes, key=lambda other: other.turn)
                 self.lanes[self.lanes.index(oldest)] = lane
         self.turn += 1
-        lane.turn, lane.price_e4, lane.noted_ms = self.turn, price_e4, now_ms
+        together = lane.prices if lane.noted_ms == now_ms else []
+        lane.turn, lane.prices, lane.noted_ms = self.turn, [*together, price_e4], now_ms
 
     def fill(self, templates: dict[int, tuple[int, int]], now_ms: int) -> bool:
         """`templates`: (which, tick_e4) of each place that has one. Prepares at most one order."""
@@ -72,7 +73,8 @@ class AheadTwin:
                 if lane.place not in templates or not 0 <= now_ms - lane.noted_ms < LANE_MS:
                     continue
                 template, tick_e4 = templates[lane.place]
-                number = lane.price_e4 // tick_e4 + away
+                centre = (min(lane.prices) + max(lane.prices)) // 2
+                number = centre // tick_e4 + away
                 price_e4 = number * tick_e4
                 if not 0 < price_e4 < 10_000:
                     continue

@@ -124,6 +124,17 @@ def test_prices_are_prepared_from_the_centre_outwards_and_inside_the_market() ->
     assert seen == [300, 200, 400, 100, 500, 600, 700, 800, 900, 1000]
 
 
+def test_the_centre_of_a_ladder_is_the_middle_of_what_went_together() -> None:
+    template = OrderTemplate(a_signer(), TOKENS[0])
+    ahead = SignedAhead(16, 1_000, 5)
+    filled(ahead, template, now_ms=NOW_MS - 1, price_e4=9000)
+    for price_e4 in range(4800, 4000, -100):
+        ahead.note(0, a_command(price_e4=price_e4), NOW_MS)
+    while ahead.fill([template], NOW_MS):
+        pass
+    assert sorted(held[2] for held in ahead.held()) == list(range(3600, 5200, 100))
+
+
 def test_takes_open_no_lane_but_are_served_where_their_amounts_are_those_of_a_quote() -> None:
     template = OrderTemplate(a_signer(), TOKENS[0])
     ahead = SignedAhead(16, 1_000, 5)

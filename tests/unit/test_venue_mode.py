@@ -35,7 +35,7 @@ class Talk:
 
     def hear(self, code: int, body: bytes = b"", cancel: bool = False, retry: str = "") -> VenueMode:
         headers = {"retry-after": retry} if retry else {}
-        return self.modes.answered(cancel, code, body, headers, self.now_ns, self.now_ns, 0.0)
+        return self.modes.answered(cancel, code, body, headers, self.now_ns, self.now_ns)
 
     def wait(self, seconds: float) -> VenueMode:
         self.now_ns += int(seconds * SECOND_NS)
@@ -151,7 +151,7 @@ def test_an_answer_older_than_the_mode_says_nothing():
     talk = Talk()
     asked_ns = talk.now_ns - 1
     talk.hear(425)
-    assert talk.modes.answered(True, 200, LISTED, {}, asked_ns, talk.now_ns + 1, 0.0) is VenueMode.RESTARTING
+    assert talk.modes.answered(True, 200, LISTED, {}, asked_ns, talk.now_ns + 1) is VenueMode.RESTARTING
 
 
 def test_two_requests_in_flight_do_not_hide_a_restart():
@@ -159,7 +159,7 @@ def test_two_requests_in_flight_do_not_hide_a_restart():
     asked_ns = talk.now_ns
     talk.wait(0.1)
     talk.hear(200, b"[]")
-    assert talk.modes.answered(False, 425, b"", {}, asked_ns, talk.now_ns, 0.0) is VenueMode.RESTARTING
+    assert talk.modes.answered(False, 425, b"", {}, asked_ns, talk.now_ns) is VenueMode.RESTARTING
 
 
 @given(
