@@ -7,8 +7,8 @@ the return of its last write. Stacks run one after another in one go, so compare
 every frame it delayed.
 
 `python -m bench.tick_to_order [--stack ours|typical|best-python|all] [--tls|--plain] [--orders 1|6|15]
-[--executor spin|park|both] [--sign-ahead N] [--busy-ms MS] [--gap-ms MS] [--frames N] [--peer-python PATH] [--short] [--json
-FILE]`
+[--executor spin|park|both] [--sign-ahead N] [--busy-ms MS] [--gap-ms MS] [--frames N] [--peer-python PATH]
+[--short] [--json FILE]`
 """
 
 from __future__ import annotations
