@@ -28,6 +28,7 @@ class FakeVenue:
         self.by_id: dict[str, dict[str, Any]] = {}
         self.matches: list[dict[str, Any]] = []
         self.cash = 1_000_000_000
+        self.clock_s = 0.0
         self.tokens: dict[str, int] = {}
         self.error: Exception | None = None
         self.asked: list[str] = []
@@ -57,6 +58,10 @@ class FakeVenue:
             raise VenueError(404, "No orderbook exists for the requested token id")
         return {"balance": str(self.tokens[token_id] if token_id else self.cash)}
 
+    async def ask(self, method: str, path: str, /) -> Any:
+        self._note("clock")
+        return START_S + int(self.clock_s)
+
 
 class Rig:
     """A desk whose placed orders are live at a fake venue; time in seconds after the start of the window."""
@@ -71,6 +76,7 @@ class Rig:
         self.venue.open = [self.row(c) for c in self.placed]
         self.venue.by_id = {row["id"]: row for row in self.venue.open}
         self.said: list[str] = []
+        self.clock_off_s = 0.0
         self.permission = Permission(lambda mode: None, self.said.append)
         self.reconciler = Reconciler(self, self.permission, self, self, self.tokens)  # type: ignore[arg-type]
         self.reconciler.demand()
@@ -136,7 +142,8 @@ class Rig:
 
     def tick(self, at_s: float) -> list[str]:
         """The timer at that time; what the venue was asked."""
-        self.at_s = at_s
+        self.at_s = self.venue.clock_s = at_s
+        self.venue.clock_s += self.clock_off_s
         self.venue.asked.clear()
         self.reconciler.tick(self.now_ns())
         return list(self.venue.asked)
@@ -154,7 +161,7 @@ class Rig:
 def test_nothing_is_quoted_before_the_first_pass_which_asks_for_everything():
     rig = Rig()
     assert rig.permission.mode == Mode.PAUSED
-    assert rig.tick(1) == ["orders", "trades after -600", "cash", "token", "token"]
+    assert rig.tick(1) == ["orders", "trades after -600", "cash", "token", "token", "clock"]
     assert rig.permission.mode == Mode.RUNNING
 
 
@@ -333,6 +340,20 @@ def test_after_the_venue_was_away_quotes_wait_for_a_pass():
     rig.venue.error = None
     rig.tick(3)
     assert rig.permission.mode == Mode.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("off_s", "bound_s", "mode"), [(0, 1, 0), (-3, 3, 0), (4, 5, 0), (-7, 7, 1), (7, 8, 1)]
+)
+def test_the_measured_distance_of_the_clocks_is_part_of_every_fence(off_s: int, bound_s: int, mode: int):
+    rig = Rig()
+    rig.clock_off_s = off_s
+    rig.tick(0)
+    assert rig.reconciler.clock_bound_ns == bound_s * NS
+    order = rig.desk.live()[0]
+    assert order["fence_ns"] == (START_S + 184 - 60 + bound_s + 5) * NS
+    assert rig.permission.mode == mode
+    assert any("clock" in text for text in rig.said) == (off_s != 0)
 
 
 def test_a_settlement_told_both_ways_is_an_alarm():
