@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 try:
     from invmm._ext.book import Book
     from invmm._ext.build import build_mode
+    from invmm._ext.caps import SignerCaps
     from invmm._ext.decode import MarketBooks
     from invmm._ext.ring import CommandRing
 except ImportError as error:  # a source tree without its compiled modules shadows an installed package
@@ -26,6 +27,7 @@ except ImportError as error:  # a source tree without its compiled modules shado
         ) from error
     raise
 
+from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.execution.handle import ExecutorHandle
 from invmm.execution.registry import OrderRecord, OrderRegistry, OrderState
@@ -54,13 +56,19 @@ from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
 from invmm.venue.profile import LIVE, Profile, loopback
 
 if _TYPE_CHECKING:
+    from invmm.execution.remote import RemoteVenue
+    from invmm.venue.adapters import adapt
     from invmm.venue.blocking import BlockingVenueClient
     from invmm.venue.client import VenueClient
+    from invmm.venue.trading import VenueTradingClient
 
 # Need an HTTP client, whose import would cost those who want a book or a signer a third of a second.
 _ON_FIRST_USE = {
     "BlockingVenueClient": "invmm.venue.blocking",
+    "RemoteVenue": "invmm.execution.remote",
     "VenueClient": "invmm.venue.client",
+    "VenueTradingClient": "invmm.venue.trading",
+    "adapt": "invmm.venue.adapters",
 }
 
 _logging.getLogger("invmm").addHandler(_logging.NullHandler())  # the program decides
@@ -84,6 +92,7 @@ __all__ = [
     "InventorySnapshot",
     "Ledger",
     "LimitOrder",
+    "LiveClock",
     "MarketBooks",
     "MergeDecision",
     "Merger",
@@ -98,15 +107,19 @@ __all__ = [
     "Profile",
     "Quote",
     "QuoteLadder",
+    "RemoteVenue",
     "Settings",
     "Side",
+    "SignerCaps",
     "SolverConfig",
     "SolverInput",
     "SolverOutput",
     "TakerOrder",
     "Venue",
     "VenueClient",
+    "VenueTradingClient",
     "__version__",
+    "adapt",
     "build_mode",
     "extract_solver_input",
     "l2_headers",

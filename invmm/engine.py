@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from invmm._ext.ring import CommandRing
     from invmm.clock import LiveClock
-    from invmm.execution.remote import RemoteVenue
+    from invmm.execution.connected import ConnectedVenue
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.market import MarketFeed
     from invmm.feed.states import EndCause, FeedState
@@ -197,27 +197,31 @@ class Engine:
         loop = asyncio.get_running_loop()
         loop.add_reader(venue.results.eventfd, self._drain)
         self._drain()
-        self.user_feed = UserFeed(
-            venue.user_url,
-            venue.credentials,
-            self._on_user_events,
-            self.key_of,
-            self._tokens,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-            on_disconnect=self._user_lost,
-        )
+        if venue.user_url:
+            self.user_feed = UserFeed(
+                venue.user_url,
+                venue.credentials,
+                self._on_user_events,
+                self.key_of,
+                self._tokens,
+                self.clock,
+                feed_settings_of(self.settings, self.clock.scale),
+                budget=self._budget,
+                on_state=self._told,
+                on_disconnect=self._user_lost,
+            )
         for market in self.markets.values():
             self._connect(market)
-        self._edge = EdgeThread(venue.client)
-        self._edge.start()
-        self.reconciler = Reconciler(
-            self, self.permission, self._edge, self.clock, self._tokens, venue.credentials.api_key
-        )
-        self.reconciler.demand()
-        self.user_feed.start()
+        if self.user_feed is not None:
+            self._edge = EdgeThread(venue.client)
+            self._edge.start()
+            self.reconciler = Reconciler(
+                self, self.permission, self._edge, self.clock, self._tokens, venue.credentials.api_key
+            )
+            self.reconciler.demand()
+            self.user_feed.start()
+        else:
+            self.permission.reconciled(0)  # own events do not travel: none can have been missed
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
 
     def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
@@ -346,10 +350,10 @@ class Engine:
             await asyncio.sleep(0.05)
         return await self.stop()
 
-    def _remote(self) -> RemoteVenue:
-        from invmm.execution.remote import RemoteVenue
+    def _remote(self) -> ConnectedVenue:
+        from invmm.execution.connected import ConnectedVenue
 
-        if not isinstance(self.venue, RemoteVenue):
+        if not isinstance(self.venue, ConnectedVenue):
             raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
         return self.venue
 
@@ -370,9 +374,11 @@ class Engine:
                 for market in self.markets.values():
                     market.step.wants_frame = True
             for market in self.markets.values():
-                feed = market.feed
-                if feed and feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
-                    feed.set_tokens(())  # its window is over: what is silent now is meant to be
+                if market.feed is not None:
+                    ended_ns = now_ns - market.info.end_s * NS
+                    market.feed.patient = market.held or ended_ns >= 0
+                    if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
+                        market.feed.set_tokens(())  # what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1

@@ -84,6 +84,8 @@ class Roller:
         So many are traded, 0: without end.
     say : callable, optional
         Told what people should know.
+    on_close : callable(market, residue), optional
+        Told of each window just before its market is released, or left behind by a stop.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class Roller:
         *,
         windows: int = 0,
         say: Callable[[str], object] = lambda _: None,
+        on_close: Callable[[Market, Residue], object] = lambda _, __: None,
     ) -> None:
         self.desk = desk
         self.clock = clock
@@ -105,6 +108,7 @@ class Roller:
         self._find = find
         self._limit = windows
         self._say = say
+        self._on_close = on_close
         self._merger = merger_of(desk.settings.strategy)
         self._searches: dict[Window, _Search] = {}
         self._done: dict[Window, None] = {}
@@ -132,7 +136,7 @@ class Roller:
         for number in list(self._open):
             market = self.desk.markets.get(number)
             if market is not None:
-                self.settlement.put(residue_of(market, self._merger, self.clock.now_ns()))
+                self._hand_over(market)
             del self._open[number]
 
     async def turn(self) -> bool:
@@ -234,14 +238,17 @@ class Roller:
             return
         if unsettled(market.ledger) and not waited:
             return
-        residue = residue_of(market, self._merger, self.clock.now_ns())
-        window = self._open.pop(market.number)
         self._complained.discard(market.number)
-        self._finish(window)
-        self.settlement.put(residue)
+        self._finish(self._open.pop(market.number))
+        self._hand_over(market)
         self.counts.closed += 1
         await self.desk.close_market(market.number)
+
+    def _hand_over(self, market: Market) -> None:
+        residue = residue_of(market, self._merger, self.clock.now_ns())
+        self.settlement.put(residue)
         self._say(_words(residue))
+        self._on_close(market, residue)
 
     def _complain(self, search: _Search, text: str) -> None:
         """Says why a window is not there yet, once per reason."""

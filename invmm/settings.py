@@ -129,7 +129,7 @@ class ExecutorSettings:
         "signed time the venue takes; let `invmm probe` ask before this is switched on)",
     )
     sign_ahead_age_ms: int = _number(
-        LIVE.limits.signed_age_ms, 10, 600_000, "ms", "an order signed longer ago is not sent"
+        LIVE.limits.signed_age_ms, 100, 600_000, "ms", "an order signed longer ago is not sent"
     )
     connect_timeout_ms: int = _number(3_000, 10, 60_000, "ms", "deadline for a connection")
     unknown_after_ms: int = _number(
@@ -137,7 +137,7 @@ class ExecutorSettings:
     )
     hard_deadline_ms: int = _number(5_000, 10, 120_000, "ms", "a request is given up after this time")
     heartbeat: str = _choice(
-        "live", ("live", "on", "off"), "the venue's dead man's switch: at public hosts only, everywhere, nowhere"
+        "live", ("live", "on", "off"), "the venue's dead man's switch (live: at public hosts only)"
     )
 
 

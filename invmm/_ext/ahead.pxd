@@ -6,12 +6,13 @@ from invmm._ext.records cimport command_t
 from invmm._ext.template cimport OrderTemplate, sealed_t
 
 
-cdef struct lane_t:             # where one token is quoted: side and size, and the price of the last quote
+cdef struct lane_t:             # where one token is quoted: side and size, and the prices of the last quotes
     uint32_t place              # market × 2 + token
     uint8_t side
-    int32_t price_e4
+    int32_t low_e4              # of the quotes that went together last
+    int32_t high_e4
     int64_t size_micro
-    int64_t noted_ms
+    int64_t noted_ms            # when they went
     uint64_t turn               # of the last quote, over all lanes; 0: the lane is free
 
 

@@ -2,7 +2,8 @@
 
 A market maker that moves a ladder asks for the same size again a few ticks from where it last quoted. So what
 is likely is read off the orders themselves: each resting order that is sent names a *lane* (market, token,
-side, size) and its centre, and a lane holds one order at each of sixteen neighbouring prices, nearest first.
+side, size); the middle of the prices that went together last is its centre, and it holds one order at each of
+sixteen neighbouring prices, nearest first.
 On recorded markets that serves 98 of 100 quotes; takes are of any size and open no lane.
 
     note_c   a quote was sent: its lane moves there
@@ -73,7 +74,9 @@ cdef class SignedAhead:
     # ---- nogil ---------------------------------------------------------------------------------------------
 
     cdef void note_c(self, uint32_t place, const command_t* command, int64_t now_ms) noexcept nogil:
-        """A command is being sent. A resting order's lane moves to its price; anything else is no hint."""
+        """A command is being sent; all that go together are noted at the same `now_ms`. A resting order's lane
+        moves to where it goes; anything else is no hint.
+        """
         cdef:
             lane_t* lane
             size_t i
@@ -88,13 +91,17 @@ cdef class SignedAhead:
                     lane = self.lanes + i
             for i in range(self.width):
                 self.empty_c(self.slots + (lane - self.lanes) * self.width + i)
+            lane.turn = 0
             lane.place = place
             lane.side = command.side
             lane.size_micro = command.size_micro
+        if lane.turn == 0 or lane.noted_ms != now_ms:
+            lane.low_e4 = lane.high_e4 = command.price_e4
+        lane.low_e4 = min(lane.low_e4, command.price_e4)
+        lane.high_e4 = max(lane.high_e4, command.price_e4)
+        lane.noted_ms = now_ms
         self.turn += 1
         lane.turn = self.turn
-        lane.price_e4 = command.price_e4
-        lane.noted_ms = now_ms
 
     cdef const sealed_t* take_c(
         self, uint32_t place, OrderTemplate template, const command_t* command, int64_t maker, int64_t taker,
@@ -184,8 +191,7 @@ cdef class SignedAhead:
     cdef bint sign_c(
         self, const lane_t* lane, OrderTemplate template, size_t step, int64_t now_ms
     ) noexcept nogil:
-        """Signs an order at the `step`-th price of a lane; False: it is there, or the venue has no such order.
-        """
+        """Signs an order at the `step`-th price of a lane; False: it is there, or there can be none."""
         cdef:
             command_t command
             slot_t* slot
@@ -194,7 +200,7 @@ cdef class SignedAhead:
         if template.tick_e4 <= 0:
             return False
         # 0, -1, 1, -2, 2 … ticks from the centre: as many neighbours as a lane has slots, each in its own.
-        tick = lane.price_e4 // template.tick_e4
+        tick = (lane.low_e4 + lane.high_e4) // 2 // template.tick_e4
         if step & 1:
             tick -= (step + 1) // 2
         else:

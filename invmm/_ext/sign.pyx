@@ -1,8 +1,8 @@
 """Signed orders, byte for byte as the venue's own clients make them: the signer for callers with the GIL.
 
-Takes integer prices (1e-4 dollars), sizes (1e-6 shares) and times; gives `SignedOrder`s. What it signs with
-is one `OrderTemplate` per token (`invmm._ext.template`), which an executor uses without the GIL. Reads no
-clock and draws no random number.
+Takes integer prices (1e-4 dollars), sizes (1e-6 shares) and times; gives `SignedOrder`s. It signs with one
+`OrderTemplate` per token (`invmm._ext.template`), which an executor uses without the GIL. Reads no clock and
+draws no random number.
 
 The private key lives in the native buffer of the signer's `Wallet`, shared by its templates and wiped by
 `close` or with the last of them. The signer's caps live beside it and are asked before each signature.
@@ -91,8 +91,8 @@ cdef class OrderSigner(Wallet):
         finally:
             free(body)
         return SignedOrder.made(
-            template.token_id, text, hex_of(sealed.order_id, 32), hex_of(sealed.struct_hash, 32), maker,
-            taker, command.salt, timestamp_ms,
+            template.token_id, text, hex_of(sealed.order_id, 32), hex_of(sealed.struct_hash, 32),
+            maker, taker, command.salt, timestamp_ms,
         )
 
     def sign(

@@ -1,5 +1,4 @@
-"""Order hashing, signing and POST bodies without the GIL, from everything about a token's orders that does
-not change.
+"""Order hashing, signing and POST bodies without the GIL, from all about a token's orders that never changes.
 
 Takes commands and times; gives order ids and the JSON bytes to send. `OrderTemplate.build_c` allocates
 nothing and raises nothing: it returns a length, or a negative `RULE_*` status that

@@ -36,7 +36,6 @@ HEADER_MAX = 200
 FAILURES_BEFORE_LOOKUP = 3
 STABLE_NS = 5_000 * MS  # a connection that lived as long was a good one
 BACKOFF_FIRST_NS = 20 * MS
-BACKOFF_MAX_NS = 5_000 * MS
 
 
 class Lane(enum.Enum):
@@ -45,6 +44,9 @@ class Lane(enum.Enum):
     PLACE = "place"
     CANCEL = "cancel"
     HEARTBEAT = "heartbeat"
+
+
+BACKOFF_MAX_NS = {Lane.PLACE: 5_000 * MS, Lane.CANCEL: 1_000 * MS, Lane.HEARTBEAT: 1_000 * MS}
 
 
 class State(enum.Enum):
@@ -360,7 +362,7 @@ class Connection:
         if good:
             self.failures = 0
         else:
-            ceiling = min(BACKOFF_MAX_NS, BACKOFF_FIRST_NS << min(self.failures, 20))
+            ceiling = min(BACKOFF_MAX_NS[self.lane], BACKOFF_FIRST_NS << min(self.failures, 20))
             self.failures += 1
             self.retry_ns = now_ns + int(ceiling * random.uniform(0.5, 1.0))
         if request is not None:

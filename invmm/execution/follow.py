@@ -24,7 +24,7 @@ from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.execution.throttle import Throttle
 from invmm.execution.venue_mode import VenueModes
-from invmm.types import CommandKind, OrderStatus, Reason, VenueMode
+from invmm.types import CommandKind, OrderStatus, Reason
 from invmm.venue.limits import Limits
 
 HEARTBEAT, PROBE = 64, 65  # kinds of requests that no command asked for
@@ -114,11 +114,9 @@ class Follower:
                 self.write_to_answer.add(ack_ns)
             kind = CommandKind.CANCEL if request.kind == PROBE else CommandKind(request.kind)
             if self.throttle is not None:
-                self.throttle.answered(kind, answer.code, answer.headers, ack_ns, now_ns, time.time())
+                self.throttle.answered(kind, answer.code, answer.headers, ack_ns, now_ns)
             is_cancel = kind in (CommandKind.CANCEL, CommandKind.CANCEL_ALL)
-            self.modes.answered(
-                is_cancel, answer.code, answer.body, answer.headers, asked_ns, now_ns, time.time()
-            )
+            self.modes.answered(is_cancel, answer.code, answer.body, answer.headers, asked_ns, now_ns)
         self.publish()
         self._stop_if_told(answers.why_unknown(answer.code, answer.body), answer)
         if request.kind in (CommandKind.PLACE, CommandKind.RESEND, CommandKind.CANCEL):
@@ -191,8 +189,3 @@ class Follower:
         status = OrderStatus.CANCELED if understood else OrderStatus.NOT_CANCELED
         reason = Reason.NONE if understood else answers.why_unknown(answer.code, answer.body)
         self._intake.answer(request.legs, 0, status, reason, answer.code)
-
-    @property
-    def is_deaf(self) -> bool:
-        """The venue takes nothing, cancels neither."""
-        return self.modes.mode in (VenueMode.RESTARTING, VenueMode.HALTED)

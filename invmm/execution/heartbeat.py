@@ -45,6 +45,7 @@ class Heartbeat:
         self._in_flight = False
         self._corrected = False
         self._good_ns: int | None = None
+        self._wanted_ns: int | None = None  # since when one is due and not sent
 
     @property
     def deadline_ns(self) -> int:
@@ -57,14 +58,21 @@ class Heartbeat:
             self.missed = max(self.missed, ABOUT_TO_CANCEL)
         if not engine_lives:
             self.missed = max(self.missed, STOP_AFTER)
+            self._wanted_ns = None
             return False
-        if not self._in_flight and self.due_ns and now_ns >= self.due_ns + self.deadline_ns:
-            self._miss(now_ns)  # no connection to send it over
-        return not self._in_flight and now_ns >= self.due_ns
+        if self._in_flight or now_ns < self.due_ns:
+            return False
+        if self._wanted_ns is None:
+            self._wanted_ns = now_ns
+        elif now_ns - self._wanted_ns >= self.deadline_ns:  # no connection to send it over
+            self._wanted_ns = now_ns
+            self.missed += 1
+        return True
 
     def begun(self, now_ns: int) -> bytes:
         """One is on its way; its body."""
         self._in_flight = True
+        self._wanted_ns = None
         self.sent += 1
         self.due_ns = now_ns + self.period_ns
         return orjson.dumps({"heartbeat_id": self._id})

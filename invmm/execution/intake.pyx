@@ -20,7 +20,6 @@ cimport numpy as cnp
 import numpy as np
 
 from invmm import types
-from invmm._ext.ahead cimport SignedAhead
 from invmm._ext.amounts cimport (
     RULE_CAP_RATE,
     RULE_CAP_TOKEN,
@@ -31,7 +30,7 @@ from invmm._ext.amounts cimport (
 from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
-from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE, Pace
+from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE
 from invmm._ext.records cimport (
     BUY,
     COMMAND_CANCEL,
@@ -74,7 +73,7 @@ cdef enum:
     REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
     LOCK_IS_BUSY_NS = 200_000
     KEEP_AWAY_NS = 1_000_000_000
-    AHEAD_PAUSE_NS = 1_000_000  # least time between two looks for orders that could be signed ahead
+    AHEAD_PAUSE_NS = 10_000_000     # between two looks for orders that could be signed ahead
     BY_CALLER = -2              # a descriptor that stands for: not written here without the GIL
 
 cdef const char* REHEARSED = b"no order has this as its digest!"     # 32 bytes
@@ -389,34 +388,35 @@ cdef class Intake:
     ) noexcept nogil:
         """`take_c` until a moment; returns early, with 0, when it is time to rehearse a write.
 
-        Signing ahead happens here, one order between two looks at the ring. Signing is rehearsed here. Who holds the interpreter lock for long, holds commands up as well if it is
-        asked for in vain: then writes are not rehearsed for a while.
+        Orders are signed ahead here, one between two looks at the ring, and signing is rehearsed. Who holds
+        the interpreter lock for long, holds commands up as well if it is asked for in vain: then writes are
+        not rehearsed for a while.
         """
         cdef:
-            int64_t now_ns = ring_monotonic_ns(), left_ns
-            bint waiting
+            int64_t now_ns = ring_monotonic_ns(), due_ns = now_ns + self.rehearse_ns, until_ns
             int kind
 
         while True:
-            left_ns = end_ns - now_ns if end_ns > now_ns else 0
-            if self.rehearsal is not None and self.rehearse_ns < left_ns:
-                left_ns = self.rehearse_ns
-            if self.ahead is not None and self.ahead_after_ns - now_ns < left_ns:
-                left_ns = max(self.ahead_after_ns - now_ns, 0)
-            kind = self.take_c(spin_ns, left_ns, epoll_fd, place_fd, cancel_fd)
+            until_ns = end_ns
+            if self.rehearsal is not None:
+                until_ns = min(until_ns, due_ns)
+            if self.ahead is not None:
+                until_ns = min(until_ns, self.ahead_after_ns)
+            kind = self.take_c(spin_ns, max(until_ns - now_ns, 0), epoll_fd, place_fd, cancel_fd)
             now_ns = ring_monotonic_ns()
             if kind or self.seen or now_ns >= end_ns:
                 return kind
             if self.ahead is not None and now_ns >= self.ahead_after_ns:
                 self.sign_ahead_c()
                 now_ns = ring_monotonic_ns()
-                continue
-            if self.rehearsal is None:
+            elif self.rehearsal is None:
                 return kind
-            waiting = self.rehearse_c()
-            now_ns = ring_monotonic_ns()
-            if not waiting and now_ns >= self.rehearse_after_ns:
+            if self.rehearsal is None or now_ns < due_ns:
+                continue
+            if not self.rehearse_c() and ring_monotonic_ns() >= self.rehearse_after_ns:
                 return 0
+            now_ns = ring_monotonic_ns()
+            due_ns = now_ns + self.rehearse_ns
 
     cdef int rehearse(self, int64_t asked_ns) except -1:
         """Writes, none of it being used, so that the processor still knows how; gives way to a command."""
@@ -437,15 +437,11 @@ cdef class Intake:
 
     cdef void sign_ahead_c(self) noexcept nogil:
         """Signs one order ahead; when there is none to sign, the next look is some time away."""
-        cdef int64_t pause_ns
-
         if self.stopping or self.words.mode_c() != MODE_RUNNING:
             self.ahead.drop_c()
         elif self.ahead.fill_c(self.places, self.engine_at_c(ring_monotonic_ns()) // 1_000_000):
             return
-        # An eighth of the age is half the time between "getting old" and "too old".
-        pause_ns = <int64_t>(<double>self.ahead.max_age_ms * 125_000.0 / self.scale)
-        self.ahead_after_ns = ring_monotonic_ns() + max(pause_ns, AHEAD_PAUSE_NS)
+        self.ahead_after_ns = ring_monotonic_ns() + AHEAD_PAUSE_NS
 
     cdef bint rehearse_c(self) noexcept nogil:
         """Signs and makes headers, as before a write; True when a command waits or there is no key.
@@ -536,6 +532,8 @@ cdef class Intake:
                 if self.legs[j].key == self.legs[i].key:
                     reason = REASON_IN_FLIGHT
             if reason != REASON_NONE:
+                if self.ahead is not None and (reason == REASON_MODE or reason == REASON_SHUTDOWN):
+                    self.ahead.drop_c()
                 self.emit_c(&self.legs[i], STATUS_REFUSED, reason, 0, 0)
                 continue
             if kept != i:

@@ -100,6 +100,19 @@ class RemoteVenue:
         )
         self._templates: dict[int, list[OrderTemplate]] = {}
 
+    @classmethod
+    def of(
+        cls,
+        profile: Profile,
+        credentials: ApiCredentials,
+        signer: OrderSigner,
+        clock: LiveClock,
+        settings: Settings | None = None,
+    ) -> RemoteVenue:
+        """The venue that a profile names: its hosts, its limits."""
+        hosts = profile.rest_url, profile.market_url, profile.user_url
+        return cls(*hosts, credentials, signer, clock, settings, profile.limits)
+
     @property
     def commands(self) -> CommandRing:
         """Where the engine publishes commands."""

@@ -31,6 +31,7 @@ SHRINK_PAUSE_NS = SECOND_NS  # answers to what was sent at one time are one warn
 CANCEL_PAUSE_MAX_NS = SECOND_NS  # a cancel is tried again after that, whatever the venue asked for
 RETRY_AFTER_MAX_S = 3_600.0
 KEPT_FOR_CANCELS = 10  # one part in so many of what both lanes share
+BURST_USED = 0.9  # of a burst: requests may arrive closer together than they were sent
 
 
 class Lane(enum.IntEnum):
@@ -74,17 +75,8 @@ class Throttle:
         self._shrunk_ns = dict.fromkeys(self._share, -SHRINK_PAUSE_NS)
         self._grown_ns = 0
         self._acks: deque[int] = deque(maxlen=MEDIAN_OF)
-        signer = limits.rates
-        rules = [
-            (1 << Lane.PLACE, 0, SECOND_NS // signer.orders_per_second, signer.orders_burst, 0),
-            (
-                1 << Lane.CANCEL | 1 << Lane.CANCEL_ALL,
-                0,
-                SECOND_NS // signer.cancels_per_second,
-                signer.cancels_burst,
-                0,
-            ),
-        ]
+        cancels = 1 << Lane.CANCEL | 1 << Lane.CANCEL_ALL
+        rules = [(1 << Lane.PLACE, 0, SECOND_NS, 1, 0), (cancels, 0, SECOND_NS, 1, 0)]  # see _apply
         for endpoint, lanes in ENDPOINTS:
             for window in limits.windows.get(endpoint, ()):
                 kept = window.requests // KEPT_FOR_CANCELS if endpoint == GENERAL else 0
@@ -98,6 +90,7 @@ class Throttle:
                     )
                 )
         self.pace = Pace(rules)
+        self._apply()
 
     def room(self, kind: int, legs: int, now_ns: int) -> int:
         """How many of `legs` of a command may go now; cancel-all always may."""
@@ -112,9 +105,7 @@ class Throttle:
         """When one leg may go at the earliest."""
         return self.pace.next_ns(LANE_OF[CommandKind(kind)], now_ns)
 
-    def answered(
-        self, kind: int, code: int, headers: Mapping[str, str], ack_ns: int, now_ns: int, wall_s: float
-    ) -> None:
+    def answered(self, kind: int, code: int, headers: Mapping[str, str], ack_ns: int, now_ns: int) -> None:
         """Reads one answer.
 
         Parameters
@@ -127,8 +118,8 @@ class Throttle:
             By lower-case name.
         ack_ns : int
             Real time from the request to the answer, or to giving up.
-        now_ns, wall_s : int, float
-            Engine time, ns; the same moment in unix seconds, for dates.
+        now_ns : int
+            Engine time, ns since the unix epoch: dates count from here too.
         """
         if CommandKind(kind) not in LANE_OF:
             return
@@ -147,9 +138,9 @@ class Throttle:
         if code == 429 or is_slow or _is_yes(headers.get("poly-ratelimit-warning")):
             self._shrink(lane, now_ns)
         if code == 429:
-            pause_s = retry_after_s(headers, wall_s)
+            pause_s = retry_after_s(headers, now_ns)
             if pause_s is None:
-                pause_s = _reset_s(headers, wall_s)
+                pause_s = _reset_s(headers, now_ns)
             self._pause(lane, rule, 1.0 if pause_s is None else pause_s, now_ns)
 
     def canceled_all(self, orders: int, now_ns: int) -> None:
@@ -208,10 +199,10 @@ class Throttle:
             (ORDERS, tier.orders_per_second, tier.orders_burst, self._share[Lane.PLACE]),
             (CANCELS, tier.cancels_per_second, tier.cancels_burst, self._share[Lane.CANCEL]),
         ):
-            self.pace.set_rate(rule, int(SECOND_NS / (rate * share)), max(1, int(burst * share)))
+            self.pace.set_rate(rule, int(SECOND_NS / (rate * share)), max(1, int(burst * share * BURST_USED)))
 
 
-def retry_after_s(headers: Mapping[str, str], wall_s: float) -> float | None:
+def retry_after_s(headers: Mapping[str, str], now_ns: int) -> float | None:
     """Seconds that `Retry-After` asks for: a number or an HTTP date (RFC 9110, 10.2.3); None without one."""
     text = headers.get("retry-after", "").strip()
     if not text:
@@ -219,18 +210,18 @@ def retry_after_s(headers: Mapping[str, str], wall_s: float) -> float | None:
     seconds = _number(text)
     if seconds is None:
         try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - wall_s
+            seconds = email.utils.parsedate_to_datetime(text).timestamp() - now_ns / SECOND_NS
         except (ValueError, TypeError, OverflowError):
             return None
     return min(RETRY_AFTER_MAX_S, max(0.0, seconds))
 
 
-def _reset_s(headers: Mapping[str, str], wall_s: float) -> float | None:
-    """`Poly-RateLimit-Reset`, seconds from now or a unix time (nothing says which; a billion tells them apart)."""
+def _reset_s(headers: Mapping[str, str], now_ns: int) -> float | None:
+    """`Poly-RateLimit-Reset`: seconds from now, or a unix time. Nothing says which; a billion tells them."""
     seconds = _number(headers.get("poly-ratelimit-reset"))
     if seconds is None:
         return None
-    return min(RETRY_AFTER_MAX_S, max(0.0, seconds - wall_s if seconds > 1e9 else seconds))
+    return min(RETRY_AFTER_MAX_S, max(0.0, seconds - now_ns / SECOND_NS if seconds > 1e9 else seconds))
 
 
 def _number(text: str | None) -> float | None:

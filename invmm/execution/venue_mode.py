@@ -89,7 +89,6 @@ class VenueModes:
         headers: Mapping[str, str],
         asked_ns: int,
         now_ns: int,
-        wall_s: float,
     ) -> VenueMode:
         """Takes note of an answer to a placement or a cancel; the mode after it.
 
@@ -100,14 +99,12 @@ class VenueModes:
             The answer; status 0 when none came, which says nothing.
         asked_ns, now_ns : int
             Engine time of the request and of now.
-        wall_s : float
-            Now in unix seconds, for `Retry-After` as a date.
         """
         if asked_ns < self._since_ns:
             return self.mode
         told = told_mode(code, body)
         if told is not None:
-            self._enter(told, now_ns, _pause_s(body, headers, wall_s))
+            self._enter(told, now_ns, _pause_s(body, headers, now_ns))
         elif self.mode is not VenueMode.RUNNING and code in (200, 400, 404):
             self._works(is_cancel, code, now_ns)
         return self.mode
@@ -122,15 +119,18 @@ class VenueModes:
     def asked(self, now_ns: int) -> None:
         """A question is on its way: the next one waits, twice as long as the one before."""
         self._asked_ns = now_ns
-        self.ask_ns = now_ns + self._pause_ns
+        self.ask_ns = max(self.ask_ns, now_ns + self._pause_ns)
         self._pause_ns = min(2 * self._pause_ns, PAUSE_MAX_NS)
 
     def is_due(self, now_ns: int, cancels_wait: bool) -> bool:
-        """Time for a question; with cancels waiting, sooner than the venue may have asked for."""
+        """Time for a question; with cancels waiting, sooner than the venue may have asked for.
+
+        POST_ONLY needs none: it ends by its time.
+        """
         at_ns = self.ask_ns
         if cancels_wait:
             at_ns = min(at_ns, max(self._since_ns, self._asked_ns) + CANCELS_PAUSE_MAX_NS)
-        return self.mode is not VenueMode.RUNNING and now_ns >= at_ns
+        return self.mode not in (VenueMode.RUNNING, VenueMode.POST_ONLY) and now_ns >= at_ns
 
     def _works(self, is_cancel: bool, code: int, now_ns: int) -> None:
         if not is_cancel and code == 200:
@@ -156,8 +156,8 @@ class VenueModes:
             self.ask_ns = now_ns + max(PAUSE_MIN_NS, int(pause_s * SECOND_NS))
 
 
-def _pause_s(body: bytes, headers: Mapping[str, str], wall_s: float) -> float | None:
-    pause_s = retry_after_s(headers, wall_s)
+def _pause_s(body: bytes, headers: Mapping[str, str], now_ns: int) -> float | None:
+    pause_s = retry_after_s(headers, now_ns)
     if pause_s is None:
         document = _parse(body)
         stated = document.get("retry_after_seconds") if isinstance(document, dict) else None

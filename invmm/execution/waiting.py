@@ -37,7 +37,7 @@ class Waiting:
         return len(self._cancels)
 
     def keep(self, kind: int, legs: Legs) -> Legs:
-        """Keeps a group. Returns the legs that wait no longer for it: refused for want of room, or replaced."""
+        """Keeps a group. Returns the legs that do not wait (any longer): without room, or replaced."""
         if kind == CommandKind.CANCEL:
             return self._keep_cancels(legs)
         groups = self.placements if kind == CommandKind.PLACE else self.cancel_alls

@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from invmm.errors import ConfigError
+from invmm.ops.venue_options import chosen_profile
 from invmm.settings import Settings
 from invmm.types import MICRO, PRICE_ONE_E4
 from invmm.venue.discovery import Discovery, Found, Series
-from invmm.venue.profile import LIVE, Profile, loopback
+from invmm.venue.profile import Profile
 
 EXIT_DONE, EXIT_NONE_TRADABLE = 0, 1
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = Settings.load(options.config) if options.config else Settings()
     series = Series.parse(options.series or settings.market.series)
     now_s = time.time() if options.at is None else options.at
-    found = asyncio.run(_find(profile_of(options), series, now_s, options.count))
+    found = asyncio.run(_find(chosen_profile(options), series, now_s, options.count))
     if options.json:
         print(
             json.dumps({"series": series.name, "at": now_s, "windows": [row(each, now_s) for each in found]})
@@ -66,17 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         _show(found, now_s)
     return EXIT_DONE if any(each.tradable for each in found) else EXIT_NONE_TRADABLE
-
-
-def profile_of(options: argparse.Namespace) -> Profile:
-    """The venue that `--profile` and `--port` name."""
-    if options.profile == "live":
-        if options.port is not None:
-            raise ConfigError("--port: expected only with --profile loopback")
-        return LIVE
-    if options.port is None:
-        raise ConfigError("--profile loopback: expected --port N as well")
-    return loopback(options.port)
 
 
 async def _find(profile: Profile, series: Series, now_s: float, count: int) -> list[Found]:

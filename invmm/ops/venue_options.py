@@ -1,4 +1,4 @@
-"""Which venue a command talks to: `--profile live` (default), or `--profile loopback --port N`.
+"""Which venue a command talks to, `--profile live` (default) or `--profile loopback --port N`, and as whom.
 
 Used by every command that asks the venue something, so that the choice is spelled and refused alike.
 """
@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 
 from invmm.errors import ConfigError
+from invmm.ops.wallet_options import add_wallet_options, identity_of
+from invmm.settings import Settings
+from invmm.venue.identity import Identity
 from invmm.venue.profile import LIVE, Profile, loopback
 
 
@@ -37,3 +40,28 @@ def chosen_profile(options: argparse.Namespace) -> Profile:
         return loopback(options.port)
     except ValueError as error:
         raise ConfigError(f"--port: {error}") from None
+
+
+def add_account_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the venue's options, those of `wallet_options` and `--config`."""
+    add_venue_options(parser)
+    add_wallet_options(parser)
+    parser.add_argument("--config", metavar="FILE", help="TOML settings, for their [wallet] and [market]")
+
+
+def chosen_settings(options: argparse.Namespace) -> Settings:
+    """The settings that `--config` names, or the defaults."""
+    return Settings.load(options.config) if options.config else Settings()
+
+
+def chosen_identity(
+    options: argparse.Namespace, profile: Profile, *, needs_key: bool = True, needs_credentials: bool = False
+) -> Identity:
+    """Who trades, by the options over the settings; ConfigError when something needed was not found."""
+    return identity_of(
+        options,
+        chosen_settings(options).wallet,
+        needs_key=needs_key,
+        needs_credentials=needs_credentials,
+        chain_id=profile.chain_id,
+    )

@@ -182,6 +182,7 @@ class Profile:
     relayer_url: str = ""
     price_url: str = ""
     rpc_url: str = ""
+    web_url: str = ""
     chain_id: int = POLYGON
     limits: Limits = field(default_factory=Limits)
 
@@ -199,6 +200,7 @@ class Profile:
             self.relayer_url,
             self.price_url,
             self.rpc_url,
+            self.web_url,
         ):
             if not url:
                 continue
@@ -226,6 +228,7 @@ LIVE: Final = Profile(
     relayer_url="https://relayer-v2.polymarket.com",
     price_url="wss://ws-live-v2.polymarket.com/ws",
     rpc_url="https://polygon.drpc.org",
+    web_url="https://polymarket.com",
 )
 
 
@@ -243,4 +246,5 @@ def loopback(port: int, *, tls: bool = False) -> Profile:
         user_url=f"{socket}://{root}/ws/user",
         gamma_url=f"{http}://{root}",
         data_url=f"{http}://{root}",
+        web_url=f"{http}://{root}",
     )

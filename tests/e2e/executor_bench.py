@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,9 +17,10 @@ from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, OrderStatus, Reason, Side
+from tests import markers
 from tests.e2e.scripted_venue import SECRET, Reply, ScriptedVenue, Seen, http
 
-SIGNER = OrderSigner("0x" + "11" * 32)
+SIGNER = OrderSigner("0x" + markers.PRIVATE_KEY)
 TOKENS = ("1234567890123456789", "9876543210987654321")
 FAST = ExecutorSettings(
     ring_capacity=256,
@@ -35,13 +37,20 @@ class Bench:
     """An executor against a scripted venue, and the results it gave so far."""
 
     def __init__(
-        self, script: Callable[[Seen], Reply], settings: ExecutorSettings = FAST, **options: object
+        self,
+        script: Callable[[Seen], Reply],
+        settings: ExecutorSettings = FAST,
+        *,
+        server_tls: ssl.SSLContext | None = None,
+        client_tls: ssl.SSLContext | None = None,
+        endpoint: Endpoint | None = None,
+        **options: object,
     ) -> None:
-        self.venue = ScriptedVenue(script)
+        self.venue = ScriptedVenue(script, server_tls)
         self.clock = LiveClock()
         self.executor = Executor(
-            Endpoint("127.0.0.1", self.venue.port),
-            L2Signer("key", SECRET, "pass", SIGNER.address),
+            endpoint or Endpoint("127.0.0.1", self.venue.port, client_tls),
+            L2Signer("key", SECRET, markers.PASSPHRASE, SIGNER.address),
             self.clock,
             settings,
             **options,

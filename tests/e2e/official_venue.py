@@ -11,11 +11,12 @@ from invmm.replay.tape import Tape
 from invmm.sim.access import AccessRules
 from invmm.sim.child import VenueChild
 from invmm.venue.profile import Profile, loopback
-from tests.e2e.sim_client import QUICK, a_tape
+from tests import markers
+from tests.e2e.sim_client import CREDENTIALS, QUICK, a_tape
 from tests.reference.frames import DOWN, UP
 
-KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
-ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
+KEY = "0x" + markers.PRIVATE_KEY
+ADDRESS = CREDENTIALS.address
 WALLET = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 OTHER_KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
 # Ids of the third generation are recognised by their zeros above the lowest forty bits.
@@ -36,12 +37,12 @@ def market(exchange: str = "v2") -> Tape:
 
 @contextmanager
 def venue(
-    exchange: str = "v2", *, access: AccessRules | None = None, **profile: Any
+    exchange: str = "v2", *, access: AccessRules | None = None, page_limit: int = 100, **profile: Any
 ) -> Iterator[tuple[VenueChild, Profile]]:
     """A running venue and the profile that leads to it; nothing may be left on its standard error."""
     rules = access or AccessRules()
     quick = replace(QUICK, taker_delay_ns=20_000_000, mined_delay_ns=100_000_000, **profile)
-    with VenueChild([market(exchange)], profile=quick, access=rules, seed=5) as child:
+    with VenueChild([market(exchange)], profile=quick, access=rules, seed=5, page_limit=page_limit) as child:
         child.begin(speed=1.0)
         yield child, loopback(child.port)
         assert child.errors == ""

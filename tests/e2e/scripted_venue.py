@@ -16,7 +16,9 @@ from typing import Any
 
 import orjson
 
-SECRET = base64.urlsafe_b64encode(b"a secret of thirty-two bytes....").decode()
+from tests import markers
+
+SECRET = markers.API_SECRET
 
 
 @dataclass
@@ -42,12 +44,16 @@ class Seen:
 
 @dataclass
 class Reply:
-    """What to do: `wait` for the event, `send` bytes, then `close` if asked. Nothing to send: silence."""
+    """What to do: `wait` for the event, `send` bytes, `stream` some more, then `close` if asked.
+
+    Nothing to send: silence.
+    """
 
     send: bytes = b""
     close: bool = False
     wait: threading.Event | None = None
     pieces: int = 1
+    stream: Callable[[socket.socket], None] | None = None
 
 
 def http(code: int, body: bytes, content_type: str = "application/json", extra: str = "") -> bytes:
@@ -112,6 +118,8 @@ class ScriptedVenue:
                     size = -(-len(reply.send) // reply.pieces) if reply.send else 1
                     for start in range(0, len(reply.send), size):
                         stream.sendall(reply.send[start : start + size])
+                    if reply.stream is not None:
+                        reply.stream(stream)
                     if reply.close:
                         return
         except (OSError, ValueError):

@@ -11,12 +11,14 @@ from typing import Any
 
 import aiohttp
 import coincurve
+from eth_account import Account
 
 from invmm.replay.tape import Tape
 from invmm.sim import signatures
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.profile import VenueProfile
 from invmm.types import Outcome
+from tests import markers
 from tests.reference.frames import (
     DOWN,
     MARKET,
@@ -30,14 +32,9 @@ from tests.reference.frames import (
 )
 from tests.reference.stage import ASKS, BIDS
 
-KEY = coincurve.PrivateKey(bytes.fromhex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"))
-ADDRESS = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"  # of that well-known development key
-CREDENTIALS = ChildCredentials(
-    "9180014b-33c8-9240-a14b-bdca11c0a465",
-    "4OHi4-Tl5ufo6err7O3u7_Dx8vP09fb3-Pn6-_z9_v8=",
-    "passphrase",
-    ADDRESS,
-)
+KEY = coincurve.PrivateKey(bytes.fromhex(markers.PRIVATE_KEY))
+ADDRESS = Account.from_key(markers.PRIVATE_KEY).address
+CREDENTIALS = ChildCredentials(markers.API_KEY, markers.API_SECRET, markers.PASSPHRASE, ADDRESS)
 QUICK = VenueProfile(
     order_jitter_ns=0,
     retry_rate=0.0,

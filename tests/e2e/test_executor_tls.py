@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -22,24 +20,12 @@ from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.settings import ExecutorSettings
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, OrderStatus
+from tests import markers
+from tests.e2e.certificates import certificate as certificate
 from tests.e2e.scripted_venue import SECRET, Reply, ScriptedVenue, Seen, http
 
-SIGNER = OrderSigner("0x" + "33" * 32)
+SIGNER = OrderSigner(markers.PRIVATE_KEY)
 SETTINGS = ExecutorSettings(connections=2, wait="park", connect_timeout_ms=2000)
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Certificate and key for 127.0.0.1."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("no openssl program to make a certificate with")
-    folder = tmp_path_factory.mktemp("tls")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    command += ["-days", "2", "-subj", "/CN=loopback", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    return certificate, key
 
 
 @pytest.fixture
@@ -65,7 +51,9 @@ def executor_for(
     venue: ScriptedVenue, tls: ssl.SSLContext, settings: ExecutorSettings = SETTINGS
 ) -> Executor:
     endpoint = Endpoint("127.0.0.1", venue.port, tls)
-    executor = Executor(endpoint, L2Signer("key", SECRET, "pass", SIGNER.address), LiveClock(), settings)
+    executor = Executor(
+        endpoint, L2Signer("key", SECRET, markers.PASSPHRASE, SIGNER.address), LiveClock(), settings
+    )
     executor.set_template(0, 0, OrderTemplate(SIGNER, "123", "v2", "key"))
     executor.start()
     return executor

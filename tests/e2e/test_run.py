@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from invmm.run import main
+from tests import markers
 from tests.reference import recording
 
 RECORDED = os.environ.get("INVMM_RECORDED")
@@ -45,7 +46,7 @@ def job(folder: Path, *arguments: str, **environment: str) -> Iterator[subproces
     process = subprocess.Popen(
         [sys.executable, "-m", "invmm.run", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        env={**os.environ, **markers.ENVIRONMENT, "PYTHONPATH": str(ROOT), **environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.market import generate
 from invmm.types import Reason
 from invmm.venue.auth import ApiCredentials, OrderSigner
+from tests import markers
 
 SPEED = 4.0
 PATIENCE_S = 25.0
@@ -40,8 +40,8 @@ def tape() -> Tape:
 class Rig:
     """A running engine, its venue, and what was seen of its reasons."""
 
-    def __init__(self, child: VenueChild, engine: Engine, market: Market) -> None:
-        self.child, self.engine, self.market = child, engine, market
+    def __init__(self, child: VenueChild, venue: RemoteVenue, engine: Engine, market: Market) -> None:
+        self.child, self.venue, self.engine, self.market = child, venue, engine, market
 
     @property
     def live(self) -> int:
@@ -76,11 +76,11 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(tape: Tape) -> AsyncIterator[Rig]:
+async def rig(tape: Tape, settings: Settings | None = None) -> AsyncIterator[Rig]:
     """A session that quotes; at the end it must stop clean, with every share that the venue knows."""
-    settings = Settings()
-    signer = OrderSigner(secrets.token_hex(32))
-    key = ChildCredentials.fresh(signer.address)
+    settings = settings or Settings()
+    signer = OrderSigner(markers.PRIVATE_KEY)
+    key = ChildCredentials(markers.API_KEY, markers.API_SECRET, markers.PASSPHRASE, signer.address)
     child = VenueChild([tape], credentials=key, profile=venue_profile(settings.sim), seed=1)
     with child:
         mapping = await asyncio.to_thread(child.begin, 0, speed=SPEED, in_s=0.6)
@@ -90,7 +90,7 @@ async def rig(tape: Tape) -> AsyncIterator[Rig]:
             child.base_url, child.market_url, child.user_url, credentials, signer, clock, settings
         )
         engine = Engine(settings, venue=venue, clock=clock, seed=1)
-        desk = Rig(child, engine, engine.add_market(tape.market, number=0))
+        desk = Rig(child, venue, engine, engine.add_market(tape.market, number=0))
         await engine.start()
         stopped = False
         try:

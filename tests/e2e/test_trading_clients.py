@@ -20,10 +20,11 @@ from invmm.strategy.commands import CancelAll, ExecuteBatch, PlaceLimit
 from invmm.strategy.vocabulary import TakerOrder
 from invmm.venue.adapters import ClobClientTrading, adapt, credentials_of, profile_of, signer_of
 from invmm.venue.trading import VenueTradingClient
+from tests import markers
 from tests.e2e.sim_client import ADDRESS, CREDENTIALS, a_child
 from tests.reference.frames import UP
 
-KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # a well-known development key
+KEY = "0x" + markers.PRIVATE_KEY
 API = ApiCredentials(CREDENTIALS.api_key, CREDENTIALS.secret, CREDENTIALS.passphrase)
 TRIPLE = (CREDENTIALS.api_key, CREDENTIALS.secret, CREDENTIALS.passphrase)
 

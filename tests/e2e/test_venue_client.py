@@ -13,10 +13,11 @@ from invmm.errors import ConfigError, VenueError
 from invmm.sim.child import VenueChild
 from invmm.types import OrderStatus, Reason
 from invmm.venue.market_data import FeeSchedule
+from tests import markers
 from tests.e2e.sim_client import ADDRESS, CREDENTIALS, a_child
 from tests.reference.frames import CONDITION, DOWN, UP
 
-KEY = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # a well-known development key
+KEY = markers.PRIVATE_KEY
 API = ApiCredentials(CREDENTIALS.api_key, CREDENTIALS.secret, CREDENTIALS.passphrase)
 SHARE = 1_000_000
 UNKNOWN_ID = "0x" + "ab" * 32

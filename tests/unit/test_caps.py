@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,14 @@ import pytest
 from invmm._ext.amounts import OrderRuleError
 from invmm._ext.caps import SignerCaps
 from invmm._ext.template import OrderTemplate
-from invmm.types import COMMAND_DTYPE, CommandKind, OrderType, Side
-from invmm.venue.auth import OrderSigner
+from invmm.clock import LiveClock
+from invmm.errors import ConfigError
+from invmm.execution.remote import RemoteVenue
+from invmm.settings import RiskSettings, Settings
+from invmm.types import COMMAND_DTYPE, CommandKind, OrderStatus, OrderType, Reason, Side
+from invmm.venue.auth import ApiCredentials, OrderSigner
+from tests.e2e.executor_bench import TOKENS, Start, accept, begin_benches, told
+from tests.reference.frames import MARKET
 
 TOKEN, OTHER = "7131", str(2**256 - 1)
 NOW_MS = 1_790_767_298_789
@@ -246,6 +252,49 @@ def test_threads_share_one_budget() -> None:
     assert sum(signed) == 100
     assert caps.counts["signed"] == 100
     assert caps.counts["refused_rate"] == 140
+
+
+# Through the executor and the remote venue
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    yield from begin_benches()
+
+
+def test_the_executor_answers_a_refused_order_with_the_reason_and_sends_nothing(start: Start) -> None:
+    bench = start(accept)
+    one = signer(SignerCaps([]))
+    bench.executor.set_template(0, 0, OrderTemplate(one, TOKENS[0], "v2", "key"))
+    bench.submit(bench.place(1))
+    assert told(bench.expect(1)) == [(1, OrderStatus.REFUSED, Reason.SIGNER_CAP)]
+    assert one.caps is not None
+    one.caps.allow(TOKENS[0])
+    one.close()
+    bench.submit(bench.place(2))
+    assert told(bench.expect(1)) == [(2, OrderStatus.REFUSED, Reason.SHUTDOWN)]
+    assert bench.venue.seen == []
+
+
+def test_a_remote_venue_allows_the_tokens_of_its_open_markets_only(
+    marker_credentials: ApiCredentials,
+) -> None:
+    one = signer()
+    risk = RiskSettings(max_order_shares=50.0, orders_per_second=5, orders_burst=10)
+    hosts = ("http://127.0.0.1:1", "ws://127.0.0.1:1/ws/market", "ws://127.0.0.1:1/ws/user")
+    venue = RemoteVenue(*hosts, marker_credentials, one, LiveClock(), Settings(risk=risk))
+    caps = one.caps
+    assert caps is not None
+    assert caps.tokens() == []
+    assert (caps.max_size_micro, caps.orders_per_second, caps.burst) == (50_000_000, 10, 20)
+    venue.open_market(0, MARKET)
+    assert caps.tokens() == [MARKET.up_token_id, MARKET.down_token_id]
+    venue.close_market(0)
+    assert caps.tokens() == []
+    strict = signer(SignerCaps([MARKET.up_token_id], frozen=True))
+    venue = RemoteVenue(*hosts, marker_credentials, strict, LiveClock())
+    with pytest.raises(ConfigError, match="frozen"):
+        venue.open_market(0, MARKET)
 
 
 # Closing

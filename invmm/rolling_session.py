@@ -1,0 +1,373 @@
+"""A session over the windows of a series: on the embedded venue or on paper; view, books, summary.
+
+The engine and the roller do the work. Here they are started and stopped, what is handed over to settlement is
+booked, and the venue is asked who won.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.live import Live
+
+from invmm.clock import NS, LiveClock
+from invmm.engine import Engine
+from invmm.errors import ConfigError, InvmmError, TransportError
+from invmm.execution.connected import ConnectedVenue
+from invmm.market import Market
+from invmm.ops.view import Health, render
+from invmm.rolling import Roller
+from invmm.settings import Settings
+from invmm.settlement.handover import Residue, SettlementQueue
+from invmm.types import MICRO, Outcome
+from invmm.venue.listing import LABELS, Found
+from invmm.venue.series import Series, Window
+
+if TYPE_CHECKING:
+    from invmm.testing import TestVenue
+
+DRAW_S = 0.2
+READY_S = 120  # real seconds
+WORTHWHILE_S = 60  # of a window that is running, venue seconds
+SWITCH_INTERVAL_S = 0.0005  # how long a busy Python thread may keep the executor from writing
+RESOLUTION_S = 200  # engine time; the venue resolves 53 to 152 s after a window's end
+UP_LABELS = frozenset(up for up, _ in LABELS)
+
+
+@dataclass
+class WindowResult:
+    """What one window came to."""
+
+    residue: Residue
+    orders: int
+    fills: int
+    stats: dict[str, Any]
+    books: dict[str, Any]
+    winner: Outcome | None = None
+
+    @property
+    def gives_up_s(self) -> float:
+        """Engine time from which on nobody asks any more who won."""
+        return self.residue.info.end_s + RESOLUTION_S
+
+    def row(self) -> dict[str, Any]:
+        """As plain data: shares, dollars, unix seconds."""
+        residue, ledger = self.residue, self.residue.ledger
+        return {
+            "slug": residue.info.slug,
+            "condition_id": residue.info.condition_id,
+            "start": residue.info.start_s,
+            "end": residue.info.end_s,
+            "exchange": residue.info.exchange,
+            "orders": self.orders,
+            "fills": self.fills,
+            "up": residue.up_micro / MICRO,
+            "down": residue.down_micro / MICRO,
+            "pairs": residue.pairs_micro / MICRO,
+            "pair_cost": ledger.pair_cost,
+            "fees": ledger.fees_micro / MICRO,
+            "unsettled": residue.unsettled,
+            "alive": residue.alive,
+            "merge": residue.merge.pairs_to_merge if residue.merge.should_merge else 0.0,
+            "merge_reason": residue.merge.reason,
+            "winner": None if self.winner is None else self.winner.name.lower(),
+            "profit": None if self.winner is None else ledger.settle(self.winner).total,
+        }
+
+
+class RollingSession:
+    """Trades a series until so many windows are done, the time is over, or somebody stops it.
+
+    Parameters
+    ----------
+    settings : Settings
+    series : Series
+    venue : ConnectedVenue
+    clock : LiveClock
+    find : callable(window) -> Found
+        Asks about one window; called on a thread.
+    windows : int
+        So many, 0: without end.
+    duration_s : float, optional
+        Engine seconds, then it stops.
+    seed : int
+        Of order salts.
+    headless : bool
+        No live view.
+    speed : float
+        Engine seconds per second, for the view.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        series: Series,
+        venue: ConnectedVenue,
+        clock: LiveClock,
+        find: Callable[[Window], Found],
+        *,
+        windows: int = 0,
+        duration_s: float | None = None,
+        seed: int = 1,
+        headless: bool = False,
+    ) -> None:
+        self.engine = Engine(settings, venue=venue, clock=clock, seed=seed)
+        self.clock = clock
+        self.results: list[WindowResult] = []
+        self.clean = True
+        self.interrupted = False
+        self.messages: list[str] = []
+        self.settlement = SettlementQueue()
+        self.roller = Roller(
+            self.engine,
+            clock,
+            find,
+            series,
+            self.settlement,
+            windows=windows,
+            say=self.engine.messages.append,
+            on_close=self._closed,
+        )
+        self._find = find
+        self._series = series
+        self._until_ns = None if duration_s is None else clock.now_ns() + int(duration_s * NS)
+        self._headless = headless
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Everything, from the first connection to the last question about a winner."""
+        loop = asyncio.get_running_loop()
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(kind, self._interrupt)
+        await self.engine.start()
+        rolling = loop.create_task(self.roller.run(self._stop), name="invmm roller")
+        asking = loop.create_task(self._ask_winners(), name="invmm winners")
+        console = Console(stderr=True)
+        drawn = not self._headless and console.is_terminal
+        live = Live(console=console, auto_refresh=False, vertical_overflow="crop") if drawn else None
+        if live is not None:
+            live.start()
+        told = 0
+        try:
+            while not rolling.done():
+                if self._is_time_over():
+                    self._stop.set()
+                told = self._keep_messages(told)
+                if live is not None:
+                    self._draw(live)
+                await asyncio.wait([rolling], timeout=DRAW_S)
+                self._settle_queue()
+            await rolling
+        finally:
+            if live is not None:
+                live.stop()
+            self._stop.set()
+            await asyncio.gather(rolling, return_exceptions=True)
+            self.clean = await self.engine.stop()
+            self.roller.hand_over_rest()
+            self._settle_queue()
+            self._keep_messages(told)
+        if not self.clean:
+            self.messages.append("not verified clean: the venue did not confirm that no order is open")
+        if self.interrupted or self._is_time_over():
+            asking.cancel()  # whoever wants it to end does not want to wait for the venue's word
+        await asyncio.gather(asking, return_exceptions=True)
+
+    def summary(self) -> dict[str, Any]:
+        """The session as plain data."""
+        rows = [result.row() for result in self.results]
+        profits = [row["profit"] for row in rows]
+        frames = sum(result.stats["frames"] for result in self.results)
+        failures = sum(sum(result.books["decode_failures"].values()) for result in self.results)
+        return {
+            "series": self._series.name,
+            "windows": rows,
+            "opened": self.roller.counts.opened,
+            "closed": self.roller.counts.closed,
+            "skipped": self.roller.counts.skipped,
+            "opened_late": self.roller.counts.late,
+            "orders": sum(row["orders"] for row in rows),
+            "fills": sum(row["fills"] for row in rows),
+            "pairs": sum(row["pairs"] for row in rows),
+            "profit": sum(p for p in profits if p is not None),
+            "unresolved": sum(p is None for p in profits),
+            "frames": frames,
+            "decode_failures": failures,
+            "best_mismatches": sum(result.books["best_mismatches"] for result in self.results),
+            "mirror_mismatches": sum(result.books["mirror_mismatches"] for result in self.results),
+            "alive_at_the_end": sum(row["alive"] for row in rows),
+            "clean": self.clean,
+            "interrupted": self.interrupted,
+            "messages": self.messages,
+        }
+
+    def _is_time_over(self) -> bool:
+        return self._until_ns is not None and self.clock.now_ns() >= self._until_ns
+
+    def _interrupt(self) -> None:
+        if self._stop.is_set():  # the second time: at once; the venue's own limits end what is left
+            os._exit(4)
+        self.interrupted = True
+        self._stop.set()
+
+    def _closed(self, market: Market, residue: Residue) -> None:
+        counts = market.step.registry.counts()
+        market.step.end_batch()
+        self.results.append(
+            WindowResult(
+                residue, counts["orders"], counts["fills"], market.step.stats(), market.step.books.stats
+            )
+        )
+
+    def _settle_queue(self) -> None:
+        """The next stage takes over here; until it exists the residue is booked in `results` alone."""
+        while self.settlement.take() is not None:
+            pass
+
+    def _keep_messages(self, told: int) -> int:
+        lines = list(self.engine.messages)
+        self.messages += lines[told:]
+        if len(lines) == self.engine.messages.maxlen:  # it forgets the oldest from now on
+            self.engine.messages.clear()
+            return 0
+        return len(lines)
+
+    def _draw(self, live: Live) -> None:
+        markets = [market for market in self.engine.markets.values() if market.feed is not None]
+        if not markets:
+            return
+        running = [market for market in markets if market.info.end_s * NS > self.clock.now_ns()]
+        market = (running or markets)[0]
+        assert market.feed is not None
+        stats, user = market.feed.stats(), self.engine.user_feed
+        health = Health(
+            speed=self.clock.scale,
+            seconds_left=market.info.end_s - self.clock.now_ns() / NS,
+            feed=market.feed.state.name.lower(),
+            user_feed=user.state.name.lower() if user is not None else "off",
+            reconnects=stats.reconnects,
+            data_age_ms=None if stats.data_age_ns is None else stats.data_age_ns / 1e6,
+            pong_ms=stats.round_trip_ns / 1e6 if stats.round_trip_ns else None,
+            messages=list(self.engine.messages)[-3:],
+        )
+        live.update(render(market, health), refresh=True)
+
+    async def _ask_winners(self) -> None:
+        """Asks who won each window, from its end on for as long as that usually takes; ends with the session
+        when nothing is left to ask.
+        """
+        while True:
+            now_s = self.clock.now_ns() / NS
+            waiting = [r for r in self.results if r.winner is None and now_s < r.gives_up_s]
+            if not waiting and self._stop.is_set():
+                return
+            for result in waiting:
+                await self._ask_winner(result)
+            await asyncio.sleep(min(2.0, max(0.05, self.clock.wall_s(2 * NS))))
+
+    async def _ask_winner(self, result: WindowResult) -> None:
+        info = result.residue.info
+        try:
+            found = await asyncio.to_thread(self._find, Window(info.slug, info.start_s, info.end_s))
+        except InvmmError as error:
+            self.messages.append(f"{info.slug}: the winner could not be asked for: {error}")
+            return
+        if found.winner:
+            result.winner = Outcome.UP if found.winner in UP_LABELS else Outcome.DOWN
+
+
+def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) -> int:
+    """Rolls over windows that the embedded venue serves over loopback sockets; the exit code."""
+    from invmm.execution.remote import RemoteVenue
+    from invmm.replay.player import venue_profile
+    from invmm.testing import TestVenue
+    from invmm.venue.auth import OrderSigner
+    from invmm.venue.discovery import Discovery
+
+    series = Series.parse(options.series)
+    if series.single is not None:
+        raise ConfigError(f"--series: expected a series such as btc-updown-5m, found {options.series!r}")
+    with TestVenue(
+        options.series, speed=speed, seed=options.seed, profile=venue_profile(settings.sim)
+    ) as embedded:
+        _wait_ready(embedded)
+        clock = embedded.clock()
+        venue = RemoteVenue(
+            embedded.url,
+            embedded.market_url,
+            embedded.user_url,
+            embedded.credentials,
+            OrderSigner(embedded.private_key),
+            clock,
+            settings,
+        )
+        find = Discovery(embedded.profile).window_blocking
+        return _run(options, RollingSession(**_of(options, settings, series, venue, clock, find)), "embedded")
+
+
+def _wait_ready(embedded: TestVenue) -> None:
+    """Until the first generated market has been made: seconds of one core."""
+    end = time.monotonic() + READY_S
+    while time.monotonic() < end:
+        now_s = embedded.now_s()
+        if any(m["is_ready"] and now_s < m["end_s"] - WORTHWHILE_S for m in embedded.listed()):
+            return
+        time.sleep(0.1)
+    raise TransportError(f"embedded venue: expected a first market within {READY_S} s, found none")
+
+
+def run_paper(options: argparse.Namespace, settings: Settings) -> int:
+    """Trades a series of the venue on paper; the exit code."""
+    from invmm.ops.hardening import harden
+    from invmm.ops.venue_options import chosen_profile
+    from invmm.paper import PaperVenue
+    from invmm.venue.discovery import Discovery
+
+    harden()
+    profile = chosen_profile(options)
+    series = Series.parse(options.series or settings.market.series)
+    clock = LiveClock()
+    venue = PaperVenue(profile.market_url, clock, settings, seed=options.seed)
+    find = Discovery(profile).window_blocking
+    return _run(options, RollingSession(**_of(options, settings, series, venue, clock, find)), "paper")
+
+
+def _of(
+    options: argparse.Namespace,
+    settings: Settings,
+    series: Series,
+    venue: ConnectedVenue,
+    clock: LiveClock,
+    find: Callable[[Window], Found],
+) -> dict[str, Any]:
+    return {
+        "settings": settings,
+        "series": series,
+        "venue": venue,
+        "clock": clock,
+        "find": find,
+        "windows": options.windows,
+        "duration_s": options.duration,
+        "seed": options.seed,
+        "headless": options.headless,
+    }
+
+
+def _run(options: argparse.Namespace, session: RollingSession, mode: str) -> int:
+    from invmm.ops.windows import finish
+
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()  # what exists now stays: collections on the trading path need not look at it
+    asyncio.run(session.run())
+    return finish({"mode": mode} | session.summary(), as_json=options.json)
