@@ -23,8 +23,9 @@ from dataclasses import replace
 from typing import Any
 
 from invmm.clock import LiveClock
-from invmm.errors import InvmmError, TransportError
+from invmm.errors import ConfigError, InvmmError, TransportError
 from invmm.replay.tape import MarketInfo
+from invmm.sim.access import AccessRules
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.profile import VenueProfile
 from invmm.sim.windows import Series
@@ -32,7 +33,7 @@ from invmm.types import Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.profile import Profile, loopback
 
-__all__ = ["Series", "TestVenue", "VenueProfile"]
+__all__ = ["AccessRules", "Series", "TestVenue", "VenueProfile"]
 
 SECOND = 1_000_000_000
 
@@ -58,6 +59,8 @@ class TestVenue:
         The account's signing key (hex); by default one that follows from the seed. Never a real key.
     checked : bool
         False: headers and signatures are not looked at.
+    access : AccessRules, optional
+        More accounts, wallets, bans, tolerance of timestamps. By default any key may log in.
     port : int
         Port on 127.0.0.1; a free one by default.
     remember : int
@@ -83,6 +86,7 @@ class TestVenue:
         profile: VenueProfile | None = None,
         private_key: str | None = None,
         checked: bool = True,
+        access: AccessRules | None = None,
         port: int = 0,
         remember: int = 16,
     ) -> None:
@@ -95,13 +99,17 @@ class TestVenue:
         if private_key is None:
             private_key = "0x" + hashlib.sha256(f"invmm.testing {seed}".encode()).hexdigest()
         self.private_key = private_key
-        self.address: str = OrderSigner(private_key).address
+        try:
+            self.address: str = OrderSigner(private_key).address
+        except ValueError:
+            raise ConfigError("private_key: expected 32 bytes in hex, got something else") from None
         key = ChildCredentials.fresh(self.address)
         self.credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
         self.speed = speed
         self.child = VenueChild(
             (),
             credentials=key if checked else None,
+            access=access,
             profile=profile,
             seed=seed,
             series=self.series,

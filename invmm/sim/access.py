@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
@@ -119,6 +119,7 @@ class AccessRules:
         return cls(**parts)
 
 
+_CHANGEABLE: Final = {item.name for item in fields(Member)} - {"address"}
 NOBODY: Final = ApiKey("", "", "", "0x" + "00" * 20)
 """Who everybody is at a venue that checks nothing."""
 
@@ -158,6 +159,16 @@ class Access:
         """An account, made when it is not known yet."""
         address = _address(address)
         return self._members.setdefault(address, Member(address, is_new=self.rules.only_deposit_wallets))
+
+    def change(self, told: Mapping[str, Any]) -> Member:
+        """Sets what `told` names of the account `address`: flags, wallets. ConfigError for anything else."""
+        changes = dict(told)
+        known = self.member(str(changes.pop("address", "")))
+        if not changes.keys() <= _CHANGEABLE:
+            raise ConfigError(f"account: expected {sorted(_CHANGEABLE)}, got {sorted(changes)}")
+        changed = replace(known, **changes)
+        self._members[changed.address] = changed
+        return changed
 
     def keys_of(self, address: str) -> list[str]:
         """API keys of an account, by nonce."""

@@ -1,4 +1,4 @@
-"""The venue's dead man's switch (4.2): chained heartbeats; when they stop, all is cancelled."""
+"""The venue's dead man's switch (4.2): chained heartbeats; when a key stops, its orders are cancelled."""
 
 from __future__ import annotations
 
@@ -11,31 +11,36 @@ CHECK_S, LIMIT_S = 5.0, 10.0
 
 
 class DeadMansSwitch:
-    """Armed by the first heartbeat; the time that counts is the venue's, real time before a market runs."""
+    """Armed by the first heartbeat of an API key, for that key's orders; the time that counts is the venue's,
+    real time before a market runs.
+    """
 
     def __init__(self, floor: Floor, seed: int) -> None:
-        self.last_id = ""
         self.fired = 0
         self._floor = floor
         self._seed = seed
         self._count = 0
-        self._heard_s = 0.0
+        self._heard: dict[str, tuple[str, float]] = {}  # by API key: the last id and when it was given out
 
     def _now_s(self) -> float:
         return self._floor.running_ns() / SECOND
 
-    def beat(self, given: str) -> str | None:
-        """The next id, or None when `given` is not the last one."""
-        if given != self.last_id:
+    def last_id(self, key: str = "") -> str:
+        """The id that an API key has to send next; empty before its first."""
+        return self._heard[key][0] if key in self._heard else ""
+
+    def beat(self, given: str, key: str = "") -> str | None:
+        """The next id, or None when `given` is not the last one. Without a key it is for every order."""
+        if given != self.last_id(key):
             return None
         self._count += 1
-        self.last_id = f"{self._seed & 0xFFFFFFFF:08x}-{self._count:016x}"
-        self._heard_s = self._now_s()
-        return self.last_id
+        following = f"{self._seed & 0xFFFFFFFF:08x}-{self._count:016x}"
+        self._heard[key] = (following, self._now_s())
+        return following
 
     async def watch(self, check_s: float = CHECK_S, limit_s: float = LIMIT_S) -> None:
-        """Looks every `check_s` of the venue's time, as the venue does, and cancels everything when the last
-        beat is longer ago than `limit_s`.
+        """Looks every `check_s` of the venue's time, as the venue does, and cancels the orders of a key
+        whose last beat is longer ago than `limit_s`.
         """
         checked_s = self._now_s()
         while True:
@@ -45,7 +50,8 @@ class DeadMansSwitch:
             if 0 <= now_s - checked_s < check_s:  # another market may have set the clock back
                 continue
             checked_s = now_s
-            if self.last_id and not 0 <= now_s - self._heard_s <= limit_s:
-                self.last_id = ""
-                self.fired += 1
-                await self._floor.cancel_all()
+            for key, (_, heard_s) in list(self._heard.items()):
+                if not 0 <= now_s - heard_s <= limit_s:
+                    del self._heard[key]
+                    self.fired += 1
+                    await self._floor.cancel_all(account=key)

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from invmm.errors import ConfigError
 from invmm.sim.profile import VenueProfile
 
 BURST_S, SUSTAINED_S = 10, 600
@@ -97,6 +98,8 @@ class Limits:
     """The limits of one venue, for one address from which all its clients come."""
 
     def __init__(self, profile: VenueProfile) -> None:
+        if profile.tier not in TIERS:
+            raise ConfigError(f"tier: expected one of {', '.join(TIERS)}, got {profile.tier!r}")
         self._profile = profile
         self._windows: dict[tuple[str, str], tuple[Bucket, ...]] = {}
         self._signers: dict[tuple[str, str], Bucket] = {}

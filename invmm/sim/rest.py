@@ -43,6 +43,7 @@ def add_routes(app: web.Application, server: VenueServer) -> None:
     router.add_delete("/auth/api-key", private(login.revoke))
     router.add_get("/auth/ban-status/closed-only", private(login.closed_only))
     router.add_get("/deployed", login.deployed)
+    router.add_post("/_control/account", login.change)
     router.add_post("/order", private(orders.post_order))
     router.add_post("/orders", private(orders.post_orders))
     router.add_delete("/order", private(orders.delete_order))

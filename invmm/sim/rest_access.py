@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -45,6 +46,10 @@ class Login:
         """The relayer's view of a wallet: deployed, unless an account says that its own is not."""
         wallet = request.query.get("address", "")
         return web.json_response({"deployed": self._access.is_deployed(wallet)})
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Control face, not the venue's protocol: sets flags and wallets of the account `address`."""
+        return web.json_response(asdict(self._access.change(await request.json())))
 
 
 def _triple(made: ApiKey | Refusal) -> web.Response:

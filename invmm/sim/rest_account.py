@@ -12,7 +12,7 @@ from invmm.sim.exchange import Exchange
 from invmm.sim.limits import TIERS
 from invmm.sim.orders import Order
 from invmm.sim.profile import SECOND
-from invmm.sim.rest_shapes import account_of, asset_of, error, json_of, order_id_of, page_of, token_of
+from invmm.sim.rest_shapes import KEY, account_of, asset_of, error, json_of, order_id_of, page_of, token_of
 from invmm.sim.rules import Who
 from invmm.venue.profile import ExchangeName
 from invmm.venue.profile import exchange as exchange_of
@@ -156,13 +156,14 @@ class Own:
             }
         )
 
-    async def heartbeat(self, body: bytes, _: web.Request) -> web.Response:
-        """Dead man's switch."""
+    async def heartbeat(self, body: bytes, request: web.Request) -> web.Response:
+        """Dead man's switch of the API key that asks."""
+        switch, key = self._server.switch, request[KEY].api_key
         payload = json_of(body)
         given = payload.get("heartbeat_id") if isinstance(payload, dict) else None
-        following = self._server.switch.beat(given or "")
+        following = switch.beat(given or "", key)
         if following is None:
-            told = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": self._server.switch.last_id}
+            told = {"error_msg": "Invalid Heartbeat ID", "heartbeat_id": switch.last_id(key)}
             return web.json_response(told, status=400)
         return web.json_response({"heartbeat_id": following})
 

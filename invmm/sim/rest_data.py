@@ -23,8 +23,11 @@ _REDEEMER = "0xa1200000d0002264C9a1698e001292D00E1b00af"
 _EXCHANGES = (_HERE.exchange_v2, _HERE.exchange_v2_neg_risk)
 _ADAPTERS = (_HERE.collateral_adapter, _HERE.collateral_adapter_neg_risk)
 
+# Takes deposits for perpetuals; nothing trades there here, but the official client counts it in.
+_PERPS = "0xDCa4af75705dbB50f62437045afF9921947917d2"
 APPROVALS: Final = (
     *(("ERC20", _HERE.collateral, one) for one in (*_EXCHANGES, *_ADAPTERS, _HERE.router, _HERE.exchange_v3)),
+    ("ERC20", _HERE.collateral, _PERPS),
     *(("ERC1155", _HERE.conditional_tokens, one) for one in (*_EXCHANGES, *_ADAPTERS, _REDEEMER, *_MODULES)),
     *(("ERC1155", _HERE.position_manager, one) for one in (_HERE.router, _HERE.exchange_v3, _REDEEMER)),
 )

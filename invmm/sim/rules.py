@@ -72,8 +72,8 @@ class OrderRequest:
     who: Who | None = None  # None: the venue's one account
 
     def is_of(self, account: str) -> bool:
-        """Whether the order belongs to this account; everything does when either is not said."""
-        return not account or self.who is None or self.who.account == account
+        """Whether the order belongs to this account or API key; everything does when either is not said."""
+        return not account or self.who is None or account in (self.who.account, self.who.api_key)
 
     @property
     def id_text(self) -> str:

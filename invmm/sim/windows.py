@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 import json
 import re
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from invmm.errors import ConfigError
+from invmm.errors import ConfigError, DataError
 from invmm.replay.tape import MarketInfo, Tape
 from invmm.sim import spool
 from invmm.sim.batches import Batch, cut
@@ -130,9 +132,8 @@ class Series:
     @property
     def number(self) -> int:
         """The series' id at Gamma."""
-        return {"btc-updown-15m": 10192, "btc-updown-5m": 10684}.get(
-            self.slug, 20000 + sum(self.slug.encode()) % 1000
-        )
+        known = {"btc-updown-15m": 10192}  # the one that is published; the others are ours
+        return known.get(self.slug, 20_000 + zlib.crc32(self.slug.encode()) % 10_000)
 
     def window_slug(self, start_s: int) -> str:
         """The slug of the window that starts then."""
@@ -197,6 +198,7 @@ class Windows:
         self._announce = announce
         self._next_s: dict[int, int] = {}  # by place in the list: start of the next window to be listed
         self._made: dict[int, int] = {}
+        self._numbers = itertools.count(5_000_000)
         self._one_at_a_time = asyncio.Semaphore(1)
         self.by_condition: dict[str, Window] = {}
         self.rolled = 0  # windows that have come to their end
@@ -205,7 +207,7 @@ class Windows:
         """Lists a market that is started by hand."""
         market = tape.market
         self.by_condition[market.condition_id] = Window(
-            market, identify(market.slug).question_id, len(self.by_condition) + 1, 0, 0, 0
+            market, identify(market.slug).question_id, next(self._numbers), 0, 0, 0
         )
 
     def add(self, series: Series) -> None:
@@ -279,7 +281,7 @@ class Windows:
         window = Window(
             market=market,
             question_id=named.question_id,
-            number=5_000_000 + start_s // 60 % 1_000_000,
+            number=next(self._numbers),
             listed_ns=listed_ns,
             ready_ns=listed_ns + int(hydration_s * SECOND),
             accepts_ns=(start_s - series.accepts_ahead_s) * SECOND if series.accepts_ahead_s else 0,
@@ -323,8 +325,13 @@ class Windows:
         assert self._floor.clock is not None
         batches = None
         if window.making is not None:
-            tape, batches = window.making.result()
-            window.making = None
+            making, window.making = window.making, None
+            try:
+                tape, batches = making.result()
+            except (DataError, OSError) as error:  # its maker has said why on standard error
+                print(f"{window.market.slug} could not be made: {error}", file=sys.stderr, flush=True)
+                del self.by_condition[window.market.condition_id]
+                return
         else:
             tape = light_tape(window.market, self._seed, window.listed_ns // SECOND)
         window.market = tape.market
@@ -352,6 +359,7 @@ class Windows:
                 finally:
                     if process.returncode is None:
                         process.kill()
+                        await process.wait()
             tape = await asyncio.to_thread(spool.read, folder / "tape")
             return tape, await asyncio.to_thread(cut, tape, self._floor.profile.feed_latency_ns)
         finally:

@@ -23,6 +23,7 @@ from py_clob_client_v2.clob_types import (
 )
 from py_clob_client_v2.exceptions import PolyApiException
 
+from invmm.errors import VenueError
 from invmm.sim.access import AccessRules, Member
 from tests.e2e.official_venue import (
     ADDRESS,
@@ -190,7 +191,7 @@ def test_what_the_venue_tells_accounts_that_may_not_trade() -> None:
     keys = [f"0x{index:064x}" for index in range(1, len(BARRED) + 1)]
     addresses = [Account.from_key(key).address for key in keys]
     members = [Member(address, **flags) for address, (flags, _, _) in zip(addresses, BARRED, strict=True)]
-    with venue(access=AccessRules(members=tuple(members), only_deposit_wallets=True)) as (_, profile):
+    with venue(access=AccessRules(members=tuple(members), only_deposit_wallets=True)) as (child, profile):
         for key, address, (flags, kind, text) in zip(keys, addresses, BARRED, strict=True):
             bot = client(profile.rest_url, key, kind)
             assert bot.get_closed_only_mode() == {"closed_only": "is_closed_only" in flags}
@@ -199,7 +200,15 @@ def test_what_the_venue_tells_accounts_that_may_not_trade() -> None:
             assert refused.value.status_code == 400
             assert refused.value.error_msg == {"error": text.format(address)}
 
+        bot = client(profile.rest_url)
         with pytest.raises(PolyApiException, match="deposit wallet flow"):
-            client(profile.rest_url).create_and_post_order(OrderArgsV2(UP, 0.4, 10, "BUY"))
+            bot.create_and_post_order(OrderArgsV2(UP, 0.4, 10, "BUY"))
+        child.control("account", {"address": ADDRESS, "is_new": False, "is_banned": True})
+        with pytest.raises(PolyApiException, match="banned"):
+            bot.create_and_post_order(OrderArgsV2(UP, 0.4, 10, "BUY"))
+        child.control("account", {"address": ADDRESS, "is_banned": False})
+        assert bot.create_and_post_order(OrderArgsV2(UP, 0.4, 10, "BUY"))["status"] == "live"
+        with pytest.raises(VenueError, match="account: expected"):
+            child.control("account", {"address": ADDRESS, "is_rich": True})
         wallet = client(profile.rest_url, kind=3)
         assert wallet.create_and_post_order(OrderArgsV2(UP, 0.4, 10, "BUY"))["status"] == "live"

@@ -128,7 +128,7 @@ def test_discovery_recomputes_the_ids_and_orders_of_either_generation_are_taken(
         await bot.place(info, 4000, 10)
         _, told = await bot.get(f"/book?token_id={info.up_token_id}")
         assert told.get("version") == ("v2" if generation == "v2" else None)
-        _, told = await bot.get("/events/keyset?series_id=10684&closed=false&limit=2")
+        _, told = await bot.get("/events/keyset?series_slug=btc-updown-5m&closed=false&limit=2")
         assert [len(told["events"]), "next_cursor" in told] == [2, True]
         _, rest = await bot.get(f"/events/keyset?limit=2&after_cursor={told['next_cursor']}")
         assert [len(rest["events"]), "next_cursor" in rest] == [1, False]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from invmm.sim.limits import ENDPOINTS, TIERS, Bucket, Limits
@@ -91,7 +93,5 @@ def test_the_ten_minute_window_holds_too() -> None:
 
 
 def test_every_tier_allows_more_than_the_one_before() -> None:
-    rows = list(TIERS.values())
-    assert all(
-        all(a < b for a, b in zip(low, high, strict=True)) for low, high in zip(rows, rows[1:], strict=False)
-    )
+    for low, high in pairwise(TIERS.values()):
+        assert all(less < more for less, more in zip(low, high, strict=True))
