@@ -14,7 +14,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +35,7 @@ LIMITS = (16, 32, 64)
 class ListeningVenue(EmbeddedVenue):
     """The embedded venue, which also keeps what it was asked."""
 
-    heard: list[npt.NDArray[np.void]] = []
+    heard: ClassVar[list[npt.NDArray[np.void]]] = []
 
     def submit(self, commands: npt.NDArray[np.void], now_ns: int) -> int:
         self.heard.append(commands.copy())

@@ -89,7 +89,7 @@ class Run:
             Endpoint("127.0.0.1", listener.getsockname()[1]),
             L2Signer("key", "c2VjcmV0IHNlY3JldCBzZWNyZXQ=", "pass", signer.address),
             self.clock,
-            ExecutorSettings(connections=4, wait=wait),
+            ExecutorSettings(connections=5, wait=wait),
         )
         listener.close()
         for name in ("pop_to_ready", "pop_to_write"):

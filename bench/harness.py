@@ -131,11 +131,8 @@ def compare(
                 gc.enable()
     out = []
     for i, case in enumerate(cases):
-        count = (
-            200
-            if SHORT
-            else int(min(20_000, max(1_000, seconds * 1e9 / 4 / len(cases) / np.median(table[:, i]))))
-        )
+        affordable = seconds * 1e9 / len(cases) / np.median(table[:, i])
+        count = 20 if SHORT else int(min(20_000, max(200, affordable)))
         single = distribution(case.name, single_ns(case, count))
         out.append(
             Distribution(

@@ -30,7 +30,9 @@ except ImportError as error:  # a source tree without its compiled modules shado
 from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.execution.handle import ExecutorHandle
+from invmm.execution.registry import OrderRecord, OrderRegistry, OrderState
 from invmm.settings import Settings
+from invmm.settlement.ledger import Ledger
 from invmm.settlement.merger import MergeDecision, Merger, MergerConfig
 from invmm.strategy.commands import ExecutorCommand, ExecutorResult
 from invmm.strategy.extraction import extract_solver_input
@@ -88,6 +90,7 @@ __all__ = [
     "InventoryMMConfig",
     "InventoryMMStrategy",
     "InventorySnapshot",
+    "Ledger",
     "LimitOrder",
     "LiveClock",
     "MarketBooks",
@@ -95,8 +98,11 @@ __all__ = [
     "Merger",
     "MergerConfig",
     "OpenOrder",
+    "OrderRecord",
+    "OrderRegistry",
     "OrderSigner",
     "OrderSnapshot",
+    "OrderState",
     "OrderbookSnapshot",
     "Profile",
     "Quote",

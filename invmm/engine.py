@@ -187,7 +187,6 @@ class Engine:
         The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a
         player.
         """
-        from invmm.execution.remote import RemoteVenue
         from invmm.feed.user import UserFeed
 
         venue = self._remote()
@@ -213,7 +212,7 @@ class Engine:
             )
         for market in self.markets.values():
             self._connect(market)
-        if self.user_feed is not None and isinstance(venue, RemoteVenue):
+        if self.user_feed is not None:
             self._edge = EdgeThread(venue.client)
             self._edge.start()
             self.reconciler = Reconciler(
@@ -222,7 +221,7 @@ class Engine:
             self.reconciler.demand()
             self.user_feed.start()
         else:
-            self.permission.reconciled(0)  # own events are results: nothing can have been missed
+            self.permission.reconciled(0)  # own events do not travel: none can have been missed
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
 
     def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
@@ -375,9 +374,11 @@ class Engine:
                 for market in self.markets.values():
                     market.step.wants_frame = True
             for market in self.markets.values():
-                feed = market.feed
-                if feed and feed.token_ids and now_ns >= market.info.end_s * NS + LAST_WORD_NS:
-                    feed.set_tokens(())  # its window is over: what is silent now is meant to be
+                if market.feed is not None:
+                    ended_ns = now_ns - market.info.end_s * NS
+                    market.feed.patient = market.held or ended_ns >= 0
+                    if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
+                        market.feed.set_tokens(())  # what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1

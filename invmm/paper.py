@@ -20,7 +20,8 @@ import numpy as np
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sink import CallbackSink
 from invmm._ext.words import SharedWords
-from invmm.clock import LiveClock
+from invmm.clock import NS, LiveClock
+from invmm.errors import ConfigError
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.market import MarketFeed
 from invmm.limits import feed_settings_of
@@ -32,6 +33,7 @@ from invmm.sim.embedded import EmbeddedVenue
 from invmm.sim.profile import VenueProfile
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandArray, CommandKind, EventArray
 from invmm.venue.auth import ApiCredentials
+from invmm.venue.client import VenueClient
 
 TURN_S = 0.002  # real seconds between two looks at the ring: the model's latencies are longer
 _STAMP = re.compile(rb'"timestamp"\s*:\s*"?(\d{10,16})')
@@ -185,13 +187,9 @@ class PaperVenue:
             for order in market.core.open_orders():
                 market.core.cancel(order.request.order_id)
 
-    async def pages(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]:
-        """Nothing can have been missed: own events do not travel."""
-        return []
-
-    async def ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any:
-        """As `pages`."""
-        return None
+    def client(self) -> VenueClient:
+        """There is no account to ask about: ConfigError."""
+        raise ConfigError("paper trading has no account at the venue")
 
     # ---- the exchange's time -------------------------------------------------------------------------------
 
@@ -217,7 +215,8 @@ class PaperVenue:
                 if len(mine):
                     market.submit(mine, now_ns)
         for number, market in self.markets.items():
-            feed = self._feeds[number]
+            feed, info = self._feeds[number], market.tape.market
+            feed.patient = not info.start_s * NS <= now_ns < info.end_s * NS
             if feed.token_ids and market.core.is_closed:
                 feed.set_tokens(())  # its window is over: what is silent now is meant to be
             while count := market.poll(now_ns, self._events):

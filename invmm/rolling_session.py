@@ -6,19 +6,23 @@ booked, and the venue is asked who won.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import gc
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 
 from invmm.clock import NS, LiveClock
 from invmm.engine import Engine
-from invmm.errors import InvmmError
+from invmm.errors import ConfigError, InvmmError, TransportError
 from invmm.execution.connected import ConnectedVenue
 from invmm.market import Market
 from invmm.ops.view import Health, render
@@ -29,7 +33,13 @@ from invmm.types import MICRO, Outcome
 from invmm.venue.listing import LABELS, Found
 from invmm.venue.series import Series, Window
 
+if TYPE_CHECKING:
+    from invmm.testing import TestVenue
+
 DRAW_S = 0.2
+READY_S = 120  # real seconds
+WORTHWHILE_S = 60  # of a window that is running, venue seconds
+SWITCH_INTERVAL_S = 0.0005  # how long a busy Python thread may keep the executor from writing
 RESOLUTION_S = 200  # engine time; the venue resolves 53 to 152 s after a window's end
 UP_LABELS = frozenset(up for up, _ in LABELS)
 
@@ -150,7 +160,7 @@ class RollingSession:
         told = 0
         try:
             while not rolling.done():
-                if self._until_ns is not None and self.clock.now_ns() >= self._until_ns:
+                if self._is_time_over():
                     self._stop.set()
                 told = self._keep_messages(told)
                 if live is not None:
@@ -169,8 +179,8 @@ class RollingSession:
             self._keep_messages(told)
         if not self.clean:
             self.messages.append("not verified clean: the venue did not confirm that no order is open")
-        if self.interrupted:
-            asking.cancel()
+        if self.interrupted or self._is_time_over():
+            asking.cancel()  # whoever wants it to end does not want to wait for the venue's word
         await asyncio.gather(asking, return_exceptions=True)
 
     def summary(self) -> dict[str, Any]:
@@ -200,6 +210,9 @@ class RollingSession:
             "interrupted": self.interrupted,
             "messages": self.messages,
         }
+
+    def _is_time_over(self) -> bool:
+        return self._until_ns is not None and self.clock.now_ns() >= self._until_ns
 
     def _interrupt(self) -> None:
         if self._stop.is_set():  # the second time: at once; the venue's own limits end what is left
@@ -271,3 +284,90 @@ class RollingSession:
             return
         if found.winner:
             result.winner = Outcome.UP if found.winner in UP_LABELS else Outcome.DOWN
+
+
+def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) -> int:
+    """Rolls over windows that the embedded venue serves over loopback sockets; the exit code."""
+    from invmm.execution.remote import RemoteVenue
+    from invmm.replay.player import venue_profile
+    from invmm.testing import TestVenue
+    from invmm.venue.auth import OrderSigner
+    from invmm.venue.discovery import Discovery
+
+    series = Series.parse(options.series)
+    if series.single is not None:
+        raise ConfigError(f"--series: expected a series such as btc-updown-5m, found {options.series!r}")
+    with TestVenue(
+        options.series, speed=speed, seed=options.seed, profile=venue_profile(settings.sim)
+    ) as embedded:
+        _wait_ready(embedded)
+        clock = embedded.clock()
+        venue = RemoteVenue(
+            embedded.url,
+            embedded.market_url,
+            embedded.user_url,
+            embedded.credentials,
+            OrderSigner(embedded.private_key),
+            clock,
+            settings,
+        )
+        find = Discovery(embedded.profile).window_blocking
+        return _run(options, RollingSession(**_of(options, settings, series, venue, clock, find)), "embedded")
+
+
+def _wait_ready(embedded: TestVenue) -> None:
+    """Until the first generated market has been made: seconds of one core."""
+    end = time.monotonic() + READY_S
+    while time.monotonic() < end:
+        now_s = embedded.now_s()
+        if any(m["is_ready"] and now_s < m["end_s"] - WORTHWHILE_S for m in embedded.listed()):
+            return
+        time.sleep(0.1)
+    raise TransportError(f"embedded venue: expected a first market within {READY_S} s, found none")
+
+
+def run_paper(options: argparse.Namespace, settings: Settings) -> int:
+    """Trades a series of the venue on paper; the exit code."""
+    from invmm.ops.hardening import harden
+    from invmm.ops.venue_options import chosen_profile
+    from invmm.paper import PaperVenue
+    from invmm.venue.discovery import Discovery
+
+    harden()
+    profile = chosen_profile(options)
+    series = Series.parse(options.series or settings.market.series)
+    clock = LiveClock()
+    venue = PaperVenue(profile.market_url, clock, settings, seed=options.seed)
+    find = Discovery(profile).window_blocking
+    return _run(options, RollingSession(**_of(options, settings, series, venue, clock, find)), "paper")
+
+
+def _of(
+    options: argparse.Namespace,
+    settings: Settings,
+    series: Series,
+    venue: ConnectedVenue,
+    clock: LiveClock,
+    find: Callable[[Window], Found],
+) -> dict[str, Any]:
+    return {
+        "settings": settings,
+        "series": series,
+        "venue": venue,
+        "clock": clock,
+        "find": find,
+        "windows": options.windows,
+        "duration_s": options.duration,
+        "seed": options.seed,
+        "headless": options.headless,
+    }
+
+
+def _run(options: argparse.Namespace, session: RollingSession, mode: str) -> int:
+    from invmm.ops.windows import finish
+
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    gc.collect()
+    gc.freeze()  # what exists now stays: collections on the trading path need not look at it
+    asyncio.run(session.run())
+    return finish({"mode": mode} | session.summary(), as_json=options.json)

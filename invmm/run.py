@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from invmm.errors import ConfigError, DataError, InvmmError
+from invmm.ops.venue_options import add_venue_options
+from invmm.ops.wallet_options import DiscreetParser, add_wallet_options
 from invmm.replay.tape import Tape, find, load
 from invmm.settings import Settings
 
@@ -26,7 +28,7 @@ EXIT_DONE, EXIT_FAILED_CHECK, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_CLEAN, EXIT_INT
 
 def parser() -> argparse.ArgumentParser:
     """The command line, complete with help."""
-    p = argparse.ArgumentParser(
+    p = DiscreetParser(
         prog="python -m invmm.run",
         description="Trade Polymarket Up/Down markets, generated or recorded, on the embedded venue.",
         epilog="Exit codes: 0 done, 1 a check failed, 2 usage or configuration, 3 refused to trade, "
@@ -56,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         choices=("quiet", "trending", "jumping"),
         help="kind of generated market (default: drawn from the seed)",
     )
+    add_modes(p)
     p.add_argument("--policy", metavar="NAME", help="inventory_mm (default) or inventory_mm_compatible")
     p.add_argument("--config", metavar="FILE", help="TOML settings; unknown keys are errors")
     p.add_argument("--headless", action="store_true", help="no live view")
@@ -70,12 +73,45 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
+def add_modes(p: argparse.ArgumentParser) -> None:
+    """The ways to trade windows one after another."""
+    group = p.add_argument_group("windows of a series, one after another")
+    modes = group.add_mutually_exclusive_group()
+    modes.add_argument(
+        "--paper",
+        action="store_true",
+        help="the live feed of the venue, own orders matched here: no order leaves this process",
+    )
+    modes.add_argument(
+        "--live",
+        action="store_true",
+        help="real orders; needs INVMM_LIVE as well, says what it would do, refuses with a list",
+    )
+    group.add_argument(
+        "--series",
+        metavar="NAME",
+        help="for instance btc-updown-5m; without --paper or --live the embedded venue serves it "
+        "(with them the default is [market] series)",
+    )
+    group.add_argument(
+        "--windows", type=int, default=0, metavar="N", help="stop after N windows (default: go on)"
+    )
+    add_venue_options(p)
+    add_wallet_options(p)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the main job; the exit code."""
     options = parser().parse_args(argv)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         settings, speed = _settings(options)
+        if options.live:
+            from invmm.live import run_live
+
+            return run_live(options, settings)
+        if options.paper or options.series is not None:
+            return _run_windows(options, settings, speed)
         if speed is None:
             return _play_at_full_speed(options, settings)
         from invmm.session import run_session  # sockets and the child process are not needed at full speed
@@ -90,6 +126,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("invmm: interrupted; no order was open, nothing to report", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def _run_windows(options: argparse.Namespace, settings: Settings, speed: float | None) -> int:
+    if options.replay is not None or options.day is not None:
+        raise ConfigError("--replay, --day: expected without --series, --paper and --live")
+    if options.windows < 0:
+        raise ConfigError(f"--windows: expected 0 or more, found {options.windows}")
+    if speed is None or (options.paper and options.speed is not None):
+        raise ConfigError(f"--speed: expected a number, and none with --paper, found {options.speed}")
+    from invmm import rolling_session
+
+    if options.paper:
+        return rolling_session.run_paper(options, settings)
+    return rolling_session.run_embedded(options, settings, speed)
 
 
 def _interrupt(_signal: int, _frame: Any) -> None:

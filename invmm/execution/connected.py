@@ -11,6 +11,7 @@ from invmm._ext.words import SharedWords
 from invmm.replay.tape import MarketInfo
 from invmm.types import CommandArray, EventArray
 from invmm.venue.auth import ApiCredentials
+from invmm.venue.client import VenueClient
 
 
 @runtime_checkable
@@ -48,6 +49,4 @@ class ConnectedVenue(Protocol):
 
     async def cancel_all(self) -> Any: ...
 
-    async def pages(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]: ...
-
-    async def ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any: ...
+    def client(self) -> VenueClient: ...

@@ -81,6 +81,10 @@ class Errands:
         data = self._writer.write("DELETE", "/orders", NOBODYS_ORDER)
         self._begin(PROBE, connection, data, now_ns, self._hard_ns)
 
+    def is_young(self, command: Legs, engine_ns: int) -> bool:
+        """Whether the bytes of the order that a RESEND names are still kept."""
+        return bool(self.sent_bytes.find(int(command["key"][0]), engine_ns)[1])
+
     def resend(self, command: Legs, connection: Connection, now_ns: int, engine_ns: int) -> None:
         """The same bytes once more. Whatever comes of it, the order stays UNKNOWN unless it is accepted.
 

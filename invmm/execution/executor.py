@@ -39,6 +39,7 @@ from invmm.execution.latency import Latency
 from invmm.execution.pool import Pool
 from invmm.execution.rehearsal import Rehearsal
 from invmm.execution.waiting import Legs, Waiting
+from invmm.execution.watch import EngineWatch
 from invmm.settings import ExecutorSettings
 from invmm.types import (
     COMMAND_DTYPE,
@@ -53,12 +54,10 @@ from invmm.types import (
 from invmm.venue.limits import Limits
 
 NOBODY, BY_CALLER = -1, -2  # where Intake may write, besides a descriptor
-BEAT_LIMIT_NS = 3_000 * MS  # silence of an engine that had given signs of life; then everything is cancelled
 RING_WAIT_FD = 2  # ring_wait.h: the sockets have something
 LONGEST_BLIND_NS = MS // 2
 LONGEST_WAIT_NS = 200 * MS
 LOOK_AROUND_NS = 5 * MS  # between two looks at what time alone changes
-CANCEL_ALL_PAUSE_MAX_NS = 30_000 * MS
 
 
 @dataclass(frozen=True)
@@ -148,9 +147,7 @@ class Executor:
         self._rehearsal: Rehearsal | None = None
         self._stop_ns: int | None = None
         self._looked_around_ns = 0
-        self._abandoned = False
-        self._cancel_all_ns = 0
-        self._cancel_all_pause_ns = 0
+        self._watch = EngineWatch(self.words)
         self._closing = False
         self._refused = 0
         self._thread = threading.Thread(target=self._run, name="invmm executor", daemon=True)
@@ -331,10 +328,11 @@ class Executor:
         self.follow.tick(engine_ns)
         if self.follow.modes.mode is not VenueMode.CANCEL_ONLY:
             self.intake.trials = 0
-        lives = self._stop_ns is None and 0 <= now_ns - self.words.beat_ns <= BEAT_LIMIT_NS
-        self._errands.pulse(now_ns, engine_ns, lives)
+        self._errands.pulse(now_ns, engine_ns, self._stop_ns is None and self._watch.lives(now_ns))
         if self._waiting.placements:
             self._tell(self._waiting.expire(engine_ns), OrderStatus.REFUSED, Reason.DEADLINE)
+        while self._resends and not self._errands.is_young(self._resends[0], engine_ns):
+            self._tell(self._resends.popleft(), OrderStatus.UNKNOWN, Reason.DEADLINE)
 
     def _sent(self, kind: int, connection: Connection | None) -> None:
         """What Intake made of a group: hand it to its connection, or keep it until one is free."""
@@ -447,22 +445,11 @@ class Executor:
 
     def _watch_engine(self, now_ns: int) -> None:
         """An engine that no longer gives signs of life does not look after its orders: take them back."""
-        beat_ns = self.words.beat_ns
-        if not beat_ns or self._stop_ns is not None:
+        if self._stop_ns is not None:
             return
-        if now_ns - beat_ns <= BEAT_LIMIT_NS:
-            if self._abandoned:
-                self._abandoned = False
-                self.intake.stopping = self._closing
-            return
-        if not self._abandoned:
-            self._abandoned = True
-            self.intake.stopping = True
-            self._cancel_all_ns, self._cancel_all_pause_ns = now_ns, 1_000 * MS
-        # Again and again: the first may fail, and an order may reach the book after it.
-        if now_ns >= self._cancel_all_ns and not self._waiting.cancel_alls:
-            self._cancel_all_ns = now_ns + self._cancel_all_pause_ns
-            self._cancel_all_pause_ns = min(2 * self._cancel_all_pause_ns, CANCEL_ALL_PAUSE_MAX_NS)
+        is_due = self._watch.tick(now_ns)
+        self.intake.stopping = self._closing or self._watch.is_abandoned
+        if is_due and not self._waiting.cancel_alls:
             self._keep(CommandKind.CANCEL_ALL, _cancel_all())
 
     def _last_resort(self) -> None:

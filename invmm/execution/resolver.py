@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from typing import Any
+
+PAUSE_S = 1.0  # between two look-ups
 
 Address = tuple[int, Any]
 """Family and what `connect` takes."""
@@ -28,6 +31,7 @@ class Resolver:
         self._found: list[Address] = []
         self._next = 0
         self._thread: threading.Thread | None = None
+        self._not_before_s = 0.0
         self._is_numeric = True
         try:
             self._found = self._look_up(socket.AI_NUMERICHOST)
@@ -47,7 +51,8 @@ class Resolver:
         self._next += 1
         if self._is_numeric:
             return
-        if self._thread is None or not self._thread.is_alive():
+        if (self._thread is None or not self._thread.is_alive()) and time.monotonic() >= self._not_before_s:
+            self._not_before_s = time.monotonic() + PAUSE_S
             self._thread = threading.Thread(target=self._run, name=f"invmm look-up {self.host}", daemon=True)
             self._thread.start()
 

@@ -44,7 +44,8 @@ class MarketFeed(SupervisedSocket):
     whether or not PING is answered, and the connection is replaced: at once without a witness, else when the
     witness disagrees with the silence, at the latest after `silence_cap_s`. Of 18
     recorded five-minute markets 8 were quiet for 3 to 14 s at some time, 27 times in all: without a witness
-    some replacements are for nothing.
+    some replacements are for nothing. While `patient` is set, silence is nothing unusual: the window has not
+    begun or is over.
     """
 
     name = "market"
@@ -62,6 +63,7 @@ class MarketFeed(SupervisedSocket):
     ) -> None:
         super().__init__(url, sink, clock, settings, **rest)
         self._witness = witness
+        self.patient = False
         self.token_ids = check_token_ids(token_ids, self.settings.max_tokens)
         self._subscribed: tuple[str, ...] = ()
         self._first_sent = False
@@ -115,7 +117,8 @@ class MarketFeed(SupervisedSocket):
         if self._subscribed != self.token_ids:
             self._subscribe(listener, now_ns)
         self._observe(listener)
-        self._liveness.learn(listener.gap_counts())
+        if not self.patient:
+            self._liveness.learn(listener.gap_counts())
         verdict = self._liveness.check(now_ns)
         if verdict.redrive:
             # The venue may ignore a subscription to a token that it believes we hold.
@@ -123,7 +126,7 @@ class MarketFeed(SupervisedSocket):
             listener.send_text(market_add(verdict.redrive, self.settings.custom_features))
         if verdict.missing:
             return EndCause.FIRST_EVENT
-        if verdict.silent:
+        if verdict.silent and not self.patient:
             self._set_state(FeedState.SILENT)
             if verdict.overdue or self._witness is None or self._witness(verdict.silent):
                 return EndCause.SILENT
@@ -134,6 +137,8 @@ class MarketFeed(SupervisedSocket):
 
     def _due_ns(self, now_ns: int) -> int | None:
         due_ns = self._liveness.due_ns()
+        if self.patient and due_ns is not None:
+            due_ns = max(due_ns, now_ns + ASK_AGAIN_NS)
         if self.state is FeedState.SILENT:
             # The witness may change its mind; data wakes us by itself.
             due_ns = min(now_ns + ASK_AGAIN_NS, due_ns or now_ns + ASK_AGAIN_NS)

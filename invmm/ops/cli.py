@@ -15,6 +15,7 @@ from invmm.errors import ConfigError, DataError, InvmmError
 
 COMMANDS: Final = {
     "markets": ("invmm.ops.markets", "list the windows of a series that are open and next"),
+    "record": ("invmm.ops.record", "record the live feed of a series, verified by replaying it"),
     "run": ("invmm.run", "trade: a generated market, recorded markets, the live feed on paper"),
     "keys": ("invmm.ops.keys", "private keys and API credentials: create, import, show"),
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),

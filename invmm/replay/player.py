@@ -28,12 +28,16 @@ PULL_NS = 5 * SECOND  # how long a market that is cut short waits for proof that
 
 
 def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
-    """A tape as events: a FRAME for each frame, a BUFFER_END after the last of equal receive time."""
+    """A tape as events: a FRAME for each frame, a BUFFER_END after the last of equal receive time, and before
+    the first frame after a lost connection one that says so.
+    """
     rows = tape.rows
     ends = (rows["flags"] & np.uint32(TapeFlag.BUFFER_END)) != 0
-    repeats = 1 + ends.astype(np.int64)
+    gaps = ((rows["flags"] & np.uint32(TapeFlag.GAP)) != 0).astype(np.int64)
+    repeats = 1 + gaps + ends.astype(np.int64)
     events = np.zeros(int(repeats.sum()), dtype=EVENT_DTYPE)
-    at = np.cumsum(repeats) - repeats
+    firsts = np.cumsum(repeats) - repeats
+    at = firsts + gaps
     events["source"] = Source.REPLAY
     events["market"] = market
     events["sequence"] = np.arange(1, len(events) + 1)
@@ -45,6 +49,7 @@ def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
     events["length"][at] = rows["length"]
     checkpoint = (rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
     events["flags"][at] = np.where(checkpoint, int(EventFlag.CHECKPOINT), 0)
+    events["flags"][firsts[gaps != 0]] = EventFlag.DISCONNECTED
     return events
 
 

@@ -5,7 +5,9 @@ Recorded files and the generated market both become tapes, so everything behind 
 File format (`*.jsonl`, `*.jsonl.gz`), one line per frame: `{"recv": seconds, "src": "rec"|"der", "frame":
 <JSON>}`. The frame's own text is kept byte for byte. `src` "rec" marks a frame as recorded, so a `book` in it
 is a checkpoint: the maintained book must equal it before it is adopted. `src` "der" marks a frame derived
-from two successive recorded books; `"gen"` one that was generated. A `markets.json` beside the file, or one
+from two successive recorded books; `"gen"` one that was generated, `"live"` one that was recorded from the
+feed itself, where every book is news. `"gap":true` says that the connection was lost before the frame. A
+`markets.json` beside the file, or one
 folder up, names token ids and window.
 """
 
@@ -35,6 +37,7 @@ class TapeFlag(IntFlag):
     CHECKPOINT = 1  # a recorded `book` after the first frame: must equal the maintained book
     DERIVED = 2  # derived from two recorded books, which the venue sends after trades
     BUFFER_END = 4  # last frame of equal receive time: the engine may solve
+    GAP = 8  # the connection was lost before this frame: what was known is not any more
 
 
 TAPE_DTYPE = np.dtype(
@@ -183,6 +186,8 @@ def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int,
         flags |= TapeFlag.CHECKPOINT
     if source == "der":
         flags |= TapeFlag.DERIVED
+    if row.get("gap") is True:
+        flags |= TapeFlag.GAP
     return recv_ns, venue_ms, flags, text
 
 
@@ -207,9 +212,13 @@ def _market_info(path: Path) -> MarketInfo:
             down_token_id=row["token_down"],
             start_s=int(row["start"]),
             end_s=int(row["end"]),
-            min_size_micro=round(float(rows.get("min_order_size", "5")) * 1e6),
+            tick_e4=round(float(row.get("tick", 0.01)) * 1e4),
+            min_size_micro=round(float(row.get("min_order_size") or rows.get("min_order_size", "5")) * 1e6),
+            fee_rate=float(row.get("fee_rate", MarketInfo.fee_rate)),
+            rebate_share=float(row.get("rebate_share", MarketInfo.rebate_share)),
             winner=None if winner is None else Outcome[str(winner).upper()],
             origin=str(rows.get("origin", "RECORDED")),
+            exchange=str(row.get("exchange", MarketInfo.exchange)),
         )
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):

@@ -17,7 +17,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -35,8 +35,8 @@ class ChildCredentials:
     """What the child's venue accepts: L2 key triple and the address of the signing key."""
 
     api_key: str
-    secret: str
-    passphrase: str
+    secret: str = field(repr=False)
+    passphrase: str = field(repr=False)
     address: str
 
     @classmethod

@@ -44,8 +44,8 @@ class Credentials:
     """
 
     api_key: str = ""
-    secret: str = ""
-    passphrase: str = ""
+    secret: str = field(default="", repr=False)
+    passphrase: str = field(default="", repr=False)
     address: str = "0x0000000000000000000000000000000000000000"
 
     def rules(self, given: AccessRules | None) -> AccessRules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -28,6 +29,21 @@ def _blocking(
 
     functools.update_wrapper(call, method)
     return call
+
+
+def _end(client: VenueClient, loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
+    async def finish() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await client.close()
+        loop.stop()
+
+    asyncio.run_coroutine_threadsafe(finish(), loop)
+    if threading.current_thread() is not thread:  # the collector runs in any
+        thread.join()
+        loop.close()
 
 
 class BlockingVenueClient:
@@ -66,7 +82,7 @@ class BlockingVenueClient:
         )
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._end: Callable[[], object] = lambda: None
 
     @property
     def credentials(self) -> ApiCredentials | None:
@@ -104,24 +120,22 @@ class BlockingVenueClient:
         return f"Blocking{self.client!r}"
 
     def close(self) -> None:
-        """Closes the connections and ends the thread; a later call starts anew."""
+        """Closes the connections and ends the thread; a later call starts anew.
+
+        Calls that wait in other threads are cancelled. A client that nobody holds any more, or that is still
+        open when Python ends, is closed by itself.
+        """
         with self._lock:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-        if loop is not None and thread is not None:
-            asyncio.run_coroutine_threadsafe(self.client.close(), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
+            self._loop = None
+            self._end()
 
     def _wait(self, work: Coroutine[Any, Any, R]) -> R:
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="invmm-venue-client", daemon=True
-                )
-                self._thread.start()
+                self._loop = loop = asyncio.new_event_loop()
+                thread = threading.Thread(target=loop.run_forever, name="invmm-venue-client", daemon=True)
+                self._end = weakref.finalize(self, _end, self.client, loop, thread)
+                thread.start()
             future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()

@@ -145,7 +145,7 @@ class VenueClient(MarketData):
 
         Each leg has its own outcome, in the order given, matched by id. A failure after the request may have
         left is not an exception but UNKNOWN for every leg; nothing is ever sent again. Post-only and the
-        order type are part of a signed order's body.
+        order type are part of a signed order's body. Cancelling the task does not cancel the orders.
 
         Raises
         ------

@@ -78,6 +78,10 @@ class VenueTradingClient:
         """Cancels every open order of the account; their ids."""
         return self.client.cancel_all()["canceled"]
 
+    def close(self) -> None:
+        """Closes the client's connections."""
+        self.client.close()
+
     def _place(
         self, side: Side, token_id: str, price: float, size: float, order_type: str, post_only: bool
     ) -> str:

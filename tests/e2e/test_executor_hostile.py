@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from invmm.execution import connections
 from invmm.execution.connections import ANSWER_MAX, Endpoint
-from invmm.types import OrderStatus
+from invmm.types import OrderStatus, Reason
 from tests.e2e.certificates import certificate as certificate
 from tests.e2e.executor_bench import FAST, Bench, Start, accept, begin_benches, statuses, told
 from tests.e2e.scripted_venue import Reply, ScriptedVenue, Seen, http
@@ -238,6 +238,29 @@ def test_a_name_that_is_looked_up_for_long_holds_nothing_up(monkeypatch: pytest.
         give.set()
         bench.close()
     assert bench.executor.error is None
+
+
+def test_names_that_cannot_be_looked_up_are_asked_for_once_a_second(monkeypatch: pytest.MonkeyPatch):
+    asked: list[float] = []
+
+    def broken(host: str, *rest: object, **named: object) -> object:
+        if named.get("flags"):
+            raise socket.gaierror(-2, "not numeric")
+        asked.append(time.monotonic())
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", broken)
+        bench = Bench(accept, endpoint=Endpoint("localhost", 9))
+        try:
+            bench.executor.start()
+            assert not bench.executor.wait_warm(1.3)
+            bench.submit(bench.place(1, deadline_ns=bench.clock.now_ns() + 1))
+            assert told(bench.expect(1)) == [(1, OrderStatus.REFUSED, Reason.DEADLINE)]
+            assert 1 <= len(asked) <= 3
+            assert "Temporary failure" in bench.executor.last_errors()[0]
+        finally:
+            bench.close()
 
 
 CODES = st.integers(0, 99_999).map(lambda code: b"%03d" % code)

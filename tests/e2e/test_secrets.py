@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
 import traceback
@@ -317,3 +320,59 @@ def test_a_venue_that_echoes_the_headers_is_not_repeated_by_the_client(
     shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value) + caught.value.text
     assert "unauthorized" in shown
     assert FINDER.find(shown + caplog.text + repr(client) + repr(vars(caught.value))) == []
+
+
+# At a terminal
+
+
+def at_a_terminal(home: Path, answers: list[tuple[str, str]], *arguments: str) -> tuple[int, str]:
+    """Runs `invmm keys` on a pseudo-terminal, typing each answer when its question has come."""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "invmm.ops.cli", "keys", *arguments],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(home)},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    shown, seen = "", 0
+    try:
+        for question, typed in answers:
+            while question not in shown[seen:]:
+                assert select.select([controller], [], [], 30)[0], shown
+                shown += os.read(controller, 4096).decode()
+            seen = len(shown)
+            os.write(controller, typed.encode() + b"\n")
+        with contextlib.suppress(OSError):  # EIO: the other side is closed
+            while more := os.read(controller, 4096):
+                shown += more.decode()
+        return process.wait(30), shown
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        os.close(controller)
+
+
+def test_what_is_typed_at_the_terminal_is_not_shown(tmp_path: Path, password: str) -> None:
+    answers = [
+        ("Private key (not shown): ", markers.PRIVATE_KEY),
+        ("New password of ", PASSWORD),
+        ("The same again: ", PASSWORD),
+    ]
+    code, shown = at_a_terminal(tmp_path, answers, "import")
+    assert (code, ADDRESS in shown) == (0, True), shown
+    assert FINDER.find(shown) == []
+    assert PASSWORD not in shown
+    assert keys(tmp_path, "show", "--check", password)[0] == 0
+    code, shown = at_a_terminal(tmp_path, [("Password of ", PASSWORD)], "show", "--check")
+    assert (code, ADDRESS in shown, PASSWORD in shown) == (0, True, False), shown
+
+
+def test_a_password_that_is_mistyped_the_second_time_writes_nothing(tmp_path: Path) -> None:
+    answers = [("New password of ", PASSWORD), ("The same again: ", PASSWORD[:-1])]
+    code, shown = at_a_terminal(tmp_path, answers, "create")
+    assert (code, "the two are not the same" in shown) == (2, True), shown
+    assert list(tmp_path.iterdir()) == []

@@ -8,6 +8,8 @@ import gc
 import json
 import ssl
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -397,3 +399,42 @@ def test_a_client_that_cannot_be_is_refused() -> None:
         client.credentials = API
         with pytest.raises(ConfigError, match="expected a signer or an address"):
             client.cancel_all()
+
+
+def test_a_client_that_nobody_closed_ends_quietly(serve: Serve) -> None:
+    _, venue = serve(ok({"version": 2}))
+    script = (
+        "from invmm import BlockingVenueClient, loopback\n"
+        f"client = BlockingVenueClient(loopback({venue.port}))\n"
+        "print(client.version())\n"
+        f"print(BlockingVenueClient(loopback({venue.port})).version())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n2\n", "")
+
+
+def test_closing_ends_the_calls_that_wait_in_other_threads(serve: Serve) -> None:
+    client, venue = serve(b"")
+    ended: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            client.cancel_all()
+        except BaseException as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not venue.seen:
+        time.sleep(0.01)
+    client.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert len(ended) == 1

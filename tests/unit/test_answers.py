@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import orjson
 import pytest
 from hypothesis import given
@@ -244,3 +247,29 @@ def test_every_answer_gives_one_verdict_per_leg_and_accepts_nothing_by_chance(co
                 for x in document
             )
     assert len(answers.canceled(code, body, [A, B])) == 2
+
+
+@pytest.mark.recorded
+def test_every_error_seen_in_the_wild_ends_in_a_defined_state():
+    folder = os.environ.get("INVMM_RECORDED")
+    if not folder:
+        pytest.skip("INVMM_RECORDED is not set")
+    file = Path(folder).parent / "reference/samples/rest_errors.json"
+    if not file.exists():
+        pytest.skip("the recordings have no samples beside them")
+    for sample in orjson.loads(file.read_bytes()):
+        code, body = sample["status"], sample["body"]
+        data = body.encode() if isinstance(body, str) else orjson.dumps(body)
+        (verdict,) = answers.placed(code, data, [Asked(A)])
+        assert answers.canceled(code, data, [A])[0].status == OrderStatus.NOT_CANCELED
+        if code == 400 and "heartbeat_id" not in body:
+            assert verdict.status == OrderStatus.REJECTED, sample
+        else:
+            assert verdict.status == OrderStatus.UNKNOWN, sample
+            expected = {
+                403: Reason.GEOBLOCKED,
+                425: Reason.VENUE_MODE,
+                429: Reason.THROTTLED,
+                503: Reason.VENUE_MODE,
+            }
+            assert verdict.reason == expected.get(code, Reason.TRANSPORT), sample

@@ -1,0 +1,101 @@
+"""`--live`: says what it is about to do, refuses with numbered reasons, and nothing overrides that."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from invmm.live import SAFEGUARDS
+from invmm.venue.profile import LIVE
+
+KEY = "0x" + "42" * 32
+SECRET, PASSPHRASE = "c2VjcmV0LW9mLXRoaXMtdGVzdA==", "passphrase-of-this-test"
+IDENTITY = {
+    "POLYMARKET_PRIVATE_KEY": KEY,
+    "CLOB_API_KEY": "00000000-0000-0000-0000-000000000001",
+    "CLOB_SECRET": SECRET,
+    "CLOB_PASS_PHRASE": PASSPHRASE,
+}
+
+
+def live(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("INVMM_LIVE", "CLOB"))}
+    return subprocess.run(
+        [sys.executable, "-m", "invmm.run", "--live", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=kept | environ,
+    )
+
+
+def missing() -> list[str]:
+    return [name for module, name, _ in SAFEGUARDS if importlib.util.find_spec(module) is None]
+
+
+def test_without_anything_it_refuses_with_every_reason_and_a_number_for_each() -> None:
+    done = live()
+    assert done.returncode == 3
+    reasons = [line.strip() for line in done.stderr.splitlines() if line.strip()[:1].isdigit()]
+    assert [reason.split(".")[0] for reason in reasons] == [str(n + 1) for n in range(len(reasons))]
+    text = "\n".join(reasons)
+    assert "not armed: expected INVMM_LIVE=yes-btc-updown-5m" in text
+    assert "private key" in text or "credentials" in text
+    for name in missing():
+        assert f". {name} (" in text
+
+
+def test_what_it_would_do_is_said_before_the_reasons() -> None:
+    done = live("--series", "eth-updown-15m", "--env", **IDENTITY)
+    before, _, after = done.stderr.partition("refused, ")
+    assert "series: eth-updown-15m" in before
+    assert f"orders go to: {LIVE.rest_url}" in before
+    assert "POLYMARKET_PRIVATE_KEY" in before
+    assert "max cash dollars per market: 5000.0" in before
+    assert after
+
+
+def test_armed_and_with_an_identity_the_missing_safeguards_alone_refuse() -> None:
+    done = live("--env", INVMM_LIVE="yes-btc-updown-5m", **IDENTITY)
+    assert done.returncode == 3
+    reasons = [line for line in done.stderr.partition("refused, ")[2].splitlines()[1:] if line.strip()]
+    assert len(reasons) == max(1, len(missing()))
+    assert all("is not part of this version" in reason for reason in reasons[: len(missing())])
+
+
+@pytest.mark.parametrize("armed", ["1", "yes", "yes-btc-updown-15m", "YES-btc-updown-5m", ""])
+def test_the_variable_has_to_name_the_series(armed: str) -> None:
+    done = live("--env", INVMM_LIVE=armed, **IDENTITY)
+    assert done.returncode == 3
+    assert "not armed" in done.stderr
+
+
+def test_no_secret_is_said_in_any_form() -> None:
+    for arguments in ((), ("--json",)):
+        done = live("--env", *arguments, INVMM_LIVE="yes-btc-updown-5m", **IDENTITY)
+        for secret in (KEY, KEY[2:], SECRET, PASSPHRASE):
+            assert secret not in done.stdout + done.stderr
+
+
+def test_the_reasons_are_also_data() -> None:
+    done = live("--json", "--env", **IDENTITY)
+    told = json.loads(done.stdout)
+    assert told["mode"] == "live"
+    assert told["found_in"]["private key"] == "environment POLYMARKET_PRIVATE_KEY"
+    assert any("not armed" in reason for reason in told["refusals"])
+
+
+def test_live_and_paper_exclude_each_other() -> None:
+    assert live("--paper").returncode == 2
+
+
+def test_a_series_that_is_none_is_a_reason_among_the_others() -> None:
+    done = live("--series", "nonsense")
+    assert done.returncode == 3
+    assert "series: expected a series such as btc-updown-5m" in done.stderr
