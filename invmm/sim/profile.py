@@ -49,7 +49,7 @@ class VenueProfile:
     renames_orders: bool = False  # the id in the answer is not the order's hash
     forgets_cancels: bool = False  # a cancel is acknowledged and nothing happens
     order_age_limit_s: int = 0  # an order whose timestamp is older is refused; 0: none is
-    heartbeat_limit_s: int = 10  # everything is cancelled so long after the last heartbeat
+    heartbeat_limit_s: int = 10  # everything is cancelled so long after the last heartbeat; 0: never
     record_truth: bool = False  # keep (time, shares ahead) of every own order
 
     def __post_init__(self) -> None:

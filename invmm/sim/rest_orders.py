@@ -58,7 +58,7 @@ class Orders:
     def _accepted(self, order: Order) -> dict[str, Any]:
         """The answer for an order that was taken."""
         told = wire.order_answer(order)
-        if self._server.profile.renames_orders:
+        if self._server.profile.renames_orders or self._server.faults.strike("rename") is not None:
             told["orderID"] = "0x" + order.request.order_id[::-1].hex()
         return told
 

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -233,7 +234,7 @@ def application(server: VenueServer) -> web.Application:
     control.add_routes(app, server)
 
     async def background(_: web.Application) -> Any:
-        watch = server.switch.watch(limit_s=server.profile.heartbeat_limit_s)
+        watch = server.switch.watch(limit_s=server.profile.heartbeat_limit_s or math.inf)
         tasks = [asyncio.create_task(work) for work in (watch, server.windows.run())]
         yield
         for task in tasks:
