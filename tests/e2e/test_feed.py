@@ -218,6 +218,21 @@ def test_silence_beyond_the_cap_replaces_the_connection_whatever_the_witness_say
     run(body)
 
 
+def test_a_patient_feed_keeps_its_connection_through_silence_until_patience_ends() -> None:
+    async def body(server: Server, log: Log) -> None:
+        settings = FeedSettings(silence_s=0.1, silence_cap_s=0.2, backoff_base_s=0.01, backoff_cap_s=0.05)
+        async with market_feed(server, log, settings=settings) as feed:
+            feed.patient = True
+            await until(lambda: len(server.peers) == 1, "connected")
+            await asyncio.sleep(1)  # five times the cap
+            assert len(server.peers) == 1
+            assert EndCause.SILENT not in feed.stats().ends
+            feed.patient = False
+            await until(lambda: EndCause.SILENT in feed.stats().ends, "replacement")
+
+    run(body)
+
+
 def test_both_tokens_heard_keep_the_connection() -> None:
     async def body(server: Server, log: Log) -> None:
         async with market_feed(server, log) as feed:
