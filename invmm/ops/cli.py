@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "record": ("invmm.ops.record", "record the live feed of a series, verified by replaying it"),
     "run": ("invmm.run", "trade: a generated market, recorded markets, the live feed on paper"),
     "keys": ("invmm.ops.keys", "private keys and API credentials: create, import, show"),
+    "credentials": ("invmm.ops.credentials", "get API credentials from the venue and keep them encrypted"),
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),
     "status": ("invmm.ops.status", "open orders, positions, balances, trades"),
     "cancel-all": ("invmm.ops.cancel_all", "cancel every open order and verify it; no private key needed"),

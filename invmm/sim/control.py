@@ -24,6 +24,8 @@ be narrowed by `method` and by a `path` prefix. `struck` in the truth counts wha
 |              |                                    | sees a cut, "silence", or an answer as of `http`
 | partial      | legs (half)                        | a batch: the first legs are placed, the answer is 500
 | revoke       | seconds (1)                        | the venue ends an accepted order as INVALID
+| undead       |                                    | a cancel is acknowledged, the order lives on
+| rename       |                                    | an order's answer bears another id than its hash
 | drop         | event ("order", "trade"; both)     | a user event is never sent
 | duplicate    | event, seconds (1)                 | a user event is sent again within so long
 | reorder      | event, seconds (1)                 | a user event is held back for up to so long

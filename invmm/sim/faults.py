@@ -14,7 +14,7 @@ from invmm.sim.profile import SECOND
 KINDS = frozenset(
     (
         "http", "lose", "slow", "late", "partial", "revoke",
-        "drop", "duplicate", "reorder", "hide", "lag",
+        "drop", "duplicate", "reorder", "hide", "lag", "undead", "rename",
         "clock_offset", "version", "hydration", "geoblock",
     )
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -39,6 +40,9 @@ class Orders:
         order_id = server.access.admit(payload, server.exchange_name(session.market), key)
         if isinstance(order_id, Refusal):
             return order_id
+        oldest_s = server.profile.order_age_max_s
+        if oldest_s and int(signed["timestamp"]) / 1000 < server.time_s() - oldest_s:
+            return Refusal(400, rules.TOO_OLD)
         request = wire.parse_order(payload, session.market, session.exchange.tick_e4, order_id)
         if isinstance(request, Refusal):
             return request
@@ -59,6 +63,12 @@ class Orders:
             return Refusal(400, answer.state.removeprefix("CANCELED_"))
         return None
 
+    def _answer(self, order: Order) -> dict[str, Any]:
+        told = wire.order_answer(order)
+        if self._server.faults.strike("rename") is not None:
+            told["orderID"] = "0x" + hashlib.sha256(order.request.order_id).hexdigest()
+        return told
+
     async def post_order(self, body: bytes, http: web.Request) -> web.Response:
         """One order."""
         request = self._read(json_of(body), http[KEY])
@@ -71,7 +81,7 @@ class Orders:
         if refusal is not None:
             return error(refusal.status, refusal.text)
         assert isinstance(answer, Order)
-        return web.json_response(wire.order_answer(answer))
+        return web.json_response(self._answer(answer))
 
     async def post_orders(self, body: bytes, http: web.Request) -> web.Response:
         """Up to 15 orders; each leg answers for itself."""
@@ -98,7 +108,7 @@ class Orders:
             if refused is not None:
                 legs.append(wire.refused_leg(refused.text))
             elif isinstance(answer, Order):
-                legs.append(wire.order_answer(answer))
+                legs.append(self._answer(answer))
         return web.json_response(legs)
 
     async def delete_order(self, body: bytes, http: web.Request) -> web.Response:

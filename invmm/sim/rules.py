@@ -22,6 +22,7 @@ FAK_KILLED = (
     "no orders found to match with FAK order. FAK orders are partially filled or killed if no match is found."
 )
 NOT_READY = "the market is not yet ready to process new orders"
+TOO_OLD = "invalid timestamp: the order is too old"  # (ours)
 NOT_INSERTED = "could not insert order"
 NO_MARKET = "market not found"
 NO_BOOK = "No orderbook exists for the requested token id"

@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -233,7 +234,13 @@ def application(server: VenueServer) -> web.Application:
     control.add_routes(app, server)
 
     async def background(_: web.Application) -> Any:
-        tasks = [asyncio.create_task(work) for work in (server.switch.watch(), server.windows.run())]
+        tasks = [
+            asyncio.create_task(work)
+            for work in (
+                server.switch.watch(limit_s=server.profile.heartbeat_limit_s or math.inf),
+                server.windows.run(),
+            )
+        ]
         yield
         for task in tasks:
             task.cancel()

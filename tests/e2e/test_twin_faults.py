@@ -194,6 +194,32 @@ def test_the_venue_may_revoke_what_it_accepted() -> None:
     scene(play)
 
 
+def test_what_a_probe_takes_for_granted_may_be_wrong() -> None:
+    async def play(bot: Bot) -> None:
+        venue, market = bot.venue, bot.venue.market()
+        signed = bot.signer.sign(market.up_token_id, "BUY", 300, 10_000_000, tick_e4=100)
+        body = signed.body(venue.credentials.api_key)
+        venue.fault("rename")
+        _, told, _ = await bot.call("POST", "/order", body)
+        assert told["orderID"] not in ("", signed.order_id)
+        venue.fault("undead")
+        _, told, _ = await bot.call("DELETE", "/order", {"orderID": signed.order_id})
+        assert told["canceled"] == [signed.order_id]
+        assert await bot.open_ids() == [signed.order_id]
+        assert (await bot.call("POST", "/order", body))[0] == 200  # not refused as a duplicate
+        now_ms = int(venue.now_s() * 1000)
+        for age_s, expected in ((20, 200), (40, 400)):
+            old = bot.order(market, 300, 5, timestamp_ms=now_ms - 1000 * age_s)
+            assert (await bot.call("POST", "/order", old))[0] == expected
+        await bot.call("POST", "/v1/heartbeats", {"heartbeat_id": ""})
+        venue.advance(60)
+        await asyncio.sleep(0.5)
+        assert len(await bot.open_ids()) == 2
+
+    profile = replace(QUICK, refuses_duplicates=False, heartbeat_limit_s=0, order_age_max_s=30)
+    scene(play, profile=profile)
+
+
 def test_a_leaking_sum_of_matched_orders_tightens_the_balance_gate() -> None:
     async def play(bot: Bot) -> None:
         venue, market = bot.venue, bot.venue.market()
