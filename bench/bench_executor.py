@@ -4,7 +4,8 @@
     pytest bench/bench_executor.py                     one round trip, to keep it from rotting
 
 The server is a child process on loopback that answers at once. Rows: executor spinning and parked, engine
-thread resting or, from each push on, in Python for 5 ms without a pause, 1, 6 and 15 orders.
+thread resting or, from each push on, in Python for 5 ms without a pause, with and without signing ahead, 1, 6
+and 15 orders.
 
     push → signed    command pushed to order announced: hand-off, gate, EIP-712, ECDSA, JSON, L2 headers
     pop → written    taken off the ring to the last byte accepted by the kernel
@@ -78,7 +79,7 @@ class Samples:
 class Run:
     """One executor and its server."""
 
-    def __init__(self, wait: str) -> None:
+    def __init__(self, wait: str, sign_ahead: int = 0) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         context = multiprocessing.get_context("fork")
         self.server = context.Process(target=serve, args=(listener,), daemon=True)
@@ -89,7 +90,7 @@ class Run:
             Endpoint("127.0.0.1", listener.getsockname()[1]),
             L2Signer("key", "c2VjcmV0IHNlY3JldCBzZWNyZXQ=", "pass", signer.address),
             self.clock,
-            ExecutorSettings(connections=5, wait=wait),
+            ExecutorSettings(connections=5, wait=wait, sign_ahead=sign_ahead, sign_ahead_age_ms=60_000),
         )
         listener.close()
         for name in ("pop_to_ready", "pop_to_write"):
@@ -107,7 +108,8 @@ class Run:
     def trade(self, orders: int, count: int, is_busy: bool) -> list[int]:
         """Pushes `count` batches; ns from each push to the SENT of its last leg."""
         legs = np.zeros(orders, COMMAND_DTYPE)
-        legs["kind"], legs["price_e4"], legs["size_micro"] = CommandKind.PLACE, 4800, 100_000_000
+        legs["kind"], legs["size_micro"] = CommandKind.PLACE, 100_000_000
+        legs["price_e4"] = 4800 - 100 * np.arange(orders)
         legs["flags"][-1] = CommandFlag.LAST
         out = np.zeros(256, EVENT_DTYPE)
         pushed: dict[int, int] = {}
@@ -136,11 +138,12 @@ class Run:
                 signed.append(int(record["time_ns"]) - pushed[int(record["key"])])
 
 
-def rows(wait: str, orders: int, is_busy: bool) -> list[Distribution]:
-    run = Run(wait)
+def rows(wait: str, orders: int, is_busy: bool, sign_ahead: int) -> list[Distribution]:
+    run = Run(wait, sign_ahead)
     try:
         signed = run.trade(orders, COUNT, is_busy)
         words = f"{orders} order(s), executor {wait}, engine {'busy' if is_busy else 'idle'}"
+        words += ", signed ahead" if sign_ahead else ""
         first = len(signed) // 10
         ready, written = run.executor.pop_to_ready, run.executor.pop_to_write
         return [
@@ -168,7 +171,11 @@ def main() -> int:
     require_release()
     groups = {
         f"{orders} order(s)": [
-            row for wait in ("spin", "park") for busy in (False, True) for row in rows(wait, orders, busy)
+            row
+            for wait in ("spin", "park")
+            for busy in (False, True)
+            for sign_ahead in (0, 64)
+            for row in rows(wait, orders, busy, sign_ahead)
         ]
         for orders in (1, 6, 15)
     }

@@ -182,6 +182,8 @@ def machine_facts() -> dict[str, Any]:
     return {
         "cpu": _cpu_model(),
         "cores_usable": len(os.sched_getaffinity(0)),
+        "cores": sorted(os.sched_getaffinity(0)),
+        "load": os.getloadavg()[0],
         "kernel": platform.release(),
         "python": platform.python_version(),
         "cython": _version("cython"),
@@ -222,7 +224,8 @@ def markdown(rows: Iterable[Distribution], unit: str = "ns") -> str:
 def facts_text(facts: dict[str, Any]) -> str:
     """The machine facts in three short lines, for above a table."""
     return (
-        f"CPU {facts['cpu']}, {facts['cores_usable']} cores usable, kernel {facts['kernel']}\n"
+        f"CPU {facts['cpu']}, cores {', '.join(map(str, facts['cores']))} usable, "
+        f"load {facts['load']:.1f}, kernel {facts['kernel']}\n"
         f"Python {facts['python']}, Cython {facts['cython']}, numpy {facts['numpy']}, {facts['compiler']}\n"
         f"commit {facts['commit']}, {facts['build']} build, flags {facts['flags']} {facts['flags_extra']}, "
         f"clock reading {facts['clock_ns']:.0f} ns"
@@ -242,7 +245,7 @@ def report(
     for name, rows in groups.items():
         print(f"\n## {name}\n\n{markdown(rows)}")
     for note in notes:
-        print(f"\nskipped: {note}")
+        print(f"\n{note}")
     if json_path:
         write_json(json_path, title, groups, facts, notes)
 

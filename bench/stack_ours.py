@@ -97,7 +97,13 @@ class OurStack:
             risk=RiskSettings(max_open_orders=settings.orders, orders_per_second=600, orders_burst=900),
         )
         wanted = replace(
-            wanted, executor=ExecutorSettings(wait=settings.executor, rehearse_ms=settings.rehearse_ms)
+            wanted,
+            executor=ExecutorSettings(
+                wait=settings.executor,
+                rehearse_ms=settings.rehearse_ms,
+                sign_ahead=settings.sign_ahead,
+                sign_ahead_age_ms=60_000,
+            ),
         )
         context = ssl.create_default_context(cafile=settings.ca_file) if settings.tls else None
         signer = OrderSigner(PRIVATE_KEY)
@@ -140,6 +146,8 @@ class OurStack:
             "executor": self.settings.executor,
             "loop": self.loop,
             "rehearsals": executor.intake.rehearsals,
+            "signed_ahead": statistics.signed_ahead,
+            "connects": statistics.connects,
             "frames": counters["frames"],
             "solves": counters["solves"],
             "commands": counters["commands"],

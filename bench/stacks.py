@@ -34,7 +34,7 @@ class StackSettings:
     give each the size that the frame gave the best ask. `busy_ms`: the engine's thread works for so long at a
     time, without a pause, `busy_in` "c" (the GIL is held) or "python" (it is let go when somebody asks long
     enough). `switch_s`: the interpreter's switch interval, None for what the stack sets itself.
-    `rehearse_ms`: as in `[executor]` of our settings.
+    `rehearse_ms` and `sign_ahead`: as in `[executor]` of our settings.
     """
 
     feed_port: int
@@ -47,6 +47,7 @@ class StackSettings:
     busy_in: str = "c"
     switch_s: float | None = None
     rehearse_ms: int = 5
+    sign_ahead: int = 0
     cores: tuple[int, ...] = ()
     executor_cores: tuple[int, ...] = ()  # of the thread that sends, where a stack has one
 

@@ -7,8 +7,8 @@ the return of its last write. Stacks run one after another in one go, so compare
 every frame it delayed.
 
 `python -m bench.tick_to_order [--stack ours|typical|best-python|all] [--tls|--plain] [--orders 1|6|15]
-[--executor spin|park|both] [--busy-ms MS] [--gap-ms MS] [--frames N] [--peer-python PATH] [--short] [--json
-FILE]`
+[--executor spin|park|both] [--sign-ahead N] [--busy-ms MS] [--gap-ms MS] [--frames N] [--peer-python PATH]
+[--short] [--json FILE]`
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ import numpy.typing as npt
 from bench import harness
 from bench.stacks import STACKS, StackSettings
 from bench.wire import ASKS, DISTANCE_CENTS, FIRST_ASK_CENTS, FIRST_CENTISHARES, TAGS
+
+AHEAD = ", signed ahead"
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def split_cores(name: str, executor: str) -> Places:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         return Places()
-    spins = name == "ours" and executor != "park"
+    spins = name == "ours" and executor.removesuffix(AHEAD) != "park"
     if len(cores) == 2:
         first, last = (cores[0],), (cores[1],)
         return Places(first, False, first, last) if spins else Places(last, True, first, first)
@@ -152,11 +154,12 @@ def run(
                 tls is not None,
                 tls[0] if tls else None,
                 options.orders,
-                executor,
+                executor.removesuffix(AHEAD),
                 options.busy_ms,
                 options.busy_in,
                 options.switch_us / 1e6 if options.switch_us else None,
                 options.rehearse_ms,
+                options.sign_ahead if executor.endswith(AHEAD) else 0,
                 places.stack,
                 places.executor,
             )
@@ -241,6 +244,12 @@ def rows_of(title: str, runs: Sequence[Run], rows: dict[str, list[harness.Distri
         rows.setdefault(f"stage: {stage}", []).append(harness.distribution(title, samples, text))
 
 
+def cores_text(cores: dict[str, Any]) -> str:
+    """Who ran where, as `Places` says."""
+    named = [f"{who} {', '.join(map(str, cores[who])) or 'any'}" for who in ("server", "stack", "executor")]
+    return "; ".join(named)
+
+
 def with_ratios(rows: list[harness.Distribution]) -> list[harness.Distribution]:
     """The rows with `ratio` of their p50 to the first row's."""
     base = rows[0].p50
@@ -272,6 +281,12 @@ def parser() -> argparse.ArgumentParser:
     )
     out.add_argument(
         "--busy-in", choices=["c", "python"], default="c", help="ours: whether that work can be interrupted"
+    )
+    out.add_argument(
+        "--sign-ahead",
+        type=int,
+        default=64,
+        help="ours: the setting of that name, in rows of their own beside those without; 0: no such rows",
     )
     out.add_argument("--rehearse-ms", type=int, default=5, help="ours: the setting of that name; 0: never")
     out.add_argument(
@@ -305,7 +320,11 @@ def main(arguments: list[str] | None = None) -> int:
         except SkippedError as reason:
             notes.append(f"TLS: {reason}; orders go in the clear")
             tls = None
-        bots = [(name, executor) for name in names for executor in _executors(name, options.executor)]
+        bots = [
+            (name, executor)
+            for name in names
+            for executor in _executors(name, options.executor, options.sign_ahead)
+        ]
         done: dict[tuple[str, str], list[Run]] = {}
         left = list(bots)
         for turn in range(options.turns):  # in turns, so that a slow moment of the machine meets everyone
@@ -330,6 +349,7 @@ def main(arguments: list[str] | None = None) -> int:
         for bot in bots:
             if done.get(bot):
                 rows_of(_title(*bot, options), done[bot], rows)
+                notes.append(f"cores of {_title(*bot, options)}: {cores_text(done[bot][0].facts['cores'])}")
     groups = {
         f"{name} ({_link(tls)}, gap {options.gap_ms:g} ms)": with_ratios(group)
         for name, group in rows.items()
@@ -338,10 +358,14 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed or not rows)
 
 
-def _executors(name: str, wanted: str) -> list[str]:
+def _executors(name: str, wanted: str, sign_ahead: int) -> list[str]:
     if name != "ours":
         return ["inline" if name == "best-python" else "pool"]
-    return ["spin", "park"] if wanted == "both" else [wanted]
+    return [
+        wait + ahead
+        for wait in (["spin", "park"] if wanted == "both" else [wanted])
+        for ahead in (("", AHEAD) if sign_ahead else ("",))
+    ]
 
 
 def _title(name: str, executor: str, options: argparse.Namespace) -> str:

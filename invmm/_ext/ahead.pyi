@@ -1,11 +1,12 @@
 from collections.abc import Sequence
-from typing import NoReturn, Self
+from typing import NoReturn, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
 from invmm._ext.template import OrderTemplate
 
+@final
 class SignedAhead:
     def __new__(cls, limit: int, max_age_ms: int, seed: int) -> Self: ...
     def __reduce__(self) -> NoReturn: ...

@@ -19,6 +19,7 @@ caps of the signer are asked again for the command that it is used for.
 Bounded: `limit` slots, allocated once. Reads no clock, draws no random number; one thread.
 """
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -33,6 +34,7 @@ cdef enum:
     MAX_LIMIT = 4_096
 
 
+@cython.final
 cdef class SignedAhead:
     """Up to `limit` prepared orders.
 
@@ -74,8 +76,8 @@ cdef class SignedAhead:
     # ---- nogil ---------------------------------------------------------------------------------------------
 
     cdef void note_c(self, uint32_t place, const command_t* command, int64_t now_ms) noexcept nogil:
-        """A command is being sent; all that go together are noted at the same `now_ms`. A resting order's lane
-        moves to where it goes; anything else is no hint.
+        """A command is being sent; all that go together are noted at the same `now_ms`. The lane of a resting
+        order moves to where it goes; anything else is no hint.
         """
         cdef:
             lane_t* lane

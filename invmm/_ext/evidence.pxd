@@ -68,11 +68,15 @@ cdef struct order_t:
     queue_t queue
 
 
+cdef struct fence_t:
+    int64_t early_ns            # the venue ends a GTD order this long before its stated expiration
+    int64_t clock_bound_ns      # how far the venue's clock may be from ours
+    int64_t resolved_ns         # when the market was known to be resolved, 0: it is not
+
+
 cdef uint8_t evidence_state_c(const order_t* order) noexcept nogil
-cdef bint evidence_join_c(
-    order_t* order, const event_t* event, int64_t early_ns, int64_t bound_ns
-) noexcept nogil
-cdef int64_t evidence_fence_c(const order_t* order, int64_t early_ns, int64_t bound_ns) noexcept nogil
+cdef bint evidence_join_c(order_t* order, const event_t* event, const fence_t* rule) noexcept nogil
+cdef int64_t evidence_fence_c(const order_t* order, const fence_t* rule) noexcept nogil
 cdef bint evidence_cancel_due_c(const order_t* order, int64_t now_ns) noexcept nogil
 cdef bint evidence_resend_due_c(const order_t* order, int64_t asked_ns) noexcept nogil
 cdef int evidence_alarms_c(const order_t* order) noexcept nogil

@@ -106,9 +106,7 @@ cdef inline void ended_at(order_t* order, int64_t time_ns) noexcept nogil:
         order.ended_first_ns = time_ns
 
 
-cdef bint evidence_join_c(
-    order_t* order, const event_t* event, int64_t early_ns, int64_t bound_ns
-) noexcept nogil:
+cdef bint evidence_join_c(order_t* order, const event_t* event, const fence_t* rule) noexcept nogil:
     """Adds evidence to an order's record; whether more than its state may be different now."""
     cdef:
         uint8_t status = event.status
@@ -159,19 +157,19 @@ cdef bint evidence_join_c(
         order.reason = max(order.reason, event.reason)
         ended_at(order, event.time_ns)
     elif status == STATUS_FENCED:
-        if 0 < evidence_fence_c(order, early_ns, bound_ns) <= event.time_ns:
+        if 0 < evidence_fence_c(order, rule) <= event.time_ns:
             order.said |= SAID_FENCED
             ended_at(order, event.time_ns)
     return changed
 
 
-cdef int64_t evidence_fence_c(const order_t* order, int64_t early_ns, int64_t bound_ns) noexcept nogil:
-    """Engine time after which not even a resting copy is left: its expiry at the venue plus the clock
-    bound plus 5 s. 0 for an order without expiration: it has no fence.
+cdef int64_t evidence_fence_c(const order_t* order, const fence_t* rule) noexcept nogil:
+    """Engine time after which not even a resting copy is left, 0 while there is none: the order's expiry at
+    the venue, or the resolution of its market if it has no expiration, plus the clock bound plus 5 s.
     """
-    if order.expiration_s == 0:
-        return 0
-    return order.expiration_s * SECOND_NS - early_ns + bound_ns + FENCE_SLACK_NS
+    if order.expiration_s:
+        return order.expiration_s * SECOND_NS - rule.early_ns + rule.clock_bound_ns + FENCE_SLACK_NS
+    return rule.resolved_ns + rule.clock_bound_ns + FENCE_SLACK_NS if rule.resolved_ns else 0
 
 
 cdef bint evidence_cancel_due_c(const order_t* order, int64_t now_ns) noexcept nogil:
@@ -201,7 +199,7 @@ cdef int evidence_alarms_c(const order_t* order) noexcept nogil:
     """ALARM_* bits: what the evidence says that cannot be."""
     cdef int alarms = 0
 
-    if order.said & SAID_REJECTED and order.said & (SAID_LIVE | SAID_FOUND) and not order.said & SAID_RESENT:
+    if order.said & SAID_REJECTED and order.said & (SAID_LIVE | SAID_FOUND):
         alarms |= ALARM_REFUSED_ALIVE
     if order.said & (SAID_CANCELED | SAID_FENCED) and order.found_ns > order.ended_first_ns:
         alarms |= ALARM_REVIVED

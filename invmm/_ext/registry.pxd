@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from invmm._ext.evidence cimport order_t
+from invmm._ext.evidence cimport fence_t, order_t
 from invmm._ext.records cimport command_t, event_t
 
 
@@ -60,8 +60,7 @@ cdef class Registry:
         uint64_t revived                # orders that a query found open after a proof of their end
         uint64_t contradicted           # orders both accepted and refused
         uint64_t full                   # evidence that no table had room for
-        public int64_t early_expiry_ns  # the venue ends a GTD order this long before its stated expiration
-        public int64_t clock_bound_ns   # how far the venue's clock may be from ours
+        fence_t fence                   # what an order's fence is made of
 
     cdef order_t* find_c(self, uint64_t key) noexcept nogil
     cdef order_t* find_ended_c(self, uint64_t key) noexcept nogil

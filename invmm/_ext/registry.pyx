@@ -54,19 +54,12 @@ cdef extern from *:
     int64_t share_of(int64_t value, int64_t part, int64_t whole) noexcept nogil
 
 cdef tuple STATE_NAMES = ("none", "prepared", "sent", "live", "unknown", "dead", "filled")
+cdef int64_t SECOND_NS = 1000000000
 
 
 @cython.final
 cdef class Registry:
-    """Own orders and position of one market; see the module's first lines for its rules.
-
-    Attributes
-    ----------
-    early_expiry_ns : int
-        The venue ends a GTD order this long before its stated expiration (60 s).
-    clock_bound_ns : int
-        How far the venue's clock may be from the engine's; part of every fence.
-    """
+    """Own orders and position of one market; see the module's first lines for its rules."""
 
     def __cinit__(self):
         # Zeroed by the system page by page: what is never used costs nothing.
@@ -74,8 +67,8 @@ cdef class Registry:
         self.legs = <fill_leg_t*> calloc(FILL_SLOTS, sizeof(fill_leg_t))
         if self.ended == NULL or self.legs == NULL:
             raise MemoryError("no memory for the tables of own orders and fills")
-        self.early_expiry_ns = 60 * 1000000000
-        self.clock_bound_ns = 1000000000
+        self.fence.early_ns = 60 * SECOND_NS
+        self.fence.clock_bound_ns = SECOND_NS
 
     def __dealloc__(self):
         free(self.ended)
@@ -194,7 +187,7 @@ cdef class Registry:
             int64_t original_micro = order.original_micro
             int before = evidence_alarms_c(order)
             int alarms
-            bint changed = evidence_join_c(order, event, self.early_expiry_ns, self.clock_bound_ns)
+            bint changed = evidence_join_c(order, event, &self.fence)
 
         self.placed_micro -= original_micro - order.original_micro
         alarms = evidence_alarms_c(order) & ~before
@@ -350,6 +343,15 @@ cdef class Registry:
 
     # ---- for Python ----------------------------------------------------------------------------------------
 
+    def set_fence(
+        self, int64_t early_expiry_ns=60 * SECOND_NS, int64_t clock_bound_ns=SECOND_NS, int64_t resolved_ns=0
+    ) -> None:
+        """What fences are made of: how long before its stated expiration the venue ends an order, how far its
+        clock may be from the engine's, and when the market was known to be resolved (0: it is not).
+        """
+        self.fence.early_ns, self.fence.clock_bound_ns = early_expiry_ns, clock_bound_ns
+        self.fence.resolved_ns = max(self.fence.resolved_ns, resolved_ns)
+
     def add(self, command) -> bool:
         """Takes a placement, one `COMMAND_DTYPE` record; False when there are too many possibly-live orders.
         """
@@ -470,7 +472,7 @@ cdef dict plain_order(Registry registry, const order_t* order):
         "seen_ns": order.seen_ns,
         "ended_ns": order.ended_ns,
         "unknown_ns": order.unknown_ns,
-        "fence_ns": evidence_fence_c(order, registry.early_expiry_ns, registry.clock_bound_ns),
+        "fence_ns": evidence_fence_c(order, &registry.fence),
     }
 
 

@@ -254,6 +254,7 @@ cdef class MarketStep(OrderDesk):
                 self.buffer_end_c(now_ns)
         elif kind == EVENT_SETTLEMENT:
             self.winner = event.token
+            self.registry.fence.resolved_ns = now_ns
             self.own_dirty = True
             self.buffer_end_c(now_ns)
         return self.n_commands
@@ -375,7 +376,7 @@ cdef class MarketStep(OrderDesk):
         if self.winner >= 0:
             return R_SETTLED
         if self.registry.terminal_conflicts:
-            return R_CONFLICT  # what we own is not known any more: nothing new until a person has looked
+            return R_CONFLICT  # what we own is not known any more
         if self.mode != MODE_RUNNING:
             return R_MODE
         if self.end_ms and now_ns // MILLISECOND_NS >= self.end_ms - self.limits.stop_before_end_ms:

@@ -9,6 +9,7 @@ from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR, Ledger, Leg, taker_fee
 from invmm.types import OrderStatus, Outcome, Side
 
 SETTLING_NS = 60 * 1_000_000_000  # balances lag: a leg counts as on its way for so long after its end
+LASTING_NS = 10 * 1_000_000_000  # what two passes within less say may be one lagging list
 TOLERANCE_MICRO = 10_000  # 0.01 share or dollar, in comparisons only
 
 
@@ -47,21 +48,22 @@ class Balance:
     """One balance of the venue against its bounds, from pass to pass.
 
     What was held before the first fill is read off the first balance with nothing under way. A balance that
-    is outside in two consecutive passes is a difference; once.
+    is outside in consecutive passes at least `lasting_ns` apart is a difference; told once.
 
     Examples
     --------
     >>> cash = Balance()
-    >>> cash.differs(100_000_000, 0, 0), cash.differs(95_000_000, -5_000_000, 0)
+    >>> cash.differs(100_000_000, 0, 0, at_ns=0), cash.differs(95_000_000, -5_000_000, 0, at_ns=10**10)
     (0, 0)
-    >>> cash.differs(94_000_000, -5_000_000, 0), cash.differs(94_000_000, -5_000_000, 0)
-    (0, -1000000)
+    >>> [cash.differs(94_000_000, -5_000_000, 0, at_ns=second * 10**9) for second in (20, 25, 30)]
+    [0, 0, -1000000]
     """
 
+    lasting_ns: int = LASTING_NS
     before_micro: int | None = None
-    is_outside: bool = False
+    outside_since_ns: int | None = None
 
-    def differs(self, balance_micro: int, low_micro: int, high_micro: int) -> int:
+    def differs(self, balance_micro: int, low_micro: int, high_micro: int, *, at_ns: int) -> int:
         """Micro units outside the bounds, below 0 if it is too little; 0 if it agrees or may still."""
         if self.before_micro is None:
             if low_micro == high_micro:
@@ -72,8 +74,12 @@ class Balance:
             difference = balance_micro - self.before_micro - low_micro
         elif balance_micro > self.before_micro + high_micro + TOLERANCE_MICRO:
             difference = balance_micro - self.before_micro - high_micro
-        again, self.is_outside = self.is_outside, difference != 0
-        if not (difference and again):
+        if not difference:
+            self.outside_since_ns = None
             return 0
-        self.before_micro, self.is_outside = None, False  # told; from here on anew
+        if self.outside_since_ns is None:
+            self.outside_since_ns = at_ns
+        if at_ns - self.outside_since_ns < self.lasting_ns:
+            return 0
+        self.before_micro = self.outside_since_ns = None  # told; from here on anew
         return difference

@@ -141,6 +141,7 @@ class Connection:
         self._headers: dict[str, str] = {}
         self._received = 0  # bytes of the answer so far
         self._answered = False
+        self._reusable = False  # the answer leaves the connection open
         self._overrun = False  # bytes after the end of the answer
 
     @property
@@ -331,13 +332,14 @@ class Connection:
         # An interim answer (1xx) is not the answer.
         if self._parser is not None and self._parser.get_status_code() >= 200:
             self._answered = True
+            self._reusable = self._parser.should_keep_alive()  # after this call the parser no longer knows
 
     def _complete(self, now_ns: int) -> None:
         assert self._parser is not None
         answer = Answer(self._parser.get_status_code(), b"".join(self._body), self._headers)
         self._served = True
         self.failures = 0
-        reusable = self._parser.should_keep_alive() and not self._unsent
+        reusable = self._reusable and not self._unsent
         request, self.request = self.request, None
         self._answered = False
         self.deadline_ns = 0

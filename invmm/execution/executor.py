@@ -314,10 +314,13 @@ class Executor:
         at = self._pool.next_ns()
         if at is not None:
             times.append(at)
-        if self.follow.modes.mode is not VenueMode.RUNNING or self.follow.heartbeat is not None:
-            times.append(now_ns + LOOK_AROUND_NS)
-        elif self._waiting or self._resends:
-            times.append(now_ns + MS)
+        if self._waiting.cancels and not self.follow.modes.is_deaf:
+            times.append(now_ns + MS)  # for their rate
+        elif self._waiting or self._resends or self.follow.modes.mode is not VenueMode.RUNNING:
+            times.append(now_ns + LOOK_AROUND_NS)  # a connection that becomes free is seen at once
+        if self.follow.heartbeat is not None:
+            wait_ns = self.follow.heartbeat.wait_ns(self._clock.at_ns(now_ns))
+            times.append(now_ns + int(wait_ns / self._clock.scale))
         return max(0, min(times) - now_ns)
 
     def _look_around(self, now_ns: int) -> None:

@@ -21,6 +21,7 @@ from invmm.venue.limits import Limits
 PATH = "/v1/heartbeats"
 ID_MAX = 200
 REPEAT_NS = SECOND_NS  # after a failure
+LATE_NS = SECOND_NS // 50  # one that cannot be sent is tried again after that
 STOP_AFTER = 1  # failures after which new orders stop; until the first success there is one
 ABOUT_TO_CANCEL = 2
 
@@ -68,6 +69,10 @@ class Heartbeat:
             self._wanted_ns = now_ns
             self.missed += 1
         return True
+
+    def wait_ns(self, now_ns: int) -> int:
+        """How long `tick` has nothing to do; what comes of one in flight, the connection tells."""
+        return max(LATE_NS, self.window_ns if self._in_flight else self.due_ns - now_ns)
 
     def begun(self, now_ns: int) -> bytes:
         """One is on its way; its body."""

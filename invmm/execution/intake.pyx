@@ -444,18 +444,28 @@ cdef class Intake:
         self.ahead_after_ns = ring_monotonic_ns() + AHEAD_PAUSE_NS
 
     cdef bint rehearse_c(self) noexcept nogil:
-        """Signs and makes headers, as before a write; True when a command waits or there is no key.
+        """Signs, renders and makes headers, as before a write; True when a command waits or there is no key.
 
-        What is signed is no order and no hash of one.
+        What is signed is no order and no hash of one, and what is rendered has no signature.
         """
-        cdef uint8_t[65] signature
-        cdef uint64_t signer = atomic_load_acquire(&self.rehearsing)
+        cdef:
+            uint8_t[65] signature
+            command_t command
+            sealed_t sealed
+            int64_t maker = 0, taker = 0
+            uint64_t signer = atomic_load_acquire(&self.rehearsing)
 
         if signer == 0:
             return True
         (<OrderTemplate><void*>signer).keys.sign_c(<const uint8_t*>REHEARSED, signature)
         if self.ring.front_c() != NULL:
             return True
+        memset(&command, 0, sizeof(command))
+        memset(&sealed, 0, sizeof(sealed))
+        command.price_e4 = (<OrderTemplate><void*>signer).tick_e4
+        command.size_micro = 100_000_000
+        (<OrderTemplate><void*>signer).admit_c(&command, 1, &maker, &taker)
+        (<OrderTemplate><void*>signer).render_c(&command, &sealed, self.buffer + HEAD_ROOM, BODY_ROOM)
         self.signer.headers_c(
             b"POST", b"/orders", self.buffer + HEAD_ROOM, REHEARSAL_SIZE, 1, self.buffer, HEAD_ROOM
         )

@@ -4,7 +4,7 @@
 |---------------------------------------------------------|------------------------------------------------|
 | open orders                                             | 5 s                                            |
 | … trades (with 120 s of overlap) and collateral         | 10 s                                           |
-| … and the shares of every open market                   | 5 min, and whenever it is demanded             |
+| … and the shares of every open market, and the clock    | 5 min, and whenever it is demanded             |
 | one order by id, while its fate is unknown              | the ladder of `unknown.py`                     |
 
 A pass is demanded after the user channel or the venue has been away; nothing is quoted until one that began
@@ -13,8 +13,9 @@ is asked for by id, and only that answer can make it UNKNOWN. Orders younger tha
 that cannot be read rejects its whole snapshot.
 
 Alarms forbid new risk until a person has looked: an open order that is not ours, the same difference of more
-than 0.01 share or dollar in two consecutive passes, a death that a query contradicts, a settlement told both
-ways. The questions are asked on the edge thread; everything here runs on the engine's.
+than 0.01 share or dollar in passes ten seconds apart, a death that a query contradicts, a settlement told
+both ways, a clock more than 5 s from ours. The questions are asked on the edge thread; everything here runs
+on the engine's.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from functools import partial
 from typing import Any, Protocol
 
 from invmm.errors import InvmmError
-from invmm.execution.balances import TOLERANCE_MICRO, Balance, cash_bounds, token_bounds
+from invmm.execution.balances import LASTING_NS, TOLERANCE_MICRO, Balance, cash_bounds, token_bounds
 from invmm.execution.edge import EdgeThread
-from invmm.execution.snapshot import Reader, Snapshot, Wish, take
+from invmm.execution.snapshot import ClockReading, Reader, Snapshot, Wish, take
 from invmm.execution.unknown import Finding, Ladder, Listing, look_up
 from invmm.market import Market
 from invmm.permission import Permission
@@ -42,6 +43,7 @@ FIRST_TRADES_S = 600  # before the start
 YOUNG_NS = 10 * SECOND
 REAL_PERIOD_S = 0.5  # on a fast clock: no more passes than this
 AGAIN_S = 0.5  # after a demanded pass that failed, real seconds
+CLOCK_TELL_NS, CLOCK_ALARM_NS = SECOND, 5 * SECOND
 AWAY = (VenueMode.RESTARTING, VenueMode.HALTED)
 
 
@@ -109,6 +111,7 @@ class Reconciler:
         api_key: str | None = None,
     ) -> None:
         self.stats = ReconcileStats()
+        self.clock_bound_ns = SECOND
         self._account = account
         self._permission = permission
         self._edge = edge
@@ -123,7 +126,8 @@ class Reconciler:
         self._next_everything_ns = 0
         self._number = 0
         self._trades_asked_ns = clock.now_ns() - (FIRST_TRADES_S - TRADES_OVERLAP_S) * SECOND
-        self._unequal: dict[int, int] = {}  # order → matched minus known in the last pass
+        self._unequal: dict[int, tuple[int, int]] = {}  # order → matched minus known, and since when
+        self._told: set[int] = set()
         self._balances: dict[str, Balance] = {}
         self._balanced_markets: tuple[tuple[int, int], ...] = ()
         self._foreign: set[bytes] = set()
@@ -155,12 +159,14 @@ class Reconciler:
         everything = not self.is_current or now_ns >= self._next_everything_ns
         with_trades = everything or self._number % TRADES_EVERY == 0
         wish = self._wish(everything) if with_trades else Wish()
-        self._busy = self._edge.ask(
+        self._next_ns = now_ns + max(ORDERS_EVERY_NS, round(REAL_PERIOD_S * self._clock.scale * SECOND))
+        self._busy = True
+        taken = self._edge.ask(
             partial(take, wish=wish, now_ns=self._clock.now_ns),
             partial(self._end_pass, demanded=demanded, everything=everything),
         )
-        period_ns = max(ORDERS_EVERY_NS, round(REAL_PERIOD_S * self._clock.scale * SECOND))
-        self._next_ns = now_ns + period_ns
+        if not taken:
+            self._busy = False
 
     def _wish(self, everything: bool) -> Wish:
         markets = self._account.markets.values()
@@ -172,7 +178,7 @@ class Reconciler:
             if everything and market.winner is None
             for token in (market.info.up_token_id, market.info.down_token_id)
         ]
-        return Wish(after_ns // SECOND - TRADES_OVERLAP_S, True, tokens)
+        return Wish(after_ns // SECOND - TRADES_OVERLAP_S, True, tokens, clock=everything)
 
     def _end_pass(self, outcome: Snapshot | BaseException, *, demanded: int, everything: bool) -> None:
         self._busy = False
@@ -206,6 +212,8 @@ class Reconciler:
         orders = self._reader.orders(snapshot.orders, asked_ns)  # both are read before either is applied
         trades = None if snapshot.trades is None else self._reader.trades(snapshot.trades, asked_ns)
         before = self._fills()
+        if snapshot.clock is not None:
+            self._set_clock(snapshot.clock)
         if trades is not None:
             self._trades_asked_ns = asked_ns
             self._account.take_evidence(trades)
@@ -215,9 +223,20 @@ class Reconciler:
         listed = {int(record["key"]): int(record["filled_micro"]) for record in known}
         self._doubt(listed, asked_ns, young_ns)
         if trades is not None:
-            self._compare_orders(listed)
+            self._compare_orders(listed, asked_ns)
             self._compare_balances(snapshot)
         return self._fills() - before
+
+    def _set_clock(self, reading: ClockReading) -> None:
+        """Fences rest on how far the venue's clock may be from ours."""
+        self.clock_bound_ns = reading.bound_ns
+        for market in self._account.markets.values():
+            market.step.registry.set_fence(clock_bound_ns=reading.bound_ns)
+        text = f"the venue's clock is at least {reading.least_ns / SECOND:.1f} s from ours"
+        if reading.least_ns > CLOCK_ALARM_NS:
+            self._permission.alarm(text)
+        elif reading.least_ns > CLOCK_TELL_NS:
+            self._permission.say(text)
 
     def _fills(self) -> int:
         return sum(market.step.registry.counts()["fills"] for market in self._account.markets.values())
@@ -236,15 +255,18 @@ class Reconciler:
             if asked_ns - max(_int(known, "ended_ns"), _int(known, "seen_ns")) >= young_ns:
                 self._doubts.setdefault(key, asked_ns)
 
-    def _compare_orders(self, listed: Mapping[int, int]) -> None:
+    def _compare_orders(self, listed: Mapping[int, int], asked_ns: int) -> None:
         unequal = {}
         for key, matched_micro in listed.items():
             market = self._market_of(key)
             order = market.step.registry.order(key) if market else None
-            if order and abs(matched_micro - _int(order, "filled_micro")) > TOLERANCE_MICRO:
-                unequal[key] = matched_micro - _int(order, "filled_micro")
-        for key, difference in unequal.items():
-            if self._unequal.get(key) == difference:
+            if order is None or abs(matched_micro - _int(order, "filled_micro")) <= TOLERANCE_MICRO:
+                continue
+            difference = matched_micro - _int(order, "filled_micro")
+            since = self._unequal.get(key)
+            unequal[key] = since if since and since[0] == difference else (difference, asked_ns)
+            if asked_ns - unequal[key][1] >= LASTING_NS and key not in self._told:
+                self._told.add(key)
                 self._permission.alarm(
                     f"order {key}: the venue has {difference / 1e6:+g} shares to our fills"
                 )
@@ -269,7 +291,9 @@ class Reconciler:
         for name, (balance_micro, (low, high)) in bounds.items():
             if balance_micro is None:
                 continue
-            difference = self._balances.setdefault(name, Balance()).differs(balance_micro, low, high)
+            difference = self._balances.setdefault(name, Balance()).differs(
+                balance_micro, low, high, at_ns=snapshot.asked_ns
+            )
             if difference < 0 or (difference and name):
                 unit = "shares of token " + name[:12] if name else "dollars"
                 self._permission.alarm(f"the venue's balance is off by {difference / 1e6:+g} {unit}")
@@ -279,12 +303,9 @@ class Reconciler:
     # ---- single orders -----------------------------------------------------------------------------------
 
     def _climb(self, now_ns: int) -> None:
-        asked = {
-            key: since
-            for market in self._account.markets.values()
-            for key, since in market.step.registry.unknown()
-        }
-        asked |= {key: since for key, since in self._doubts.items() if self._market_of(key)}
+        asked = {key: since for key, since in self._doubts.items() if self._market_of(key)}
+        for market in self._account.markets.values():
+            asked.update(market.step.registry.unknown())
         self._doubts = {key: since for key, since in self._doubts.items() if key in asked}
         if not asked:
             return

@@ -170,7 +170,7 @@ class OrderRegistry:
         book = self._books.get(token_id)
         if book is None:
             book = self._books[token_id] = Registry()
-            book.early_expiry_ns, book.clock_bound_ns = self._early_ns, self._bound_ns
+            book.set_fence(self._early_ns, self._bound_ns)
             self._numbers[token_id] = (len(self._numbers), Outcome.UP)
         key = len(self._orders) + 1
         command = np.zeros(1, COMMAND_DTYPE)

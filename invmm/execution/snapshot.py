@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from invmm.errors import TransportError, VenueError
-from invmm.execution.unknown import QUERIED, Finding, Listing
+from invmm.execution.unknown import QUERIED, SECOND, Finding, Listing
 from invmm.feed.user_messages import OrderKeys, UserMessages, order_id_bytes
 from invmm.types import EVENT_DTYPE, EventArray, EventKind, OrderStatus, Source
 
@@ -22,6 +22,15 @@ class Wish:
     trades_after_s: int | None = None
     cash: bool = False
     tokens: Sequence[tuple[str, str]] = ()
+    clock: bool = False
+
+
+@dataclass(frozen=True)
+class ClockReading:
+    """The venue's clock against the engine's: it tells whole seconds, so its distance lies between two."""
+
+    least_ns: int
+    bound_ns: int
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Snapshot:
     trades: list[dict[str, Any]] | None = None
     cash_micro: int | None = None
     tokens_micro: dict[str, int] = field(default_factory=dict)
+    clock: ClockReading | None = None
 
 
 async def take(venue: Listing, wish: Wish, now_ns: Callable[[], int]) -> Snapshot:
@@ -58,7 +68,19 @@ async def take(venue: Listing, wish: Wish, now_ns: Callable[[], int]) -> Snapsho
         except VenueError as error:
             if error.status != 404:
                 raise  # the venue may not know a token of a market that is only about to open
-    return Snapshot(asked_ns, orders, trades, cash_micro, tokens)
+    clock = await _read_clock(venue, now_ns) if wish.clock else None
+    return Snapshot(asked_ns, orders, trades, cash_micro, tokens, clock)
+
+
+async def _read_clock(venue: Listing, now_ns: Callable[[], int]) -> ClockReading:
+    asked_ns = now_ns()
+    told = await venue.ask("GET", "/time")
+    answered_ns = now_ns()
+    if type(told) is not int:
+        raise TransportError(f"/time: expected unix seconds as an integer, found {str(told)[:40]!r}")
+    # It was told + 0…1 s at the venue at some time between the question and the answer.
+    low, high = told * SECOND - answered_ns, (told + 1) * SECOND - asked_ns
+    return ClockReading(max(low, -high, 0), max(abs(low), abs(high)))
 
 
 def _balance(answer: dict[str, Any]) -> int:

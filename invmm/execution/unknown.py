@@ -33,6 +33,8 @@ class Listing(Protocol):
         self, asset_type: str = "COLLATERAL", token_id: str | None = None
     ) -> dict[str, Any]: ...
 
+    async def ask(self, method: str, path: str, /) -> Any: ...
+
 
 @dataclass
 class _Climb:

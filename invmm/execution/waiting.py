@@ -18,6 +18,7 @@ Legs = npt.NDArray[np.void]
 GROUPS_MAX = 256
 CANCELS_MAX = 16_384
 CANCELS_PER_REQUEST = 1_000
+NEVER_NS = 2**63 - 1
 
 
 class Waiting:
@@ -27,6 +28,7 @@ class Waiting:
         self.placements: deque[Legs] = deque()
         self.cancel_alls: deque[Legs] = deque()
         self._cancels: dict[tuple[int, bytes], Legs] = {}
+        self._until_ns = NEVER_NS  # no placement that waits has an earlier deadline
 
     def __bool__(self) -> bool:
         return bool(self.placements or self.cancel_alls or self._cancels)
@@ -44,6 +46,8 @@ class Waiting:
         if len(groups) >= GROUPS_MAX:
             return legs
         groups.append(legs)
+        if kind == CommandKind.PLACE:
+            self._until_ns = min(self._until_ns, _first_deadline_ns(legs))
         return legs[:0]
 
     def take_cancels(self, most: int) -> Legs:
@@ -59,15 +63,22 @@ class Waiting:
         kept: deque[Legs] = deque()
         gone: list[Legs] = []
         for legs in self.placements:
-            hit = np.array([kind == CommandKind.CANCEL_ALL or int(key) in keys for key in legs["key"]])
-            gone.append(legs[hit])
-            if not hit.all():
-                kept.append(np.ascontiguousarray(legs[~hit]))
+            if kind == CommandKind.CANCEL_ALL:
+                gone.append(legs)
+            elif keys.isdisjoint(legs["key"].tolist()):
+                kept.append(legs)
+            else:
+                hit = np.isin(legs["key"], cancels["key"])
+                gone.append(legs[hit])
+                if not hit.all():
+                    kept.append(np.ascontiguousarray(legs[~hit]))
         self.placements = kept
         return np.concatenate(gone) if gone else cancels[:0]
 
     def expire(self, now_ns: int) -> Legs:
         """Takes out the placements whose deadline (engine time) is over."""
+        if now_ns <= self._until_ns:
+            return np.zeros(0, COMMAND_DTYPE)
         kept: deque[Legs] = deque()
         gone: list[Legs] = []
         for legs in self.placements:
@@ -76,6 +87,7 @@ class Waiting:
             if not late.all():
                 kept.append(np.ascontiguousarray(legs[~late]))
         self.placements = kept
+        self._until_ns = min(map(_first_deadline_ns, kept), default=NEVER_NS)
         return np.concatenate(gone) if gone else np.zeros(0, COMMAND_DTYPE)
 
     def _keep_cancels(self, legs: Legs) -> Legs:
@@ -91,3 +103,8 @@ class Waiting:
                 out.append(earlier)
             self._cancels[name] = leg
         return np.concatenate(out) if out else legs[:0]
+
+
+def _first_deadline_ns(legs: Legs) -> int:
+    deadlines = legs["deadline_ns"]
+    return int(deadlines[deadlines > 0].min(initial=NEVER_NS))

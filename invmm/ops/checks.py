@@ -150,16 +150,16 @@ async def credentials(patient: Patient) -> list[Line]:
         try:
             client.credentials, where = await client.derive_api_key(), "derived for this run, not kept"
         except VenueError as error:
-            fix = "make them once: VenueClient.create_or_derive, then invmm keys import --api-credentials"
+            fix = "create them: invmm credentials"
             return [failed("credentials", str(error), fix)]
     try:
         known = await client.api_keys()
     except VenueError as error:
         client.credentials = None
-        fix = "import the account's own (invmm keys import --api-credentials), and check the clock"
+        fix = "get the account's own (invmm credentials), and check the clock"
         return [failed("credentials", f"{where}: {error}", fix)]
     if client.credentials.api_key not in known:
-        return [failed("credentials", f"{where}: not one of the account's {len(known)}", "derive them anew")]
+        return [failed("credentials", f"{where}: not one of the account's {len(known)}", "invmm credentials")]
     line = passed("credentials", f"in force ({where})", keys=len(known))
     try:
         closed = await client.closed_only()

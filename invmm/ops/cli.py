@@ -15,9 +15,11 @@ from invmm.errors import ConfigError, DataError, InvmmError
 
 COMMANDS: Final = {
     "markets": ("invmm.ops.markets", "list the windows of a series that are open and next"),
+    "probe": ("invmm.ops.probe", "ask the venue what we assume about it, by tiny orders under a cap"),
     "record": ("invmm.ops.record", "record the live feed of a series, verified by replaying it"),
     "run": ("invmm.run", "trade: a generated market, recorded markets, the live feed on paper"),
     "keys": ("invmm.ops.keys", "private keys and API credentials: create, import, show"),
+    "credentials": ("invmm.ops.credentials", "get API credentials from the venue and keep them encrypted"),
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),
     "status": ("invmm.ops.status", "open orders, positions, balances, trades"),
     "cancel-all": ("invmm.ops.cancel_all", "cancel every open order and verify it; no private key needed"),

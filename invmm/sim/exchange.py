@@ -145,7 +145,8 @@ class Exchange:
             return rules.HELD
         if order.state != "LIVE":
             return rules.ALREADY_MATCHED if order.state == "MATCHED" else rules.NOT_FOUND
-        self._close(order, "CANCELED")
+        if not self.profile.forgets_cancels:
+            self._close(order, "CANCELED")
         return ""
 
     def revoke(self, order: Order) -> None:

@@ -44,9 +44,12 @@ class VenueProfile:
     endpoint_limit_share: float = 1.0  # of the published limits per endpoint; 0: none
     signer_limits: str = "enforce"  # per-signer buckets: "enforce", "warn" (a header, nothing refused), "off"
     tier: str = "standard"  # which buckets the signer has
-    heartbeat_limit_s: int = 10  # without a beat for so long everything is cancelled; 0: never
-    order_age_max_s: int = 0  # orders whose signed timestamp is older are refused; 0: any age is taken
-    refuses_duplicates: bool = True  # False violates the rule that a signed order is booked once
+    # Other values violate what is assumed of the venue (`invmm.venue.probes`).
+    refuses_duplicates: bool = True  # a signed order is booked once
+    renames_orders: bool = False  # the id in the answer is not the order's hash
+    forgets_cancels: bool = False  # a cancel is acknowledged and nothing happens
+    order_age_limit_s: int = 0  # an order whose timestamp is older is refused; 0: none is
+    heartbeat_limit_s: int = 10  # everything is cancelled so long after the last heartbeat; 0: never
     record_truth: bool = False  # keep (time, shares ahead) of every own order
 
     def __post_init__(self) -> None:

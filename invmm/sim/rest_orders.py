@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -40,8 +39,7 @@ class Orders:
         order_id = server.access.admit(payload, server.exchange_name(session.market), key)
         if isinstance(order_id, Refusal):
             return order_id
-        oldest_s = server.profile.order_age_max_s
-        if oldest_s and int(signed["timestamp"]) / 1000 < server.time_s() - oldest_s:
+        if self._is_too_old(signed):
             return Refusal(400, rules.TOO_OLD)
         request = wire.parse_order(payload, session.market, session.exchange.tick_e4, order_id)
         if isinstance(request, Refusal):
@@ -49,6 +47,20 @@ class Orders:
         if key.api_key:
             request.who = Who(key.api_key, signed["maker"], key.address)
         return session, request
+
+    def _is_too_old(self, signed: dict[str, Any]) -> bool:
+        """Whether the profile has an age limit and the order's timestamp is older."""
+        limit_s = self._server.profile.order_age_limit_s
+        if not limit_s:
+            return False
+        return int(signed["timestamp"]) // 1000 < self._server.floor.now_ns() // SECOND - limit_s
+
+    def _accepted(self, order: Order) -> dict[str, Any]:
+        """The answer for an order that was taken."""
+        told = wire.order_answer(order)
+        if self._server.profile.renames_orders or self._server.faults.strike("rename") is not None:
+            told["orderID"] = "0x" + order.request.order_id[::-1].hex()
+        return told
 
     @staticmethod
     def _killed(answer: Order | Refusal) -> Refusal | None:
@@ -63,12 +75,6 @@ class Orders:
             return Refusal(400, answer.state.removeprefix("CANCELED_"))
         return None
 
-    def _answer(self, order: Order) -> dict[str, Any]:
-        told = wire.order_answer(order)
-        if self._server.faults.strike("rename") is not None:
-            told["orderID"] = "0x" + hashlib.sha256(order.request.order_id).hexdigest()
-        return told
-
     async def post_order(self, body: bytes, http: web.Request) -> web.Response:
         """One order."""
         request = self._read(json_of(body), http[KEY])
@@ -81,7 +87,7 @@ class Orders:
         if refusal is not None:
             return error(refusal.status, refusal.text)
         assert isinstance(answer, Order)
-        return web.json_response(self._answer(answer))
+        return web.json_response(self._accepted(answer))
 
     async def post_orders(self, body: bytes, http: web.Request) -> web.Response:
         """Up to 15 orders; each leg answers for itself."""
@@ -108,7 +114,7 @@ class Orders:
             if refused is not None:
                 legs.append(wire.refused_leg(refused.text))
             elif isinstance(answer, Order):
-                legs.append(self._answer(answer))
+                legs.append(self._accepted(answer))
         return web.json_response(legs)
 
     async def delete_order(self, body: bytes, http: web.Request) -> web.Response:

@@ -27,6 +27,7 @@ NOT_INSERTED = "could not insert order"
 NO_MARKET = "market not found"
 NO_BOOK = "No orderbook exists for the requested token id"
 INVALID_EXPIRATION = "invalid expiration"
+TOO_OLD = "invalid timestamp"  # (ours)
 INVALID_PAYLOAD = "Invalid order payload"
 NOT_FOUND = "Order not found or already canceled"
 ALREADY_MATCHED = "Order already matched"

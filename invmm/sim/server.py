@@ -234,13 +234,8 @@ def application(server: VenueServer) -> web.Application:
     control.add_routes(app, server)
 
     async def background(_: web.Application) -> Any:
-        tasks = [
-            asyncio.create_task(work)
-            for work in (
-                server.switch.watch(limit_s=server.profile.heartbeat_limit_s or math.inf),
-                server.windows.run(),
-            )
-        ]
+        watch = server.switch.watch(limit_s=server.profile.heartbeat_limit_s or math.inf)
+        tasks = [asyncio.create_task(work) for work in (watch, server.windows.run())]
         yield
         for task in tasks:
             task.cancel()

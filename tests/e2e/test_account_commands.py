@@ -279,7 +279,28 @@ def test_an_order_that_lands_after_the_cancel_is_cancelled_too() -> None:
     assert (done.is_verified, done.cancelled, cancels, listings) == (True, [late["id"]], 2, [])
 
 
-@pytest.mark.parametrize("command", ["doctor", "status", "cancel-all"])
+def test_credentials_are_fetched_kept_encrypted_and_enough_to_cancel(
+    venue: TestVenue, client: BlockingVenueClient, tmp_path: Path
+) -> None:
+    order_id = place(client, venue)
+    password, kept = tmp_path / "password", tmp_path / "kept.json"
+    password.write_text("a password of the test\n")
+    password.chmod(0o600)
+    given = ["--password-file", str(password)]
+    arguments = ["credentials", "--env", "--json", "--out", str(kept), *given]
+    code, out, err = invmm(*arguments, port=venue.port, PK=venue.private_key)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["address"] == venue.address
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert venue.credentials.secret not in kept.read_text() + out
+    code, _, err = invmm(*arguments, port=venue.port, PK=venue.private_key)
+    assert (code, "exists already" in err) == (2, True)
+    arguments = ["cancel-all", "--json", "--credentials", str(kept), *given]
+    code, out, _ = invmm(*arguments, port=venue.port)
+    assert (code, json.loads(out)["cancelled"]) == (0, [order_id])
+
+
+@pytest.mark.parametrize("command", ["credentials", "doctor", "status", "cancel-all"])
 def test_each_command_explains_itself(command: str) -> None:
     code, out, _ = invmm(command, "--help")
     assert code == 0

@@ -13,10 +13,11 @@ from invmm import BlockingVenueClient, OrderSigner, loopback
 from invmm.errors import ConfigError, TransportError, VenueError
 from invmm.sim.child import VenueChild
 from invmm.venue.edges import Edges, Wallets
+from tests import markers
 from tests.e2e.scripted_venue import Reply, ScriptedVenue, Seen, http
 from tests.e2e.sim_client import ADDRESS, a_child
 
-KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # a well-known development key
+KEY = "0x" + markers.PRIVATE_KEY
 
 
 @pytest.fixture

@@ -212,3 +212,13 @@ def test_a_refused_connection_is_tried_again(start: Start):
 def test_plain_http_is_for_loopback_only():
     with pytest.raises(ValueError, match="loopback only"):
         Endpoint("clob.polymarket.com", 80)
+
+
+def test_an_answer_leaves_its_connection_open_for_the_next_request(start: Start):
+    bench = start(accept)
+    before = bench.executor.statistics().connects
+    for key in range(1, 9):
+        bench.submit(bench.place(key))
+        bench.expect(2)
+    assert bench.executor.statistics().connects == before
+    assert len({seen.connection for seen in bench.venue.seen}) == 1

@@ -427,6 +427,14 @@ def test_a_failed_heartbeat_is_tried_again_after_a_second(start: Start):
     assert any("heartbeat" in alarm.text for alarm in bench.executor.alarms())
 
 
+def test_heartbeats_leave_time_to_rehearse(start: Start):
+    bench = start(Switch(), replace(BEATING, rehearse_ms=5), limits=Limits())
+    beat(bench)
+    until(lambda: bench.executor.words.heartbeat_ok)
+    before = bench.executor.intake.rehearsals
+    until(lambda: bench.executor.intake.rehearsals >= before + 5)
+
+
 def test_without_the_switch_nothing_is_armed(start: Start):
     bench = start(accept, limits=QUICK)
     beat(bench)

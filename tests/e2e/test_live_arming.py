@@ -12,9 +12,10 @@ import pytest
 
 from invmm.live import SAFEGUARDS
 from invmm.venue.profile import LIVE
+from tests import markers
 
-KEY = "0x" + "42" * 32
-SECRET, PASSPHRASE = "c2VjcmV0LW9mLXRoaXMtdGVzdA==", "passphrase-of-this-test"
+KEY = "0x" + markers.PRIVATE_KEY
+SECRET, PASSPHRASE = markers.API_SECRET, markers.PASSPHRASE
 IDENTITY = {
     "POLYMARKET_PRIVATE_KEY": KEY,
     "CLOB_API_KEY": "00000000-0000-0000-0000-000000000001",

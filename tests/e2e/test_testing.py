@@ -23,10 +23,11 @@ from invmm.venue.auth import l2_headers
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 
 
-def test_the_documented_example_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
-    example = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert example is not None
-    exec(compile(example[1], str(PAGE), "exec"), {"__name__": "example"})
+def test_the_documented_examples_run_as_they_stand(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(compile(example, str(PAGE), "exec"), {"__name__": "example"})
     told = capsys.readouterr().out
     assert "the bot sees:" in told
     assert re.search(r"next: btc-updown-5m-\d{10}\n", told)

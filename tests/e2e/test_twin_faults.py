@@ -216,7 +216,7 @@ def test_what_a_probe_takes_for_granted_may_be_wrong() -> None:
         await asyncio.sleep(0.5)
         assert len(await bot.open_ids()) == 2
 
-    profile = replace(QUICK, refuses_duplicates=False, heartbeat_limit_s=0, order_age_max_s=30)
+    profile = replace(QUICK, refuses_duplicates=False, heartbeat_limit_s=0, order_age_limit_s=30)
     scene(play, profile=profile)
 
 

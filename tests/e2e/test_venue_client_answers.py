@@ -24,9 +24,10 @@ from invmm import ApiCredentials, BlockingVenueClient, OrderSigner, Profile, Ven
 from invmm.errors import ConfigError, InvmmError, TransportError, VenueError
 from invmm.types import OrderStatus, Reason
 from invmm.venue.client import OrderOutcome
+from tests import markers
 from tests.e2e.scripted_venue import SECRET, Reply, ScriptedVenue, Seen, http
 
-KEY = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"  # a well-known development key
+KEY = markers.PRIVATE_KEY
 API = ApiCredentials("9180014b-33c8-9240-a14b-bdca11c0a465", SECRET, "a passphrase of the account")
 HTML = http(403, b"<!DOCTYPE html><title>Attention Required!</title>", "text/html")
 TOKEN, CONDITION, ORDER = "7" * 77, "0x" + "cd" * 32, "0x" + "ab" * 32

@@ -120,7 +120,7 @@ def sets(draw: Any) -> list[Evidence]:
 
 
 @given(sets(), st.sampled_from(list(OrderType)), st.data())
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=250)
 def test_neither_order_nor_repetition_of_evidence_changes_the_record(
     said: list[Evidence], order_type: OrderType, data: st.DataObject
 ) -> None:
@@ -142,7 +142,7 @@ def test_neither_order_nor_repetition_of_evidence_changes_the_record(
 
 
 @given(sets(), st.sampled_from(list(Side)))
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_the_interval_holds_every_position_that_may_come_of_it(said: list[Evidence], side: Side) -> None:
     held = registry(side=side)
     for one in said:
@@ -262,9 +262,19 @@ def test_an_order_without_expiration_has_no_fence() -> None:
     assert (order["state"], order["fence_ns"]) == ("unknown", 0)
 
 
+def test_the_resolution_of_its_market_is_the_fence_of_an_order_without_expiration() -> None:
+    held = registry(OrderType.FOK)
+    tell(held, Evidence(OrderStatus.UNKNOWN, 2))
+    held.set_fence(resolved_ns=(START_S + 300) * NS)
+    tell(held, Evidence(OrderStatus.FENCED, 305))
+    assert held.counts()["live"] == 1
+    tell(held, Evidence(OrderStatus.FENCED, 306))
+    assert held.counts()["live"] == 0
+
+
 def test_the_fence_moves_with_the_clock_bound_and_the_early_expiry_of_the_venue() -> None:
     held = registry()
-    held.clock_bound_ns, held.early_expiry_ns = 3 * NS, 30 * NS
+    held.set_fence(30 * NS, 3 * NS)
     order = held.order(KEY)
     assert order is not None
     assert order["fence_ns"] == (EXPIRES_S - 30 + 3 + 5) * NS

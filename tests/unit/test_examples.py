@@ -14,6 +14,9 @@ MODULES = [
     "invmm.strategy.profitability",
     "invmm.strategy.solver",
     "invmm.strategy.vocabulary",
+    "invmm.venue.blocking",
+    "invmm.venue.client",
+    "invmm.venue.trading",
 ]
 
 

@@ -39,6 +39,7 @@ def test_each_heartbeat_carries_the_id_of_the_one_before():
     assert chain.send() == ""
     assert not chain.tick(), "one at a time"
     assert chain.answer(200, heartbeat_id="a") == 0
+    assert chain.beats.wait_ns(chain.now_ns) == 5 * SECOND_NS
     chain.wait(4.9)
     assert not chain.tick()
     chain.wait(0.1)
