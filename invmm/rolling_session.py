@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.live import Live
 
+from invmm.affinity import elsewhere, prepare
 from invmm.clock import NS, LiveClock
 from invmm.engine import Engine
 from invmm.errors import ConfigError, InvmmError, TransportError
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 DRAW_S = 0.2
 READY_S = 120  # real seconds
 WORTHWHILE_S = 60  # of a window that is running, venue seconds
-SWITCH_INTERVAL_S = 0.0005  # how long a busy Python thread may keep the executor from writing
 RESOLUTION_S = 200  # engine time; the venue resolves 53 to 152 s after a window's end
 UP_LABELS = frozenset(up for up, _ in LABELS)
 
@@ -147,6 +146,7 @@ class RollingSession:
     async def run(self) -> None:
         """Everything, from the first connection to the last question about a winner."""
         loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(4, "invmm slow", initializer=elsewhere))
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
         await self.engine.start()
@@ -366,8 +366,6 @@ def _of(
 def _run(options: argparse.Namespace, session: RollingSession, mode: str) -> int:
     from invmm.ops.windows import finish
 
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    gc.collect()
-    gc.freeze()  # what exists now stays: collections on the trading path need not look at it
+    prepare(session.engine.settings)
     asyncio.run(session.run())
     return finish({"mode": mode} | session.summary(), as_json=options.json)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import os
 import secrets
 import signal
@@ -22,6 +21,7 @@ import numpy as np
 from rich.console import Console
 from rich.live import Live
 
+from invmm.affinity import prepare
 from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.errors import InvmmError
@@ -42,20 +42,17 @@ SECOND = 1_000_000_000
 LEAD_S = 0.6  # real seconds between asking for a market and its first frame: time to connect
 SAMPLE_NS = SECOND // 2
 DRAW_S = 0.2
-SWITCH_INTERVAL_S = 0.0005  # how long a busy Python thread may keep the executor from writing
 
 
 def run_session(options: argparse.Namespace, settings: Settings, speed: float, tapes: Sequence[Tape]) -> int:
     """Trades the tapes over loopback sockets; the exit code."""
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
     signer = OrderSigner(secrets.token_hex(32))  # of this session only: nobody's key
     child_key = ChildCredentials.fresh(signer.address)
     profile = replace(venue_profile(settings.sim), record_truth=True)
     child = VenueChild(tapes, credentials=child_key, profile=profile, seed=options.seed)
     with child:
         session = _Session(options, settings, speed, child, signer, child_key)
-        gc.collect()
-        gc.freeze()  # what exists now stays: collections on the trading path need not look at it
+        prepare(settings)  # after the child, which is not to share the engine's core
         asyncio.run(session.run(tapes))
     if not session.results:
         print("invmm: interrupted before anything was traded; nothing to report", file=sys.stderr)

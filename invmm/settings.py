@@ -72,6 +72,10 @@ class EngineSettings:
     cancel_retry_ms: int = _number(
         1_000, 50, 60_000, "ms", "a cancel without proof is repeated after this time"
     )
+    cpu: int = _number(-1, -1, 4_095, "core", "the engine thread runs on this core only (-1: any)")
+    switch_interval_us: int = _number(
+        500, 5, 100_000, "µs", "how long one busy Python thread may keep the others from running"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,7 @@ class ExecutorSettings:
         1_500, 10, 60_000, "ms", "an order without an answer is UNKNOWN after this time"
     )
     hard_deadline_ms: int = _number(5_000, 10, 120_000, "ms", "a request is given up after this time")
+    cpu: int = _number(-1, -1, 4_095, "core", "the executor thread runs on this core only (-1: any)")
     heartbeat: str = _choice(
         "live", ("live", "on", "off"), "the venue's dead man's switch (live: at public hosts only)"
     )

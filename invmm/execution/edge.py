@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
+from invmm.affinity import elsewhere
+
 C = TypeVar("C")
 T = TypeVar("T")
 
@@ -91,6 +93,7 @@ class EdgeThread(Generic[C]):
     # ---- on the edge thread ------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        elsewhere()
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._serve())

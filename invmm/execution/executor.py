@@ -30,6 +30,7 @@ from invmm._ext.l2 import L2Signer
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
+from invmm.affinity import pin
 from invmm.clock import LiveClock
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Request
 from invmm.execution.errands import Errands
@@ -236,6 +237,7 @@ class Executor:
 
     def _run(self) -> None:
         try:
+            pin(self.settings.cpu, "[executor]")
             self._prepare_rehearsals()
             self._loop()
         except BaseException as error:
