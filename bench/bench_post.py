@@ -39,8 +39,8 @@ BODY = b"[" + b'{"order":"' + b"x" * 1_024 + b'"},' + b'{"order":"' + b"y" * 980
 SECOND = 1_000_000_000
 Post = Callable[[], int]
 """Sends the request and waits for the answer; CLOCK_MONOTONIC ns at which the server had it."""
-OPEN: list[tuple[asyncio.AbstractEventLoop, Callable[[], Any]]] = []
-"""What is to be closed at the end, in its loop."""
+OPEN: list[Callable[[], Any]] = []
+"""What closes the clients at the end, the newest first."""
 
 
 class Ours:
@@ -63,6 +63,7 @@ class Ours:
             self.pool.keep(now_ns)
             self.pool.poll(now_ns)
         self.legs = np.zeros(1, COMMAND_DTYPE)
+        OPEN.append(lambda: self.pool.close(time.monotonic_ns()))
 
     def _finished(self, _connection: Connection, _request: Request, answer: Answer) -> None:
         self.answer = answer.body
@@ -88,6 +89,7 @@ def requests_session(port: int, authority: str, headers: dict[str, str]) -> Post
     requests = pytest.importorskip("requests", reason="peer requests is not installed")
     session, url = requests.Session(), f"https://localhost:{port}/orders"
     session.verify, session.trust_env = authority, False
+    OPEN.append(session.close)
     return lambda: int(session.post(url, data=BODY, headers=headers).content)
 
 
@@ -97,6 +99,7 @@ def httpx_client(port: int, authority: str, headers: dict[str, str], http2: bool
         pytest.importorskip("h2", reason="peer httpx over HTTP/2: the h2 package is not installed")
     context, url = ssl.create_default_context(cafile=authority), f"https://localhost:{port}/orders"
     client = httpx.Client(verify=context, http2=http2, http1=not http2, trust_env=False)
+    OPEN.append(client.close)
     return lambda: int(client.post(url, content=BODY, headers=headers).content)
 
 
@@ -108,7 +111,7 @@ def httpx_async(port: int, authority: str, headers: dict[str, str], loop: asynci
     httpx = pytest.importorskip("httpx", reason="peer httpx is not installed")
     context, url = ssl.create_default_context(cafile=authority), f"https://localhost:{port}/orders"
     client = httpx.AsyncClient(verify=context, trust_env=False)
-    OPEN.append((loop, client.aclose))
+    OPEN.append(lambda: loop.run_until_complete(client.aclose()))
 
     async def post() -> bytes:
         return bytes((await client.post(url, content=BODY, headers=headers)).content)
@@ -126,7 +129,7 @@ def aiohttp_session(
         return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
 
     session = loop.run_until_complete(begin())
-    OPEN.append((loop, session.close))
+    OPEN.append(lambda: loop.run_until_complete(session.close()))
 
     async def post() -> bytes:
         async with session.post(url, data=BODY, headers=headers) as answer:
@@ -141,6 +144,7 @@ def contenders(port: int, authority: str, notes: list[str]) -> dict[str, Post]:
         ApiCredentials(OWNER, SECRET, PASSPHRASE), ACCOUNT, "POST", "/orders", BODY, int(time.time())
     ) | {"Content-Type": "application/json"}
     loop = asyncio.new_event_loop()
+    OPEN.append(loop.close)
     makers: dict[str, Callable[[], Post]] = {
         "invmm executor's connection": lambda: Ours(port, authority),
         "aiohttp": lambda: aiohttp_session(port, authority, headers, loop),
@@ -198,8 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
             assert server.stdout is not None
             groups = measure(contenders(int(server.stdout.readline()), authority, notes), options.count)
             while OPEN:
-                loop, close = OPEN.pop()
-                loop.run_until_complete(close())
+                OPEN.pop()()
             server.terminate()
     report("POST over TLS", groups, notes, options.json)
     return 0

@@ -175,7 +175,7 @@ class Reconciler:
         tokens = [
             ("CONDITIONAL-V2" if market.info.exchange == "v3" else "CONDITIONAL", token)
             for market in markets
-            if everything and market.winner is None
+            if everything and self._is_open(market)
             for token in (market.info.up_token_id, market.info.down_token_id)
         ]
         return Wish(after_ns // SECOND - TRADES_OVERLAP_S, True, tokens, clock=everything)
@@ -281,7 +281,7 @@ class Reconciler:
             "": (snapshot.cash_micro, cash_bounds([m.ledger for m in markets.values()], snapshot.asked_ns))
         }
         for market in markets.values():
-            if market.winner is None:
+            if self._is_open(market):
                 for outcome in Outcome:
                     token = (market.info.up_token_id, market.info.down_token_id)[outcome]
                     bounds[token] = (
@@ -297,7 +297,7 @@ class Reconciler:
             if difference < 0 or (difference and name):
                 unit = "shares of token " + name[:12] if name else "dollars"
                 self._permission.alarm(f"the venue's balance is off by {difference / 1e6:+g} {unit}")
-            elif difference:
+            elif difference and all(self._is_open(market) for market in markets.values()):
                 self._permission.say(f"{difference / 1e6:+g} dollars came in that are no fill of ours")
 
     # ---- single orders -----------------------------------------------------------------------------------
@@ -413,6 +413,10 @@ class Reconciler:
         for market in self._account.markets.values():
             for order in market.step.registry.orders_live():
                 yield market, order
+
+    def _is_open(self, market: Market) -> bool:
+        """Whether its shares are still there: after the end they are paid out, at a time of their own."""
+        return market.winner is None and self._clock.now_ns() < market.info.end_s * SECOND
 
     def _market_of(self, key: int) -> Market | None:
         return next((market for market in self._account.markets.values() if market.owns(key)), None)

@@ -2,7 +2,7 @@
 
 An account is the address of a signing key (EOA). Any key may log in and create API keys, as at the venue;
 the accounts that the rules name have wallets, bans and modes of their own. Texts are the venue's where they
-are known (polymarket.md 3.9) and marked (ours) where they are not.
+are known and marked (ours) where they are not.
 """
 
 from __future__ import annotations

@@ -164,6 +164,20 @@ class Exchange:
         self.check_balances()
         return merged
 
+    def leave(self) -> None:
+        """Nobody is told any more, and nobody else's orders count: the market is over and everything is done.
+        Whoever listened can be dropped.
+        """
+        self.tell = lambda report: None
+        self.others = lambda: ()
+
+    def retire(self) -> None:
+        """The end of a market that is not asked for any more. Its parts know each other; cut, they and their
+        books go at once and not when the collector comes by.
+        """
+        self._heap.clear()
+        del self.overlay, self.settlement
+
     def check_balances(self) -> None:
         """Cancels the newest resting orders until the balances cover the rest."""
         for order in reversed(self.open_orders()):

@@ -119,13 +119,14 @@ class Floor:
     def close(self, session: Session) -> None:
         """Settles and resolves a market at once, whatever its clock says, and takes it off the floor."""
         session.finish()
+        session.exchange.leave()
         self.sessions.pop(session.market.condition_id, None)
         self.past.append(session.exchange)
         while self._remember is not None and len(self.past) > self._remember:
             old = self.past[0]
             if self.account.unsettled(old.market.condition_id):
                 break
-            self.past.popleft()
+            self.past.popleft().retire()
             self.account.forget(old.market.condition_id)
             self.forgotten += 1
 

@@ -1,4 +1,4 @@
-"""The venue's rate limits (polymarket.md 7): windows per endpoint and address, token buckets per signer.
+"""The venue's rate limits: windows per endpoint and address, token buckets per signer.
 
 All times are the venue's, so a venue that runs at seven times the speed takes seven times as much per second;
 `Retry-After` and `Poly-RateLimit-Reset` speak of the venue's time as well.

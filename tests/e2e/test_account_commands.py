@@ -179,7 +179,7 @@ def test_a_venue_that_makes_no_sense_is_a_usage_error(arguments: list[str], expe
 def test_status_shows_orders_positions_and_trades(venue: TestVenue, client: BlockingVenueClient) -> None:
     resting = place(client, venue)
     bought = place(client, venue, 9900, order_type="FAK")
-    asyncio.run(asyncio.sleep(0.5))
+    venue.advance(10)  # the match is settled, so the balance has moved
     code, out, err = invmm("status", "--env", "--json", port=venue.port, **credentials_of(venue))
     told = json.loads(out)
     assert (code, err, told["problems"]) == (0, "", [])

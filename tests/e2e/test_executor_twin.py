@@ -15,7 +15,8 @@ from invmm.testing import TestVenue
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandFlag, CommandKind, OrderStatus, Reason, VenueMode
 from invmm.venue.auth import OrderSigner
 
-SPEED = 10.0
+SPEED = 4.0
+WINDOW_S = 1_790_766_900  # a window begins: none of the tests sees its end
 
 
 class Desk:
@@ -71,7 +72,7 @@ class Desk:
 
 @pytest.fixture(params=[SPEED])
 def venue(request: pytest.FixtureRequest) -> Iterator[TestVenue]:
-    with TestVenue("btc-updown-5m", speed=request.param, light=True) as venue:
+    with TestVenue("btc-updown-5m", speed=request.param, light=True, start_s=WINDOW_S + 5) as venue:
         yield venue
 
 
@@ -112,7 +113,7 @@ def test_a_restart_of_the_venue_is_walked_through(venue: TestVenue, desks: Calla
     words = desk.executor.words
     desk.send(CommandKind.PLACE, 1)
     desk.until(lambda: desk.count(OrderStatus.LIVE))
-    venue.restart(restart_s=25, post_only_s=40)
+    venue.restart(restart_s=12, post_only_s=24)
     desk.send(CommandKind.PLACE, 2)
     desk.until(lambda: (2, OrderStatus.UNKNOWN, Reason.VENUE_MODE) in desk.told)
     assert words.venue_mode == VenueMode.RESTARTING
@@ -146,9 +147,9 @@ def test_the_switch_cancels_when_the_engine_falls_silent_and_not_before(
     desk.until(beats(lambda: desk.executor.words.heartbeat_ok))
     desk.send(CommandKind.PLACE, 1)
     desk.until(beats(lambda: desk.count(OrderStatus.LIVE)))
-    end = time.monotonic() + 40 / SPEED  # four windows of the venue
+    end = time.monotonic() + 25 / SPEED  # more than two windows of the venue
     desk.until(beats(lambda: time.monotonic() > end))
-    assert desk.executor.statistics().requests["heartbeat"] >= 6
+    assert desk.executor.statistics().requests["heartbeat"] >= 4
     assert [order["state"] for order in open_orders(venue)] == ["LIVE"]
     desk.executor.words.beat_ns = time.monotonic_ns() - 2_900_000_000  # 0.1 s before it counts as silent
     desk.until(lambda: [order["state"] for order in open_orders(venue)] != ["LIVE"], 10)

@@ -1,4 +1,4 @@
-"""`polymarket-client` finds a rolling market of the embedded venue by its slug, trades it and is told of it."""
+"""`polymarket-client` finds a rolling market of the embedded venue by its slug, trades it, hears of it."""
 
 from __future__ import annotations
 

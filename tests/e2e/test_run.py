@@ -255,7 +255,10 @@ def test_over_sockets_books_and_checks_are_those_of_full_speed(
     assert report["orders"] > 0
     assert report["winners"] == plain["winners"]
     if report["reconnects"] == 0:
-        assert {key: report[key] for key in CHECKS} == {key: plain[key] for key in CHECKS}
+        # The venue's word that the market is resolved is a message more, when it comes before the session ends.
+        assert report["frames"] - plain["frames"] in (0, 1)
+        same = [key for key in CHECKS if key != "frames"]
+        assert {key: report[key] for key in same} == {key: plain[key] for key in same}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

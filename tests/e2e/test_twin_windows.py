@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import tracemalloc
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -252,6 +253,31 @@ def test_three_hundred_windows_leave_no_memory_behind() -> None:
         assert after - before < 500_000, f"{after - before} bytes more after 240 windows"
 
     asyncio.run(play())
+
+
+def test_an_ended_window_is_freed_at_once_and_a_forgotten_one_too() -> None:
+    async def play() -> None:
+        server = VenueServer(
+            [], QUICK, Credentials(), series=[Series("btc-updown-1m", tape="light")], remember=1
+        )
+        server.floor.run_on(TapeClock(0, (START_S + 30) * SECOND, 1e-9))
+        await server.windows.step()
+        first = next(iter(server.floor.sessions.values()))
+        session, exchange = weakref.ref(first), weakref.ref(first.exchange)
+        del first
+        server.floor.advance(62 * SECOND)
+        await server.windows.step()
+        assert session() is None
+        assert exchange() is server.floor.past[0]
+        server.floor.advance(60 * SECOND)
+        await server.windows.step()
+        assert exchange() is None
+
+    gc.disable()  # a full tape is fifty megabytes: it must not wait for the collector
+    try:
+        asyncio.run(play())
+    finally:
+        gc.enable()
 
 
 def test_a_series_that_makes_no_sense_is_refused() -> None:
