@@ -239,7 +239,9 @@ class TestVenue:
         return self.child.control("mode", {"mode": "RESTART", **figures})
 
     def balance(self, **figures: Any) -> dict[str, Any]:
-        """Sets `collateral_micro`, and `allowances` by spender in micro-dollars."""
+        """Sets `collateral_micro`, and `allowances` by spender in micro-dollars; of another `account` than
+        the venue's own when its address is given.
+        """
         return self.child.control("balance", figures)
 
     def facts(self) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class VenueServer:
 
     def __post_init__(self) -> None:
         known = self.credentials
-        self.who = Who(known.api_key, known.address, known.address)
+        self.who = Who(known.api_key, known.address, known.address if known.api_key else "")
         self.access = Access(known.rules(self.access_rules), seed=self.seed, venue_s=self.time_s)
         self.market_channel = Channel(self._subscribe_market, self.silent_s)
         self.user_channel = Channel(self._subscribe_user, self.silent_s)
@@ -136,7 +136,8 @@ class VenueServer:
         if not beside:
             for session in list(self.floor.sessions.values()):
                 self.floor.close(session)
-            self.floor.account.leave_market()
+            for account in self.floor.purses:
+                account.leave_market()
         self._session = self.floor.open(self.tapes[index])
         self.index = index
         self.windows.by_condition[self._session.market.condition_id].session = self._session
