@@ -116,6 +116,16 @@ def test_several_run_at_once_each_with_its_own_truth() -> None:
         venues[0].stop()
 
 
+def test_it_starts_and_stops_inside_a_running_loop() -> None:
+    async def inside() -> int:
+        with TestVenue(LIGHT, profile=QUICK, start_s=START_S + 30, in_process=True) as venue:
+            async with aiohttp.ClientSession() as session:
+                await Bot(venue, session).place(venue.market(), 300, 10)
+            return len(venue.truth()["orders"])
+
+    assert asyncio.run(inside()) == 1
+
+
 def test_a_port_that_is_taken_is_refused_with_the_reason() -> None:
     with TestVenue(light=True, in_process=True) as venue:
         with pytest.raises(TransportError, match="address already in use"):
