@@ -26,8 +26,10 @@ from invmm.clock import LiveClock
 from invmm.errors import ConfigError, InvmmError, TransportError
 from invmm.replay.tape import MarketInfo
 from invmm.sim.access import AccessRules
-from invmm.sim.child import ChildCredentials, VenueChild
+from invmm.sim.child import VenueChild
+from invmm.sim.host import ChildCredentials, VenueHost
 from invmm.sim.profile import VenueProfile
+from invmm.sim.thread import VenueThread
 from invmm.sim.windows import Series
 from invmm.types import Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
@@ -39,7 +41,7 @@ SECOND = 1_000_000_000
 
 
 class TestVenue:
-    """A venue in a child process, with one funded account; a context manager.
+    """A venue with one funded account, in a child process or in this one; a context manager.
 
     Parameters
     ----------
@@ -65,6 +67,8 @@ class TestVenue:
         Port on 127.0.0.1; a free one by default.
     remember : int
         Orders and trades of so many ended markets are kept.
+    in_process : bool
+        True: in a thread of this process instead of a child process. Everything else is the same.
 
     Raises
     ------
@@ -89,6 +93,7 @@ class TestVenue:
         access: AccessRules | None = None,
         port: int = 0,
         remember: int = 16,
+        in_process: bool = False,
     ) -> None:
         tape = "light" if light else "full"
         self.series = [
@@ -106,7 +111,8 @@ class TestVenue:
         key = ChildCredentials.fresh(self.address)
         self.credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
         self.speed = speed
-        self.child = VenueChild(
+        host = VenueThread if in_process else VenueChild
+        self.child: VenueHost = host(
             (),
             credentials=key if checked else None,
             access=access,
@@ -233,7 +239,9 @@ class TestVenue:
         return self.child.control("mode", {"mode": "RESTART", **figures})
 
     def balance(self, **figures: Any) -> dict[str, Any]:
-        """Sets `collateral_micro`, and `allowances` by spender in micro-dollars."""
+        """Sets `collateral_micro`, and `allowances` by spender in micro-dollars; of another `account` than
+        the venue's own when its address is given.
+        """
         return self.child.control("balance", figures)
 
     def facts(self) -> dict[str, Any]:

@@ -32,7 +32,8 @@ class Leg:
     cash_micro: int  # signed change of collateral, fee included
     fee_micro: int
     fee_equivalent_micro: int  # what a taker would have paid: base of the maker rebate
-    who: Who | None = None  # None: the venue's one account
+    who: Who | None = None  # None: the venue's first account
+    purse: Account | None = field(default=None, repr=False, compare=False)  # whose balances; None: as `who`
 
 
 @dataclass(slots=True)
@@ -107,25 +108,25 @@ class Account:
     def cash_micro(self) -> int:
         """Collateral with every matched trade that has not failed."""
         return self.settled_cash_micro + sum(
-            leg.cash_micro for t in self._unsettled.values() for leg in t.legs
+            leg.cash_micro for t in self._unsettled.values() for leg in self.legs(t)
         )
 
     def tokens_micro(self, token: Outcome, market: str | None = None) -> int:
         """Tokens with every matched trade that has not failed."""
         return self._settled(token, market) + sum(
-            _tokens(leg) for t in self._pending(market) for leg in t.legs if leg.token == token
+            _tokens(leg) for t in self._pending(market) for leg in self.legs(t) if leg.token == token
         )
 
     @property
     def spendable_cash_micro(self) -> int:
         """Settled collateral less what matched trades will take (strict rule)."""
-        spent = sum(min(0, leg.cash_micro) for t in self._unsettled.values() for leg in t.legs)
+        spent = sum(min(0, leg.cash_micro) for t in self._unsettled.values() for leg in self.legs(t))
         return self.settled_cash_micro + spent - self.leaked_micro
 
     def spendable_tokens_micro(self, token: Outcome, market: str | None = None) -> int:
         """Settled tokens less what matched trades will take (strict rule)."""
         return self._settled(token, market) + sum(
-            min(0, _tokens(leg)) for t in self._pending(market) for leg in t.legs if leg.token == token
+            min(0, _tokens(leg)) for t in self._pending(market) for leg in self.legs(t) if leg.token == token
         )
 
     def _settled(self, token: Outcome, market: str | None) -> int:
@@ -140,6 +141,10 @@ class Account:
         """How many trades of a market are matched and neither mined nor failed."""
         return sum(1 for _ in self._pending(market))
 
+    def legs(self, trade: Trade) -> list[Leg]:
+        """This account's part of a trade, in which another account may have taken the other side."""
+        return [leg for leg in trade.legs if leg.purse is None or leg.purse is self]
+
     def match(self, trade: Trade) -> None:
         """Takes a new match."""
         self.trades.append(trade)
@@ -150,7 +155,7 @@ class Account:
         if self._unsettled.pop(trade.key, None) is None:
             return
         held = self.holding(trade.condition_id)
-        for leg in trade.legs:
+        for leg in self.legs(trade):
             self.settled_cash_micro += leg.cash_micro
             held.settled_micro[leg.token] += _tokens(leg)
             self.fees_micro += leg.fee_micro
@@ -211,7 +216,7 @@ class Account:
             if trade.status == OrderStatus.TRADE_FAILED:
                 continue
             held_by_trades = tokens.setdefault(trade.condition_id, [0, 0])
-            for leg in trade.legs:
+            for leg in self.legs(trade):
                 price_paid = leg.size_micro * leg.price_e4
                 moved = -leg.cash_micro if leg.side == Side.BUY else leg.cash_micro
                 exact = price_paid / 10_000 + (leg.fee_micro if leg.side == Side.BUY else -leg.fee_micro)
@@ -247,7 +252,7 @@ class Account:
             if trade.condition_id != market:
                 kept.append(trade)
             elif trade.status != OrderStatus.TRADE_FAILED:
-                self._forgotten_micro += sum(leg.cash_micro for leg in trade.legs)
+                self._forgotten_micro += sum(leg.cash_micro for leg in self.legs(trade))
         self.trades = kept
         self.holdings.pop(market, None)
 
@@ -268,6 +273,7 @@ def leg(
     fee_rate: float,
     notional_micro: int | None = None,
     who: Who | None = None,
+    purse: Account | None = None,
 ) -> Leg:
     """A leg with its money worked out; `notional_micro` overrides size times price (an order's rounding is
     cumulative).
@@ -276,7 +282,7 @@ def leg(
     equivalent = taker_fee_micro(size_micro, price_e4, fee_rate)
     fee = equivalent if is_taker else 0
     cash = -notional - fee if side == Side.BUY else notional - fee
-    return Leg(key, order_id, token, side, price_e4, size_micro, is_taker, cash, fee, equivalent, who)
+    return Leg(key, order_id, token, side, price_e4, size_micro, is_taker, cash, fee, equivalent, who, purse)
 
 
 def _tokens(part: Leg) -> int:

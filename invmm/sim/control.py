@@ -47,8 +47,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
+from eth_utils.address import to_checksum_address
 
 from invmm.errors import ConfigError
+from invmm.sim.account import Account
 from invmm.sim.clock import TapeClock
 from invmm.sim.faults import KINDS
 from invmm.sim.modes import POST_ONLY_S, RESTART_S
@@ -144,12 +146,14 @@ class Control:
         return await self.truth(_)
 
     async def truth(self, _: web.Request) -> web.Response:
-        """What the venue knows: balances, trades, orders with their true queue places."""
+        """What the venue knows: balances, trades, orders with their true queue places. Trades and orders are
+        everybody's, balances the first account's; `accounts` has everybody's, by the address of the key.
+        """
         return web.json_response(self._truth())
 
     def _truth(self) -> dict[str, Any]:
-        server, account = self._server, self._server.floor.account
-        orders, rebate = [], 0
+        server, account = self._server, self._server.floor.purses.first
+        orders, rebate, owner = [], 0, server.floor.purses.owner
         for exchange in server.floor.exchanges:
             rebate = account.rebate_micro(exchange.market.rebate_share)
             for order in exchange.orders.values():
@@ -157,6 +161,7 @@ class Control:
                 orders.append(
                     {
                         "order_id": request.id_text,
+                        "account": request.who.account if request.who is not None else owner,
                         "market": exchange.market.condition_id,
                         "token": int(request.token),
                         "side": int(request.side),
@@ -178,6 +183,7 @@ class Control:
                 "legs": [
                     {
                         "order_id": "0x" + leg.order_id.hex(),
+                        "account": leg.who.account if leg.who is not None else owner,
                         "token": int(leg.token),
                         "side": int(leg.side),
                         "price_e4": leg.price_e4,
@@ -189,10 +195,11 @@ class Control:
                     for leg in trade.legs
                 ],
             }
-            for trade in account.trades
+            for trade in server.floor.purses.trades()
         ]
         session = server.session
-        account.check()
+        for one in server.floor.purses:
+            one.check()
         markets = [
             {
                 "market": exchange.market.condition_id,
@@ -230,17 +237,22 @@ class Control:
             "merged_micro": account.merged_micro,
             "voided_trades": account.voided,
             "dropped_silent": server.market_channel.dropped_silent + server.user_channel.dropped_silent,
+            "accounts": {name: _purse(one) for name, one in server.floor.purses.items()},
             "trades": trades,
             "orders": orders,
         }
 
     async def merge(self, request: web.Request) -> web.Response:
-        """Burns settled pairs for a dollar each. JSON: `size_micro`, `market` (condition id)."""
+        """Burns settled pairs for a dollar each. JSON: `size_micro`, `market` (condition id), `account` (the
+        first one by default).
+        """
         told = await request.json()
         session = self._server.session
         if "market" in told:
             session = self._server.floor.sessions.get(told["market"])
-        merged = session.exchange.merge(int(told["size_micro"])) if session is not None else 0
+        merged = 0
+        if session is not None:
+            merged = session.exchange.merge(int(told["size_micro"]), _owner(told))
         return web.json_response({"merged_micro": merged})
 
     async def mode(self, request: web.Request) -> web.Response:
@@ -273,11 +285,13 @@ class Control:
         return web.json_response({"mode": self._server.mode.now().name, "left_s": self._server.mode.left_s()})
 
     async def balance(self, request: web.Request) -> web.Response:
-        """Sets what the account has: `collateral_micro` (settled), `allowances` (micro-dollars by spender;
-        null: unlimited), `leaked_micro` (collateral that the venue wrongly counts as spent). Orders that are
-        not covered any more are cancelled by the venue.
+        """Sets what an account has: `account` (address of its key, the first one by default),
+        `collateral_micro` (settled), `allowances` (micro-dollars by spender; null: unlimited), `leaked_micro`
+        (collateral that the venue wrongly counts as spent). Orders that are not covered any more are
+        cancelled by the venue.
         """
-        told, account = await request.json(), self._server.floor.account
+        told = await request.json()
+        account = self._server.floor.purses.named(_owner(told))
         if "collateral_micro" in told:
             account.pay_in(int(told["collateral_micro"]) - account.settled_cash_micro)
         account.leaked_micro = int(told.get("leaked_micro", account.leaked_micro))
@@ -323,6 +337,27 @@ class Control:
         elif kind not in ("kill", "garbage", "split", "stall", "resume"):
             return web.json_response({"error": f"kind: unknown fault {kind!r}"}, status=400)
         return web.json_response({"kind": kind, "done": done})
+
+
+def _owner(told: dict[str, Any]) -> str:
+    """Whose balances a control request is about, as an address; empty: the first account's."""
+    owner = told.get("account", "")
+    return str(to_checksum_address(owner)) if owner else ""
+
+
+def _purse(account: Account) -> dict[str, Any]:
+    return {
+        "start_micro": account.start_micro,
+        "paid_in_micro": account.paid_in_micro,
+        "cash_micro": account.cash_micro,
+        "settled_cash_micro": account.settled_cash_micro,
+        "fees_micro": account.fees_micro,
+        "payout_micro": account.payout_micro,
+        "merged_micro": account.merged_micro,
+        "tokens_micro": {
+            market: [account.tokens_micro(token, market) for token in Outcome] for market in account.holdings
+        },
+    }
 
 
 def _window(window: Window) -> dict[str, Any]:

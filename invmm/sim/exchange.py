@@ -21,6 +21,7 @@ from invmm.sim.batches import Batch, up_terms
 from invmm.sim.matching import Overlay, PublicBook
 from invmm.sim.orders import Level, Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
+from invmm.sim.purses import Purses
 from invmm.sim.rules import OrderRequest, Refusal
 from invmm.sim.settlement import Settlement
 from invmm.types import PRICE_ONE_E4, OrderType, Outcome, Reason, Side
@@ -28,7 +29,7 @@ from invmm.venue.profile import exchange as exchange_of
 
 
 class Exchange:
-    """One market's engine: own orders, their queues, the trader's account. Reports go to `tell`.
+    """One market's engine: own orders, their queues, the traders' accounts. Reports go to `tell`.
 
     Parameters
     ----------
@@ -40,8 +41,8 @@ class Exchange:
         Latencies, delays, queue model.
     seed : int
         Settlement's randomness comes from it and the market's slug.
-    account : Account, optional
-        The trader's balances; a new account with the profile's collateral by default.
+    account : Account or Purses, optional
+        The trader's balances, or those of several; a new account with the profile's collateral by default.
     """
 
     def __init__(
@@ -50,11 +51,13 @@ class Exchange:
         book: PublicBook,
         profile: VenueProfile,
         seed: int,
-        account: Account | None = None,
+        account: Account | Purses | None = None,
     ) -> None:
         self.market = market
         self.profile = profile
-        self.account = account if account is not None else Account(profile.collateral_micro)
+        known = account if account is not None else Account(profile.collateral_micro)
+        self.purses = known if isinstance(known, Purses) else Purses(known)
+        self.account = self.purses.first
         self.account.holding(market.condition_id)
         self.tick_e4 = market.tick_e4
         self.now_ns = 0
@@ -158,9 +161,9 @@ class Exchange:
         """Own orders that rest or are held, by arrival."""
         return list(self._active.values())
 
-    def merge(self, pairs_micro: int) -> int:
-        """Burns settled pairs; orders that the balance no longer covers are canceled by the venue."""
-        merged = self.account.merge(pairs_micro, self.market.condition_id)
+    def merge(self, pairs_micro: int, owner: str = "") -> int:
+        """Burns an owner's settled pairs; orders that the balance covers no longer are canceled."""
+        merged = self.purses.named(owner).merge(pairs_micro, self.market.condition_id)
         self.check_balances()
         return merged
 
@@ -226,9 +229,10 @@ class Exchange:
 
     def _reserved(self, request: OrderRequest) -> int:
         """What other open orders hold back of the asset that this one needs, in every market."""
+        purse = self.purses.of(request.who)
         if request.side == Side.BUY:
-            return self.reserved_cash_micro(request.order_id) + sum(
-                other.reserved_cash_micro() for other in self.others()
+            return self.reserved_cash_micro(purse, request.order_id) + sum(
+                other.reserved_cash_micro(purse) for other in self.others()
             )
         return sum(
             other.left_micro
@@ -236,14 +240,17 @@ class Exchange:
             if other.request.side == Side.SELL
             and other.request.token == request.token
             and other.request.order_id != request.order_id
+            and self.purses.of(other.request.who) is purse
         )
 
-    def reserved_cash_micro(self, but: bytes = b"") -> int:
-        """Collateral that open BUY orders hold back, except the one named."""
+    def reserved_cash_micro(self, purse: Account, but: bytes = b"") -> int:
+        """Collateral that open BUY orders on a purse hold back, except the one named."""
         total = 0
         for other in self._active.values():
             held = other.request
             if other.left_micro <= 0 or held.side != Side.BUY or held.order_id == but:
+                continue
+            if self.purses.of(held.who) is not purse:
                 continue
             total += rules.cost_micro(held.size_micro, held.price_e4, Side.BUY) - other.paid_micro
             if other.state == "DELAYED":
@@ -251,11 +258,10 @@ class Exchange:
         return total
 
     def _available(self, request: OrderRequest) -> int:
+        purse = self.purses.of(request.who)
         if request.side == Side.BUY:
-            return self.account.spendable_cash_micro - self._reserved(request)
-        return self.account.spendable_tokens_micro(request.token, self.market.condition_id) - self._reserved(
-            request
-        )
+            return purse.spendable_cash_micro - self._reserved(request)
+        return purse.spendable_tokens_micro(request.token, self.market.condition_id) - self._reserved(request)
 
     def _short_of_balance(self, request: OrderRequest, marketable: bool) -> Refusal | None:
         amount = request.size_micro
@@ -268,7 +274,7 @@ class Exchange:
         if amount > available:
             return rules.balance_short(max(0, available), amount)
         spender = exchange_of(self.market.exchange).contract
-        allowed = self.account.allowances_micro.get(spender.lower())
+        allowed = self.purses.of(request.who).allowances_micro.get(spender.lower())
         if allowed is not None and request.side == Side.BUY and amount + self._reserved(request) > allowed:
             return rules.allowance_short(spender, allowed, amount)
         return None
@@ -426,6 +432,7 @@ class Exchange:
             fee_rate=self.market.fee_rate,
             notional_micro=notional,
             who=request.who,
+            purse=self.purses.of(request.who),
         )
 
     def _forget(self, order: Order) -> None:

@@ -1,4 +1,6 @@
-"""The markets that the embedded venue runs at the same time: one clock, one account, requests across them."""
+"""The markets that the embedded venue runs at the same time: one clock, one purse per owner, requests across
+them.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from invmm.sim.exchange import Exchange
 from invmm.sim.faults import Faults
 from invmm.sim.orders import Order
 from invmm.sim.profile import VenueProfile
+from invmm.sim.purses import Purses
 from invmm.sim.rules import OrderRequest, Refusal, Who
 from invmm.sim.session import Session
 from invmm.sim.settlement import SettlementFaults
@@ -34,7 +37,7 @@ class Floor:
     profile, seed
         As of every session.
     who
-        Names of the trader on the wire.
+        Names on the wire of the first trader, and of orders that name nobody.
     market_channel, user_channel
         Where frames and own events go.
     faults
@@ -55,7 +58,7 @@ class Floor:
         remember: int | None = None,
     ) -> None:
         self.profile = profile
-        self.account = Account(profile.collateral_micro)
+        self.purses = Purses(Account(profile.collateral_micro), who.account)
         self.settlement_faults = SettlementFaults()
         self.clock: TapeClock | None = None
         self.sessions: dict[str, Session] = {}
@@ -101,7 +104,7 @@ class Floor:
             tape,
             self.profile,
             self._seed,
-            self.account,
+            self.purses,
             self.who,
             self._market_channel,
             self._user_channel,
@@ -124,10 +127,11 @@ class Floor:
         self.past.append(session.exchange)
         while self._remember is not None and len(self.past) > self._remember:
             old = self.past[0]
-            if self.account.unsettled(old.market.condition_id):
+            if self.purses.unsettled(old.market.condition_id):
                 break
             self.past.popleft().retire()
-            self.account.forget(old.market.condition_id)
+            for account in self.purses:
+                account.forget(old.market.condition_id)
             self.forgotten += 1
 
     def by_token(self, asset: Any) -> Session | None:

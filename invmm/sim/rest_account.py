@@ -84,7 +84,7 @@ class Own:
         faults, now_ns = self._server.faults, self._server.floor.now_ns()
         lag_ns = faults.lag_ns("trades")
         entries = []
-        for trade in reversed(self._server.floor.account.trades):
+        for trade in reversed(self._server.floor.purses.named(account).trades):
             who = next((one for one in self._parties(trade) if account in ("", one.account)), None)
             if who is None or trade.time_ns > now_ns - lag_ns:
                 continue
@@ -104,7 +104,7 @@ class Own:
 
     async def balance(self, _: bytes, request: web.Request) -> web.Response:
         """Settled balance of the collateral or of a token, 6-decimal integers."""
-        account, query = self._server.floor.account, request.query
+        account, query = self._server.floor.purses.named(account_of(request)), request.query
         value = account.settled_cash_micro
         if query.get("asset_type") != "COLLATERAL":
             found = token_of(self._server, asset_of(request))

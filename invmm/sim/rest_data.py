@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from invmm.sim import gamma, wire
-from invmm.sim.account import Trade
+from invmm.sim.account import Account
 from invmm.sim.exchange import Exchange
 from invmm.sim.profile import SECOND
 from invmm.sim.rest_shapes import error
@@ -35,7 +35,7 @@ APPROVALS: Final = (
 
 
 class Data:
-    """Handlers over a server's account and markets. Every address is the one trader's."""
+    """Handlers over a server's accounts and markets. Of whom is said by `user`, an owner or its wallet."""
 
     def __init__(self, server: VenueServer) -> None:
         self._server = server
@@ -44,21 +44,21 @@ class Data:
         """Settled tokens of the markets that are remembered, `status` OPEN, REDEEMABLE or MERGEABLE."""
         user, status = request.query.get("user", ""), request.query.get("status", "OPEN")
         conditions = request.query.getall("condition", []) + request.query.getall("condition_id", [])
-        rows = []
+        account, rows = self._server.floor.purses.at(user), []
         for exchange in self._server.floor.exchanges:
             if conditions and exchange.market.condition_id not in conditions:
                 continue
-            held = self._server.floor.account.holding(exchange.market.condition_id).settled_micro
+            held = account.holding(exchange.market.condition_id).settled_micro
             is_won = exchange.settlement.winner is not None
             if (status.startswith("REDEEMABLE")) != is_won or (status == "MERGEABLE" and not min(held)):
                 continue
-            rows += [self._position(exchange, token, user) for token in Outcome if held[token]]
+            rows += [self._position(exchange, token, user, account) for token in Outcome if held[token]]
         return _page(rows)
 
-    def _position(self, exchange: Exchange, token: Outcome, user: str) -> dict[str, Any]:
-        market, account = exchange.market, self._server.floor.account
+    def _position(self, exchange: Exchange, token: Outcome, user: str, account: Account) -> dict[str, Any]:
+        market = exchange.market
         held = account.holding(market.condition_id).settled_micro
-        paid, bought = _paid(account.trades, market.condition_id, token)
+        paid, bought = _paid(account, market.condition_id, token)
         size, average = held[token] / 1e6, paid / bought if bought else 0.0
         bid = exchange.book.best_bid() if token == Outcome.UP else exchange.book.best_ask()
         price = 0.5 if bid is None else bid[0] / PRICE_ONE_E4
@@ -133,7 +133,7 @@ class Data:
 
     async def approvals(self, request: web.Request) -> web.Response:
         """What the wallet has approved: everything, except spenders whose allowance was set."""
-        allowed = self._server.floor.account.allowances_micro
+        allowed = self._server.floor.purses.at(request.query.get("user", "")).allowances_micro
         rows = []
         for standard, token, spender in APPROVALS:
             amount = allowed.get(spender.lower())
@@ -153,8 +153,8 @@ class Data:
         """Fills of the account, newest first, as the data API lists them."""
         conditions = request.query.getall("condition", []) + request.query.getall("condition_id", [])
         markets = {one.market.condition_id: one.market for one in self._server.floor.exchanges}
-        rows = []
-        for trade in reversed(self._server.floor.account.trades):
+        account, rows = self._server.floor.purses.at(request.query.get("user", "")), []
+        for trade in reversed(account.trades):
             if conditions and trade.condition_id not in conditions:
                 continue
             if trade.status == OrderStatus.TRADE_FAILED:
@@ -174,7 +174,7 @@ class Data:
                     "outcome_index": int(part.token),
                     "transaction_hash": trade.hash_text,
                 }
-                for part in trade.legs
+                for part in account.legs(trade)
             ]
         return _page(rows)
 
@@ -192,12 +192,12 @@ class Data:
         )
 
 
-def _paid(trades: list[Trade], condition: str, token: Outcome) -> tuple[int, int]:
+def _paid(account: Account, condition: str, token: Outcome) -> tuple[int, int]:
     """Micro-dollars times shares: what was paid for how many shares of a token."""
     paid = bought = 0
-    for trade in trades:
+    for trade in account.trades:
         if trade.condition_id == condition and trade.status != OrderStatus.TRADE_FAILED:
-            for part in trade.legs:
+            for part in account.legs(trade):
                 if part.token == token and part.side == Side.BUY:
                     paid -= part.cash_micro
                     bought += part.size_micro

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from invmm.sim.server import VenueServer
     from invmm.sim.session import Session
 
-KEY = "key"
+# Newer aiohttp warns of text as a key here, older ones have no class for it.
+KEY: Final[Any] = getattr(web, "RequestKey", web.AppKey)("key")
 """Where a request keeps the API key that its headers proved."""
 
 

@@ -79,7 +79,7 @@ class VenueServer:
 
     def __post_init__(self) -> None:
         known = self.credentials
-        self.who = Who(known.api_key, known.address, known.address)
+        self.who = Who(known.api_key, known.address, known.address if known.api_key else "")
         self.access = Access(known.rules(self.access_rules), seed=self.seed, venue_s=self.time_s)
         self.market_channel = Channel(self._subscribe_market, self.silent_s)
         self.user_channel = Channel(self._subscribe_user, self.silent_s)
@@ -136,7 +136,8 @@ class VenueServer:
         if not beside:
             for session in list(self.floor.sessions.values()):
                 self.floor.close(session)
-            self.floor.account.leave_market()
+            for account in self.floor.purses:
+                account.leave_market()
         self._session = self.floor.open(self.tapes[index])
         self.index = index
         self.windows.by_condition[self._session.market.condition_id].session = self._session
@@ -246,17 +247,34 @@ def application(server: VenueServer) -> web.Application:
     return app
 
 
+def made(told: dict[str, Any], tapes: list[Tape]) -> VenueServer:
+    """A server from plain data (see `invmm.sim.host`); with series its clock runs from now on."""
+    server = VenueServer(
+        tapes,
+        VenueProfile(**told["profile"]),
+        Credentials(**told["credentials"]),
+        told["seed"],
+        told["silent_s"],
+        told["page_limit"],
+        told["remember"],
+        [Series(**series) for series in told["series"]],
+        access_rules=AccessRules.read(told["access"]) if told["access"] else None,
+    )
+    if told["series"]:
+        server.run_clock(told["speed"], told["start_ns"])
+    return server
+
+
 async def serve(
     server: VenueServer, port: int, *, until: asyncio.Event, ready: Callable[[int], None]
 ) -> None:
     """Serves on loopback until told to stop; `ready` gets the port."""
     runner = web.AppRunner(application(server), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
-    await site.start()
-    await server.windows.step()
-    ready(runner.addresses[0][1])
     try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await server.windows.step()
+        ready(runner.addresses[0][1])
         await until.wait()
     finally:
         server.market_channel.kill()
@@ -283,17 +301,7 @@ async def _main(options: argparse.Namespace) -> None:
         server = VenueServer(tapes, VenueProfile(), Credentials(), options.seed)
     else:
         told = json.loads(await asyncio.to_thread(sys.stdin.readline))
-        server = VenueServer(
-            [spool.read(Path(folder)) for folder in told["tapes"]],
-            VenueProfile(**told["profile"]),
-            Credentials(**told["credentials"]),
-            told["seed"],
-            told["silent_s"],
-            told["page_limit"],
-            told["remember"],
-            [Series(**series) for series in told["series"]],
-            access_rules=AccessRules.read(told["access"]) if told.get("access") else None,
-        )
+        server = made(told, [spool.read(Path(folder)) for folder in told["tapes"]])
 
         async def orphaned() -> None:
             reader = asyncio.StreamReader()
@@ -312,8 +320,6 @@ async def _main(options: argparse.Namespace) -> None:
             first_ns = int(server.tapes[0].rows["recv_ns"][0])
             server.start(TapeClock(time.monotonic_ns(), first_ns, options.speed), 0)
 
-    if told.get("series"):
-        server.run_clock(told["speed"], told["start_ns"])
     await serve(server, told.get("port", options.port), until=until, ready=ready)
 
 

@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 from invmm._ext.decode import MarketBooks
 from invmm.replay.tape import Tape
 from invmm.sim import wire
-from invmm.sim.account import Account
 from invmm.sim.batches import Batch, cut, restated_levels
 from invmm.sim.channels import Channel, Connection
 from invmm.sim.clock import TapeClock
@@ -20,6 +19,7 @@ from invmm.sim.exchange import Exchange
 from invmm.sim.faults import Faults
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
+from invmm.sim.purses import Purses
 from invmm.sim.rules import NOT_FOUND, OrderRequest, Refusal, Who
 from invmm.types import Outcome, Side
 
@@ -38,7 +38,7 @@ class Session:
         tape: Tape,
         profile: VenueProfile,
         seed: int,
-        account: Account,
+        purses: Purses,
         who: Who,
         market_channel: Channel,
         user_channel: Channel,
@@ -49,7 +49,7 @@ class Session:
         self.profile = profile
         self.market = tape.market
         self.books = MarketBooks(self.market.up_token_id, self.market.down_token_id, self.market.tick_e4)
-        self.exchange = Exchange(self.market, self.books.up, profile, seed, account)
+        self.exchange = Exchange(self.market, self.books.up, profile, seed, purses)
         self.exchange.tell = self._told
         self.clock: TapeClock | None = None
         self.sent_rows = 0

@@ -66,7 +66,9 @@ class Settlement:
         else:  # somebody of the flow took: name the plain transfer, same token, other side
             trade.taker_order_id = hashlib.blake2b(digest + b"taker", digest_size=32).digest()
             trade.taker_token, trade.taker_side = first.token, Side(1 - first.side)
-        core.account.match(trade)
+        parties = core.purses.parties(trade)
+        for account in parties:
+            account.match(trade)
 
         def delay(base_ns: int) -> int:
             return base_ns + self._random.randrange(profile.settlement_jitter_ns + 1)
@@ -87,10 +89,11 @@ class Settlement:
             stages.append((at + delay(profile.confirmed_delay_ns), OrderStatus.TRADE_CONFIRMED))
 
         def step(status: OrderStatus) -> None:
-            if status == OrderStatus.TRADE_MINED:
-                core.account.mine(trade)
-            elif status == OrderStatus.TRADE_FAILED:
-                core.account.fail(trade)
+            for account in parties:
+                if status == OrderStatus.TRADE_MINED:
+                    account.mine(trade)
+                elif status == OrderStatus.TRADE_FAILED:
+                    account.fail(trade)
             trade.status, trade.updated_ns = status, core.now_ns
             core.tell(Report("trade", core.now_ns, trade=trade))
 
@@ -103,11 +106,12 @@ class Settlement:
         core = self._core
         if self.winner is not None or core.market.winner is None:
             return
-        if core.account.unsettled(core.market.condition_id):
+        if core.purses.unsettled(core.market.condition_id):
             core.schedule(core.now_ns + core.profile.settlement_jitter_ns + 1, self.resolve)
             return
         self.winner = core.market.winner
-        core.account.pay(self.winner, core.market.condition_id)
+        for account in core.purses:
+            account.pay(self.winner, core.market.condition_id)
         core.tell(Report("settlement", core.now_ns))
 
 

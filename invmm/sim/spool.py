@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,3 +38,9 @@ def read(folder: Path) -> Tape:
     if rows.dtype != TAPE_DTYPE:
         raise DataError(f"{folder}: expected rows of {TAPE_DTYPE}, found {rows.dtype}")
     return Tape(info, data, rows)
+
+
+def environment() -> dict[str, str]:
+    """The environment for a child process that imports this very package, wherever it was found."""
+    paths = [str(Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

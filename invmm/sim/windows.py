@@ -10,6 +10,7 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import zlib
@@ -345,21 +346,24 @@ class Windows:
         folder = Path(tempfile.mkdtemp(prefix="invmm-window-"))
         try:
             async with self._one_at_a_time:
-                process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "invmm.sim.windows", stdin=asyncio.subprocess.PIPE
-                )
                 told = {
                     "market": {**asdict(market), "winner": None},
                     "seed": identify(market.slug + str(self._seed)).question_id,
                     "quiet_s": quiet_s,
                     "folder": str(folder / "tape"),
                 }
+                # Not asyncio's subprocess: that depends on the policy of whoever's process this is.
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "invmm.sim.windows"],
+                    stdin=subprocess.PIPE,
+                    env=spool.environment(),
+                    start_new_session=True,
+                )
                 try:
-                    await process.communicate(json.dumps(told).encode())
+                    await asyncio.to_thread(process.communicate, json.dumps(told).encode())
                 finally:
-                    if process.returncode is None:
-                        process.kill()
-                        await process.wait()
+                    process.kill()  # at the end of the venue only; otherwise it has ended
+                    process.wait()
             tape = await asyncio.to_thread(spool.read, folder / "tape")
             return tape, await asyncio.to_thread(cut, tape, self._floor.profile.feed_latency_ns)
         finally:

@@ -233,7 +233,7 @@ def test_three_hundred_windows_leave_no_memory_behind() -> None:
             filled += sum(isinstance(order, Order) for order in placed)
             server.floor.advance(60 * SECOND)
             assert not session.exchange.open_orders()
-            server.floor.account.check()
+            server.floor.purses.first.check()
 
         async def bytes_after(count: int) -> int:
             for _ in range(count):

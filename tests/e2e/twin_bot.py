@@ -15,7 +15,7 @@ from invmm.sim.profile import VenueProfile
 from invmm.sim.windows import Series
 from invmm.testing import TestVenue
 from invmm.types import Outcome
-from invmm.venue.auth import OrderSigner, l2_headers
+from invmm.venue.auth import ApiCredentials, OrderSigner, l2_headers
 
 QUICK = VenueProfile(
     feed_latency_ns=0,
@@ -36,12 +36,19 @@ START_S = 1_795_260_000
 
 
 class Bot:
-    """Requests of one account."""
+    """Requests of one account, of the venue's own one by default."""
 
-    def __init__(self, venue: TestVenue, session: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        venue: TestVenue,
+        session: aiohttp.ClientSession,
+        private_key: str | None = None,
+        credentials: ApiCredentials | None = None,
+    ) -> None:
         self.venue = venue
         self.session = session
-        self.signer = OrderSigner(venue.private_key)
+        self.signer = OrderSigner(private_key or venue.private_key)
+        self.credentials = credentials or venue.credentials
 
     async def call(
         self, method: str, path: str, body: bytes | Any = None, query: str = ""
@@ -49,7 +56,7 @@ class Bot:
         """A private request: status, body (JSON where it is), headers."""
         payload = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         stamp = int(time.time())
-        headers = l2_headers(self.venue.credentials, self.venue.address, method, path, payload or None, stamp)
+        headers = l2_headers(self.credentials, self.signer.address, method, path, payload or None, stamp)
         url = self.venue.url + path + query
         async with self.session.request(method, url, data=payload or None, headers=headers) as answer:
             text = await answer.text()
@@ -79,7 +86,7 @@ class Bot:
         signed = self.signer.sign(
             token_id, side, price_e4, shares * 1_000_000, tick_e4=100, exchange=market.exchange, **more
         )
-        return signed.body(self.venue.credentials.api_key)
+        return signed.body(self.credentials.api_key)
 
     async def place(self, market: MarketInfo, price_e4: int, shares: int, **more: Any) -> str:
         """Places an order that is taken; its id."""
