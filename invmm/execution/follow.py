@@ -24,6 +24,7 @@ from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.execution.throttle import Throttle
 from invmm.execution.venue_mode import VenueModes
+from invmm.feed.user_messages import order_id_bytes
 from invmm.types import CommandKind, OrderStatus, Reason
 from invmm.venue.limits import Limits
 
@@ -178,14 +179,13 @@ class Follower:
             self.throttle.canceled_all(len(gone), now_ns)
         for order_id in gone:
             try:
-                raw = bytes.fromhex(order_id.removeprefix("0x"))
+                raw = order_id_bytes(order_id)
             except ValueError:
-                continue
+                continue  # no id of an order, so of none of ours
             leg = request.legs.copy()
             leg["key"] = 0
-            leg["order_id"] = np.frombuffer(raw, "V32") if len(raw) == 32 else 0
-            if len(raw) == 32:
-                self._intake.answer(leg, 0, OrderStatus.CANCELED, Reason.NONE, answer.code)
+            leg["order_id"] = np.frombuffer(raw, "V32")
+            self._intake.answer(leg, 0, OrderStatus.CANCELED, Reason.NONE, answer.code)
         status = OrderStatus.CANCELED if understood else OrderStatus.NOT_CANCELED
         reason = Reason.NONE if understood else answers.why_unknown(answer.code, answer.body)
         self._intake.answer(request.legs, 0, status, reason, answer.code)
