@@ -18,7 +18,7 @@ import numpy as np
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
-from invmm.errors import ConfigError, InvmmError
+from invmm.errors import ConfigError, InvmmError, origin_of
 from invmm.execution.edge import EdgeThread
 from invmm.execution.reconcile import Reconciler
 from invmm.feed.backoff import ReconnectBudget
@@ -223,6 +223,7 @@ class Engine:
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
+        self._ticking.add_done_callback(self._timer_ended)
 
     def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
         """Adds a market to a running engine: signing prepared, subscribed, quoted unless `held`.
@@ -368,6 +369,8 @@ class Engine:
             await asyncio.sleep(period_s)
             venue.words.beat_ns = time.monotonic_ns()
             self._drain()
+            for alarm in venue.news():
+                (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
             if now_ns >= hash_due_ns:
                 hash_due_ns = now_ns + HASH_EVERY_NS
@@ -386,6 +389,11 @@ class Engine:
                 market.tell_refused()
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
+
+    def _timer_ended(self, ticking: asyncio.Task[None]) -> None:
+        """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""
+        if not ticking.cancelled() and (error := ticking.exception()) is not None:
+            self.permission.alarm(f"the engine's timer failed: {origin_of(error)}")
 
     def _announce(self, mode: Mode) -> None:
         self._remote().words.mode = mode

@@ -32,9 +32,10 @@ from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.affinity import pin
 from invmm.clock import LiveClock
+from invmm.errors import origin_of
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Request
 from invmm.execution.errands import Errands
-from invmm.execution.follow import Alarm, Follower
+from invmm.execution.follow import FAILED, Alarm, Follower
 from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.execution.pool import Pool
@@ -245,6 +246,7 @@ class Executor:
             # the orders in flight become UNKNOWN, and all orders are asked to go by a last request.
             self.error = error
             self.words.mode = Mode.STOPPED
+            self.follow.alarm(FAILED, f"the executor failed, no order goes out any more: {origin_of(error)}")
             self._last_resort()
         finally:
             self.intake.stopping = True

@@ -30,6 +30,7 @@ from invmm.venue.limits import Limits
 
 HEARTBEAT, PROBE = 64, 65  # kinds of requests that no command asked for
 STOPS = (Reason.UNAUTHORIZED, Reason.GEOBLOCKED, Reason.VENUE_VERSION)
+FAILED = Reason.SHUTDOWN  # of an alarm: the executor itself has ended
 ALARMS_MAX = 100
 
 
@@ -40,6 +41,11 @@ class Alarm:
     time_ns: int
     reason: Reason
     text: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no order goes out any more until somebody has looked."""
+        return self.reason in (*STOPS, FAILED)
 
 
 class Follower:
@@ -71,6 +77,7 @@ class Follower:
         self.modes = VenueModes(limits.post_only_s)
         self.heartbeat = Heartbeat(limits) if with_heartbeat else None
         self.alarms: deque[Alarm] = deque(maxlen=ALARMS_MAX)
+        self._news: deque[Alarm] = deque(maxlen=ALARMS_MAX)
         self.answers: dict[int, int] = {}
         self.unknown = 0
         self.cancel_all_understood = 0
@@ -92,8 +99,14 @@ class Follower:
             self._words.missed_heartbeats = missed
 
     def alarm(self, reason: Reason, text: str) -> None:
-        """Keeps it for `Executor.alarms`."""
-        self.alarms.append(Alarm(self._clock.now_ns(), reason, text))
+        """Keeps it for `Executor.alarms` and `take_news`."""
+        alarm = Alarm(self._clock.now_ns(), reason, text)
+        self.alarms.append(alarm)
+        self._news.append(alarm)
+
+    def take_news(self) -> list[Alarm]:
+        """The alarms since the last call. On the engine's thread, by nobody else."""
+        return [self._news.popleft() for _ in range(len(self._news))]
 
     def tick(self, now_ns: int) -> None:
         """What time alone changes; `now_ns` is engine time."""

@@ -17,6 +17,7 @@ from invmm.clock import LiveClock
 from invmm.errors import ConfigError
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
+from invmm.execution.follow import Alarm
 from invmm.replay.tape import MarketInfo
 from invmm.settings import RiskSettings, Settings
 from invmm.types import MICRO, CommandArray, EventArray, Outcome
@@ -183,6 +184,10 @@ class RemoteVenue:
     def poll(self, now_ns: int, out: EventArray) -> int:
         """Results that have come; how many."""
         return self.executor.poll(now_ns, out)
+
+    def news(self) -> list[Alarm]:
+        """What a person should know, since the last call."""
+        return self.executor.follow.take_news()
 
     def close(self) -> None:
         """Stops the executor within its deadlines."""

@@ -102,6 +102,8 @@ async def rig(tape: Tape, settings: Settings | None = None) -> AsyncIterator[Rig
             assert list(desk.market.step.registry.position()) == truth["tokens_micro"], desk.said
             # An order whose answer was lost and that never arrived has no proof of its end before its fence.
             left = desk.market.step.registry.orders_live()
+            if venue.executor.error is not None:  # what nobody takes off the ring stays what it is
+                left = [order for order in left if order["state"] != "prepared"]
             assert all(o["state"] == "unknown" and o["fence_ns"] > clock.now_ns() for o in left), left
             assert not [o for o in truth["orders"] if o["state"] in ("LIVE", "DELAYED")]
         finally:
@@ -224,6 +226,45 @@ def test_a_listing_that_fails_is_asked_for_again(tape: Tape) -> None:
         await desk.until("words", lambda: "trades could not be listed" in desk.said)
         await desk.until("reconciliation", lambda: "reconciled with the venue" in desk.said)
         await desk.quotes()
+
+    session(tape, act)
+
+
+def test_an_executor_that_fails_is_an_alarm_and_all_quotes_go(
+    tape: Tape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def act(desk: Rig) -> None:
+        def broken(now_ns: int) -> None:
+            raise RuntimeError("a text that may quote a secret")
+
+        monkeypatch.setattr(desk.venue.executor, "_expire", broken)
+        await desk.until("an alarm", lambda: bool(desk.engine.permission.alarms))
+        assert "ALARM: the executor failed" in desk.said
+        assert "RuntimeError at test_session_faults.py" in desk.said
+        assert "a text" not in desk.said
+        assert all(reason == Reason.MODE for reason in desk.market.step.no_quote_reasons)
+
+    session(tape, act)
+
+
+def test_a_refusal_of_our_credentials_is_an_alarm_that_the_engine_tells(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        await desk.fault("http", method="DELETE", count=1, status=401)
+        await desk.until("an alarm", lambda: bool(desk.engine.permission.alarms))
+        assert "new orders stop: status 401" in desk.said
+
+    session(tape, act)
+
+
+def test_a_timer_that_fails_is_an_alarm(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def act(desk: Rig) -> None:
+        def broken(now_ns: int) -> None:
+            raise RuntimeError("out of order")
+
+        assert desk.engine.reconciler is not None
+        monkeypatch.setattr(desk.engine.reconciler, "tick", broken)
+        await desk.until("an alarm", lambda: bool(desk.engine.permission.alarms))
+        assert "the engine's timer failed: RuntimeError" in desk.said
 
     session(tape, act)
 
