@@ -21,8 +21,7 @@ from invmm._ext.step import MarketStep
 from invmm.errors import ConfigError, InvmmError, origin_of
 from invmm.execution.edge import EdgeThread
 from invmm.execution.reconcile import Reconciler
-from invmm.feed.backoff import ReconnectBudget
-from invmm.limits import feed_settings_of, step_limits
+from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market
 from invmm.permission import Permission
 from invmm.settings import Settings
@@ -96,7 +95,7 @@ class Engine:
         self._tokens: dict[str, tuple[int, int]] = {}  # of the markets whose feeds run
         self._openings: Counter[int] = Counter()  # how often each number was given out
         self._next_number = 0
-        self._budget = ReconnectBudget()
+        self._budget = reconnect_budget_of(self.settings)
         self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
         self.reconciler: Reconciler | None = None

@@ -23,9 +23,8 @@ from invmm._ext.words import SharedWords
 from invmm.clock import NS, LiveClock
 from invmm.errors import ConfigError, origin_of
 from invmm.execution.follow import FAILED, Alarm
-from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.market import MarketFeed
-from invmm.limits import feed_settings_of
+from invmm.limits import feed_settings_of, reconnect_budget_of
 from invmm.replay.player import venue_profile
 from invmm.replay.tape import MarketInfo, Tape, pack
 from invmm.settings import Settings
@@ -119,7 +118,7 @@ class PaperVenue:
         self.lost = 0  # results that had no room: the engine then asks again by its own timers
         self.markets: dict[int, PaperMarket] = {}
         self._feeds: dict[int, MarketFeed] = {}
-        self._budget = ReconnectBudget()
+        self._budget = reconnect_budget_of(settings)
         self._profile = venue_profile(settings.sim)
         self._seed = seed
         self._task: asyncio.Task[None] | None = None
