@@ -25,6 +25,7 @@ from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.market import generate
 from invmm.types import Reason
 from invmm.venue.auth import ApiCredentials, OrderSigner
+from invmm.venue.profile import loopback
 from tests import markers
 
 SPEED = 4.0
@@ -86,9 +87,7 @@ async def rig(tape: Tape, settings: Settings | None = None) -> AsyncIterator[Rig
         mapping = await asyncio.to_thread(child.begin, 0, speed=SPEED, in_s=0.6)
         clock = LiveClock(SPEED, int(mapping["tape_ns"]), int(mapping["monotonic_ns"]))
         credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
-        venue = RemoteVenue(
-            child.base_url, child.market_url, child.user_url, credentials, signer, clock, settings
-        )
+        venue = RemoteVenue(loopback(child.port), credentials, signer, clock, settings)
         engine = Engine(settings, venue=venue, clock=clock, seed=1)
         desk = Rig(child, venue, engine, engine.add_market(tape.market, number=0))
         await engine.start()
