@@ -308,21 +308,15 @@ class Engine:
                 self.messages.append(
                     f"no proof of the end of order {order['key']} ({order['state']}): asking the venue"
                 )
-        clean = False
-        while True:
-            try:
-                left = await venue.open_order_count()
-                clean = left == 0
-                if not clean:
-                    await venue.cancel_all()
-            except InvmmError as error:
-                self.messages.append(f"open orders could not be listed: {error}")
-            if clean or loop.time() >= until:
-                break
-            await asyncio.sleep(0.05)
+        clean = await self._none_open(until)
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
+        await asyncio.to_thread(venue.close)
+        self._drain()
+        if clean and venue.user_url and any(m.step.registry.counts()["live"] for m in self.markets.values()):
+            # A request was in flight when the orders were listed: what it left is listed only now.
+            clean = await self._none_open(loop.time() + deadline_s / 2)
         if self.reconciler is not None and self._edge is not None:
             try:
                 await self.reconciler.finish()  # fills that the user feed did not live to tell
@@ -332,9 +326,21 @@ class Engine:
         for feed in (*self.feeds, *([self.user_feed] if self.user_feed else [])):
             await feed.close()
         loop.remove_reader(venue.results.eventfd)
-        await asyncio.to_thread(venue.close)
-        self._drain()
         return clean
+
+    async def _none_open(self, until_s: float) -> bool:
+        """Has the venue cancel all until it lists no open order; False when the loop's time is over first."""
+        venue = self._remote()
+        while True:
+            try:
+                if await venue.open_order_count() == 0:
+                    return True
+                await venue.cancel_all()
+            except InvmmError as error:
+                self.messages.append(f"open orders could not be listed: {error}")
+            if asyncio.get_running_loop().time() >= until_s:
+                return False
+            await asyncio.sleep(0.05)
 
     def run(self) -> bool:
         """Blocking: `start`, trade until all is settled or SIGINT/SIGTERM, `stop`. What `stop` returned."""
