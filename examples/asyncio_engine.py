@@ -13,7 +13,7 @@ from invmm.testing import TestVenue
 async def trade(test: TestVenue, settings: Settings) -> None:
     clock = test.clock()
     signer = OrderSigner(test.private_key)
-    venue = RemoteVenue.of(test.profile, test.credentials, signer, clock, settings)
+    venue = RemoteVenue(test.profile, test.credentials, signer, clock, settings)
     engine = Engine(settings, venue=venue, clock=clock)
     market = engine.add_market(test.market())
     await engine.start()

@@ -18,11 +18,10 @@ import numpy as np
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
-from invmm.errors import ConfigError, InvmmError
+from invmm.errors import ConfigError, InvmmError, origin_of
 from invmm.execution.edge import EdgeThread
 from invmm.execution.reconcile import Reconciler
-from invmm.feed.backoff import ReconnectBudget
-from invmm.limits import feed_settings_of, step_limits
+from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market
 from invmm.permission import Permission
 from invmm.settings import Settings
@@ -96,7 +95,7 @@ class Engine:
         self._tokens: dict[str, tuple[int, int]] = {}  # of the markets whose feeds run
         self._openings: Counter[int] = Counter()  # how often each number was given out
         self._next_number = 0
-        self._budget = ReconnectBudget()
+        self._budget = reconnect_budget_of(self.settings)
         self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
         self.reconciler: Reconciler | None = None
@@ -223,6 +222,7 @@ class Engine:
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
+        self._ticking.add_done_callback(self._timer_ended)
 
     def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
         """Adds a market to a running engine: signing prepared, subscribed, quoted unless `held`.
@@ -308,21 +308,15 @@ class Engine:
                 self.messages.append(
                     f"no proof of the end of order {order['key']} ({order['state']}): asking the venue"
                 )
-        clean = False
-        while True:
-            try:
-                left = await venue.open_order_count()
-                clean = left == 0
-                if not clean:
-                    await venue.cancel_all()
-            except InvmmError as error:
-                self.messages.append(f"open orders could not be listed: {error}")
-            if clean or loop.time() >= until:
-                break
-            await asyncio.sleep(0.05)
+        clean = await self._none_open(until)
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
+        await asyncio.to_thread(venue.close)
+        self._drain()
+        if clean and venue.user_url and any(m.step.registry.counts()["live"] for m in self.markets.values()):
+            # A request was in flight when the orders were listed: what it left is listed only now.
+            clean = await self._none_open(loop.time() + deadline_s / 2)
         if self.reconciler is not None and self._edge is not None:
             try:
                 await self.reconciler.finish()  # fills that the user feed did not live to tell
@@ -332,9 +326,21 @@ class Engine:
         for feed in (*self.feeds, *([self.user_feed] if self.user_feed else [])):
             await feed.close()
         loop.remove_reader(venue.results.eventfd)
-        await asyncio.to_thread(venue.close)
-        self._drain()
         return clean
+
+    async def _none_open(self, until_s: float) -> bool:
+        """Has the venue cancel all until it lists no open order; False when the loop's time is over first."""
+        venue = self._remote()
+        while True:
+            try:
+                if await venue.open_order_count() == 0:
+                    return True
+                await venue.cancel_all()
+            except InvmmError as error:
+                self.messages.append(f"open orders could not be listed: {error}")
+            if asyncio.get_running_loop().time() >= until_s:
+                return False
+            await asyncio.sleep(0.05)
 
     def run(self) -> bool:
         """Blocking: `start`, trade until all is settled or SIGINT/SIGTERM, `stop`. What `stop` returned."""
@@ -368,6 +374,8 @@ class Engine:
             await asyncio.sleep(period_s)
             venue.words.beat_ns = time.monotonic_ns()
             self._drain()
+            for alarm in venue.news():
+                (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
             if now_ns >= hash_due_ns:
                 hash_due_ns = now_ns + HASH_EVERY_NS
@@ -386,6 +394,11 @@ class Engine:
                 market.tell_refused()
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
+
+    def _timer_ended(self, ticking: asyncio.Task[None]) -> None:
+        """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""
+        if not ticking.cancelled() and (error := ticking.exception()) is not None:
+            self.permission.alarm(f"the engine's timer failed: {origin_of(error)}")
 
     def _announce(self, mode: Mode) -> None:
         self._remote().words.mode = mode

@@ -8,6 +8,16 @@ InvmmError
     └── OrderUnknownError    … of an order, which may rest or fill (its id, where it is known)
 """
 
+from pathlib import Path
+from traceback import extract_tb
+
+
+def origin_of(error: BaseException) -> str:
+    """Kind of an error and where it was raised, for people; not its text, which may quote anything."""
+    frames = extract_tb(error.__traceback__)
+    where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return type(error).__name__ + where
+
 
 class InvmmError(Exception):
     """Base of every error raised by invmm."""

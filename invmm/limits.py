@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings as SocketSettings
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
@@ -34,6 +35,12 @@ def step_limits(settings: Settings, info: MarketInfo) -> dict[str, int]:
         "queue_exponent": QUEUE_EXPONENT[engine.queue_model],
         "book_shows_own": 0,
     }
+
+
+def reconnect_budget_of(settings: Settings) -> ReconnectBudget:
+    """What all sockets of one engine share."""
+    burst = settings.feed.reconnect_budget
+    return ReconnectBudget(burst, burst / 100)
 
 
 def feed_settings_of(settings: Settings, scale: float = 1.0) -> SocketSettings:

@@ -21,10 +21,10 @@ from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.sink import CallbackSink
 from invmm._ext.words import SharedWords
 from invmm.clock import NS, LiveClock
-from invmm.errors import ConfigError
-from invmm.feed.backoff import ReconnectBudget
+from invmm.errors import ConfigError, origin_of
+from invmm.execution.follow import FAILED, Alarm
 from invmm.feed.market import MarketFeed
-from invmm.limits import feed_settings_of
+from invmm.limits import feed_settings_of, reconnect_budget_of
 from invmm.replay.player import venue_profile
 from invmm.replay.tape import MarketInfo, Tape, pack
 from invmm.settings import Settings
@@ -118,7 +118,7 @@ class PaperVenue:
         self.lost = 0  # results that had no room: the engine then asks again by its own timers
         self.markets: dict[int, PaperMarket] = {}
         self._feeds: dict[int, MarketFeed] = {}
-        self._budget = ReconnectBudget()
+        self._budget = reconnect_budget_of(settings)
         self._profile = venue_profile(settings.sim)
         self._seed = seed
         self._task: asyncio.Task[None] | None = None
@@ -175,6 +175,14 @@ class PaperVenue:
 
     def set_tick(self, number: int, tick_e4: int) -> None:
         """The exchange reads the tick from the frames by itself."""
+
+    def news(self) -> list[Alarm]:
+        """That the exchange has failed, once."""
+        if self._task is None or not self._task.done() or self._task.cancelled():
+            return []
+        error, self._task = self._task.exception(), None
+        text = f"paper trading failed: {origin_of(error)}" if error else "paper trading ended"
+        return [Alarm(self.clock.now_ns(), FAILED, text)]
 
     async def open_order_count(self) -> int:
         """Orders that rest or are held, over all markets."""

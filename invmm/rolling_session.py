@@ -303,9 +303,7 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
         _wait_ready(embedded)
         clock = embedded.clock()
         venue = RemoteVenue(
-            embedded.url,
-            embedded.market_url,
-            embedded.user_url,
+            embedded.profile,
             embedded.credentials,
             OrderSigner(embedded.private_key),
             clock,

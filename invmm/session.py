@@ -37,6 +37,7 @@ from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.types import Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
+from invmm.venue.profile import loopback
 
 SECOND = 1_000_000_000
 LEAD_S = 0.6  # real seconds between asking for a market and its first frame: time to connect
@@ -132,9 +133,7 @@ class _Session:
         mapping = await asyncio.to_thread(self.child.begin, number, speed=self.speed, in_s=LEAD_S)
         clock = LiveClock(self.speed, int(mapping["tape_ns"]), int(mapping["monotonic_ns"]))
         venue = RemoteVenue(
-            self.child.base_url,
-            self.child.market_url,
-            self.child.user_url,
+            loopback(self.child.port),
             self.credentials,
             self.signer,
             clock,

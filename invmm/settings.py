@@ -154,7 +154,7 @@ class FeedSettings:
     pong_deadline_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for PONG")
     first_event_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for a token's first event")
     reconnect_budget: int = _number(
-        20, 1, 10_000, "1/min", "reconnects allowed in a minute, over all sockets"
+        20, 1, 10_000, "1", "connects allowed at once over all sockets; in the long run 1/100 of it a second"
     )
 
 

@@ -5,7 +5,7 @@ order that may be alive; each refusal is a Reason. The market step on top decide
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 import numpy as np
 
@@ -85,6 +85,8 @@ cdef class OrderDesk(FrameSink):
             self.own_dirty = True
             return
         command.key = order.key
+        # By its id as well: the executor knows the keys of recent orders only, and this one may be old.
+        memcpy(command.order_id, order.order_id, 32)
         command.token = order.token
         command.side = order.side
         command.level = order.level

@@ -66,6 +66,7 @@ cdef struct order_t:
     int64_t cancel_first_ns     # … and the first one
     int64_t solved_ahead_micro  # the queue estimate that the last solve saw
     queue_t queue
+    uint8_t[32] order_id        # the venue's id, told when the bytes leave; zero before
 
 
 cdef struct fence_t:

@@ -37,6 +37,7 @@ The flag of a cancel under way belongs to our own actions and is no part of the 
 """
 
 from libc.stdint cimport int64_t, uint8_t
+from libc.string cimport memcpy
 
 from invmm._ext.records cimport (
     FOK,
@@ -114,6 +115,7 @@ cdef bint evidence_join_c(order_t* order, const event_t* event, const fence_t* r
 
     if status == STATUS_SENT:
         order.said |= SAID_SENT
+        memcpy(order.order_id, event.order_id, 32)
         if 0 < event.size_micro < order.original_micro:
             # Signed amounts are rounded down; waiting for the rest would keep a filled order alive.
             order.original_micro = event.size_micro

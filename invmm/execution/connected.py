@@ -4,10 +4,12 @@ and the few slow questions of a shutdown. `RemoteVenue` trades for real, `PaperV
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.words import SharedWords
+from invmm.execution.follow import Alarm
 from invmm.replay.tape import MarketInfo
 from invmm.types import CommandArray, EventArray
 from invmm.venue.auth import ApiCredentials
@@ -44,6 +46,8 @@ class ConnectedVenue(Protocol):
     def close_market(self, number: int) -> None: ...
 
     def set_tick(self, number: int, tick_e4: int) -> None: ...
+
+    def news(self) -> Sequence[Alarm]: ...
 
     async def open_order_count(self) -> int: ...
 

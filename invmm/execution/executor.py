@@ -32,9 +32,10 @@ from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
 from invmm.affinity import pin
 from invmm.clock import LiveClock
+from invmm.errors import origin_of
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Request
 from invmm.execution.errands import Errands
-from invmm.execution.follow import Alarm, Follower
+from invmm.execution.follow import FAILED, Alarm, Follower
 from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.execution.pool import Pool
@@ -245,6 +246,7 @@ class Executor:
             # the orders in flight become UNKNOWN, and all orders are asked to go by a last request.
             self.error = error
             self.words.mode = Mode.STOPPED
+            self.follow.alarm(FAILED, f"the executor failed, no order goes out any more: {origin_of(error)}")
             self._last_resort()
         finally:
             self.intake.stopping = True
@@ -349,8 +351,8 @@ class Executor:
             self._keep(kind, legs)
             return
         assert connection is not None
-        request = Request(kind, legs, intake.popped_ns)
         now_ns = time.monotonic_ns()
+        request = Request(kind, legs, intake.popped_ns, now_ns)  # `begin` may end it at once: it needs a time
         if intake.sent < 0:
             # The kernel took nothing, so the venue knows nothing; but SENT is out, so only REFUSED can take
             # it back.
@@ -458,21 +460,31 @@ class Executor:
             self._keep(CommandKind.CANCEL_ALL, _cancel_all())
 
     def _last_resort(self) -> None:
-        """One DELETE /cancel-all over whatever connection is idle, by the time of one hard deadline."""
+        """One DELETE /cancel-all over the first connection that is idle, within twice the hard deadline.
+
+        All may be busy or down at first: half of that time they have to become free.
+        """
         try:
-            connection = self._pool.idle(Lane.CANCEL)
+            self._drop_waiting()
+            end_ns = time.monotonic_ns() + self._hard_ns
+            while (connection := self._pool.idle(Lane.CANCEL)) is None and time.monotonic_ns() < end_ns:
+                self._turn()
             if connection is None:
                 return
-            self._drop_waiting()
             if self.intake.again(_cancel_all(), _target(connection)):
                 self._sent(CommandKind.CANCEL_ALL, connection)
             end_ns = time.monotonic_ns() + self._hard_ns
             while connection.request is not None and time.monotonic_ns() < end_ns:
-                self._pool.epoll.poll(0.05)
-                self._pool.poll(time.monotonic_ns())
+                self._turn()
         except Exception as error:  # the first error is the one to report
             if self.error is not None:
                 self.error.add_note(f"the last cancel-all failed as well: {error!r}")
+
+    def _turn(self) -> None:
+        """Sockets only, while nothing else is done any more."""
+        self._pool.keep(time.monotonic_ns())
+        self._pool.epoll.poll(0.05)
+        self._pool.poll(time.monotonic_ns())
 
 
 def _target(connection: Connection | None) -> int:

@@ -24,11 +24,13 @@ from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.execution.throttle import Throttle
 from invmm.execution.venue_mode import VenueModes
+from invmm.feed.user_messages import order_id_bytes
 from invmm.types import CommandKind, OrderStatus, Reason
 from invmm.venue.limits import Limits
 
 HEARTBEAT, PROBE = 64, 65  # kinds of requests that no command asked for
 STOPS = (Reason.UNAUTHORIZED, Reason.GEOBLOCKED, Reason.VENUE_VERSION)
+FAILED = Reason.SHUTDOWN  # of an alarm: the executor itself has ended
 ALARMS_MAX = 100
 
 
@@ -39,6 +41,11 @@ class Alarm:
     time_ns: int
     reason: Reason
     text: str
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no order goes out any more until somebody has looked."""
+        return self.reason in (*STOPS, FAILED)
 
 
 class Follower:
@@ -70,6 +77,7 @@ class Follower:
         self.modes = VenueModes(limits.post_only_s)
         self.heartbeat = Heartbeat(limits) if with_heartbeat else None
         self.alarms: deque[Alarm] = deque(maxlen=ALARMS_MAX)
+        self._news: deque[Alarm] = deque(maxlen=ALARMS_MAX)
         self.answers: dict[int, int] = {}
         self.unknown = 0
         self.cancel_all_understood = 0
@@ -91,8 +99,14 @@ class Follower:
             self._words.missed_heartbeats = missed
 
     def alarm(self, reason: Reason, text: str) -> None:
-        """Keeps it for `Executor.alarms`."""
-        self.alarms.append(Alarm(self._clock.now_ns(), reason, text))
+        """Keeps it for `Executor.alarms` and `take_news`."""
+        alarm = Alarm(self._clock.now_ns(), reason, text)
+        self.alarms.append(alarm)
+        self._news.append(alarm)
+
+    def take_news(self) -> list[Alarm]:
+        """The alarms since the last call. On the engine's thread, by nobody else."""
+        return [self._news.popleft() for _ in range(len(self._news))]
 
     def tick(self, now_ns: int) -> None:
         """What time alone changes; `now_ns` is engine time."""
@@ -178,14 +192,13 @@ class Follower:
             self.throttle.canceled_all(len(gone), now_ns)
         for order_id in gone:
             try:
-                raw = bytes.fromhex(order_id.removeprefix("0x"))
+                raw = order_id_bytes(order_id)
             except ValueError:
-                continue
+                continue  # no id of an order, so of none of ours
             leg = request.legs.copy()
             leg["key"] = 0
-            leg["order_id"] = np.frombuffer(raw, "V32") if len(raw) == 32 else 0
-            if len(raw) == 32:
-                self._intake.answer(leg, 0, OrderStatus.CANCELED, Reason.NONE, answer.code)
+            leg["order_id"] = np.frombuffer(raw, "V32")
+            self._intake.answer(leg, 0, OrderStatus.CANCELED, Reason.NONE, answer.code)
         status = OrderStatus.CANCELED if understood else OrderStatus.NOT_CANCELED
         reason = Reason.NONE if understood else answers.why_unknown(answer.code, answer.body)
         self._intake.answer(request.legs, 0, status, reason, answer.code)

@@ -6,7 +6,6 @@ orders, the last cancel-all of a shutdown) is asked here with an ordinary HTTP c
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit
 
 from invmm._ext.caps import SignerCaps
@@ -17,18 +16,16 @@ from invmm.clock import LiveClock
 from invmm.errors import ConfigError
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
+from invmm.execution.follow import Alarm
 from invmm.replay.tape import MarketInfo
 from invmm.settings import RiskSettings, Settings
 from invmm.types import MICRO, CommandArray, EventArray, Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.client import CancelAnswer, VenueClient
-from invmm.venue.limits import Limits
-from invmm.venue.profile import Profile, is_local
+from invmm.venue.profile import Profile
 
 TIMEOUT_S = 3.0
-HEAD_ROOM = (
-    2  # the desk counts when it decides, the signer when it signs: waiting orders come closer together
-)
+HEAD_ROOM = 2  # the desk counts when it decides, the signer when it signs: orders that wait come closer
 
 
 def caps_of(risk: RiskSettings) -> SignerCaps:
@@ -50,41 +47,41 @@ class RemoteVenue:
 
     Parameters
     ----------
-    base_url, market_url, user_url : str
-        REST, market WebSocket, user WebSocket.
+    profile : Profile
+        Its hosts, chain and limits.
     credentials : ApiCredentials
     signer : OrderSigner
         One without caps gets those of `caps_of(settings.risk)`.
     clock : LiveClock
     settings : Settings, optional
-    limits : Limits, optional
-        Of the venue's profile; the standard tier's if not given.
     """
 
     def __init__(
         self,
-        base_url: str,
-        market_url: str,
-        user_url: str,
+        profile: Profile,
         credentials: ApiCredentials,
         signer: OrderSigner,
         clock: LiveClock,
         settings: Settings | None = None,
-        limits: Limits | None = None,
     ) -> None:
-        parts = urlsplit(base_url)
+        parts = urlsplit(profile.rest_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"venue: expected an http:// or https:// address, found {base_url!r}")
-        self.base_url = base_url.rstrip("/")
-        self.profile = Profile(
-            "remote", is_local(base_url), self.base_url, market_url, user_url, chain_id=signer.chain_id
-        )
-        self.market_url = market_url
-        self.user_url = user_url
+            raise ConfigError(
+                f"profile {profile.name}: expected an http:// or https:// host, found {profile.rest_url!r}"
+            )
+        if signer.chain_id != profile.chain_id:
+            raise ConfigError(
+                f"signer: expected one for chain {profile.chain_id} of profile {profile.name}, found one for "
+                f"{signer.chain_id}"
+            )
+        settings = settings or Settings()
+        self.profile = profile
+        self.market_url = profile.market_url
+        self.user_url = profile.user_url
         self.credentials = credentials
         self.signer = signer
         if signer.caps is None:
-            signer.caps = caps_of((settings or Settings()).risk)
+            signer.caps = caps_of(settings.risk)
         tls = None
         if parts.scheme == "https":
             import ssl
@@ -95,23 +92,10 @@ class RemoteVenue:
             endpoint,
             credentials.signer(signer.address),
             clock,
-            (settings or Settings()).executor,
-            limits=limits or Limits(),
+            settings.executor,
+            limits=profile.limits,
         )
         self._templates: dict[int, list[OrderTemplate]] = {}
-
-    @classmethod
-    def of(
-        cls,
-        profile: Profile,
-        credentials: ApiCredentials,
-        signer: OrderSigner,
-        clock: LiveClock,
-        settings: Settings | None = None,
-    ) -> RemoteVenue:
-        """The venue that a profile names: its hosts, its limits."""
-        hosts = profile.rest_url, profile.market_url, profile.user_url
-        return cls(*hosts, credentials, signer, clock, settings, profile.limits)
 
     @property
     def commands(self) -> CommandRing:
@@ -184,6 +168,10 @@ class RemoteVenue:
         """Results that have come; how many."""
         return self.executor.poll(now_ns, out)
 
+    def news(self) -> list[Alarm]:
+        """What a person should know, since the last call."""
+        return self.executor.follow.take_news()
+
     def close(self) -> None:
         """Stops the executor within its deadlines."""
         self.executor.close()
@@ -199,19 +187,10 @@ class RemoteVenue:
 
     async def open_order_count(self) -> int:
         """How many orders the venue says are open, over all pages."""
-        return len(await self.pages("/data/orders", {}))
-
-    async def pages(self, path: str, query: dict[str, str]) -> list[dict[str, Any]]:
-        """Every entry of a paged listing; see `RestClient.pages`."""
         async with self.client() as client:
-            return await client.pages(path, query)
+            return len(await client.open_orders())
 
     async def cancel_all(self) -> CancelAnswer:
         """`DELETE /cancel-all`."""
         async with self.client() as client:
             return await client.cancel_all()
-
-    async def ask(self, method: str, path: str, query: dict[str, str] | None = None) -> Any:
-        """One signed request without a body; the parsed answer. See `RestClient.ask`."""
-        async with self.client() as client:
-            return await client.ask(method, path, query)

@@ -88,7 +88,10 @@ def order_id_bytes(text: object) -> bytes:
     """The 32 bytes of a `0x…` order id; ValueError when it is none."""
     if not isinstance(text, str) or len(text) != 66 or text[:2] not in ("0x", "0X"):
         raise ValueError("order id: expected 0x and 64 hexadecimal digits")
-    return bytes.fromhex(text[2:])
+    raw = bytes.fromhex(text[2:])
+    if len(raw) != 32:  # `fromhex` passes over blanks
+        raise ValueError("order id: expected 64 hexadecimal digits, found blanks among them")
+    return raw
 
 
 def time_ms(value: object) -> int:

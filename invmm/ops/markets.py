@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from invmm.errors import ConfigError
-from invmm.ops.venue_options import chosen_profile
-from invmm.settings import Settings
+from invmm.ops.venue_options import add_venue_options, chosen_profile, chosen_settings
 from invmm.types import MICRO, PRICE_ONE_E4
 from invmm.venue.discovery import Discovery, Found, Series
 from invmm.venue.profile import Profile
@@ -42,12 +41,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--count", type=int, default=3, metavar="N", help="windows to list (default 3)")
     p.add_argument("--config", metavar="FILE", help="TOML settings")
-    p.add_argument(
-        "--profile", choices=("live", "loopback"), default="live", help="which venue (default live)"
-    )
-    p.add_argument("--port", type=int, metavar="N", help="of the loopback venue")
     p.add_argument("--at", type=float, metavar="S", help="unix seconds to look from (default: now)")
     p.add_argument("--json", action="store_true", help="print one JSON object")
+    add_venue_options(p)
     return p
 
 
@@ -56,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if not 1 <= options.count <= 50:
         raise ConfigError(f"--count: expected 1 to 50, found {options.count}")
-    settings = Settings.load(options.config) if options.config else Settings()
+    settings = chosen_settings(options)
     series = Series.parse(options.series or settings.market.series)
     now_s = time.time() if options.at is None else options.at
     found = asyncio.run(_find(chosen_profile(options), series, now_s, options.count))

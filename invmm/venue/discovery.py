@@ -14,11 +14,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-import aiohttp
-
 from invmm.errors import ConfigError, TransportError, VenueError
 from invmm.venue.listing import Found, NotTradableError, Refusal, RefusalKind, read_market
 from invmm.venue.profile import Profile
+from invmm.venue.rest import Transport, words_of
 from invmm.venue.series import Series, Window
 
 __all__ = ["Discovery", "Found", "NotTradableError", "Refusal", "RefusalKind", "Series", "Window"]
@@ -26,7 +25,6 @@ __all__ = ["Discovery", "Found", "NotTradableError", "Refusal", "RefusalKind", "
 TIMEOUT_S: Final = 5.0
 TRIES: Final = 3
 PAUSE_S: Final = 0.25
-MAX_ANSWER_BYTES: Final = 4 << 20
 
 
 class Discovery:
@@ -46,17 +44,16 @@ class Discovery:
         if not profile.gamma_url or not profile.rest_url:
             raise ConfigError(f"profile {profile.name}: expected the addresses of Gamma and the CLOB")
         self.profile = profile
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._session: aiohttp.ClientSession | None = None
+        self._timeout_s = timeout_s
+        self._clob = Transport(profile.rest_url, timeout_s=timeout_s)
+        self._gamma = Transport(profile.gamma_url, timeout_s=timeout_s)
 
     async def __aenter__(self) -> Discovery:
-        self._session = aiohttp.ClientSession(timeout=self._timeout, trust_env=False)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._clob.close()
+        await self._gamma.close()
 
     async def find(self, series: Series, now_s: float, count: int = 2) -> list[Found]:
         """The window that runs at `now_s` (unix seconds) and the next ones, `count` in all, in order.
@@ -71,7 +68,7 @@ class Discovery:
         """`window` on an event loop and a connection of its own."""
 
         async def ask() -> Found:
-            async with Discovery(self.profile, timeout_s=self._timeout.total or TIMEOUT_S) as discovery:
+            async with Discovery(self.profile, timeout_s=self._timeout_s) as discovery:
                 return await discovery.window(window)
 
         return asyncio.run(ask())
@@ -80,12 +77,12 @@ class Discovery:
         """What the venue says about one window."""
         slug = window.slug
         if not slug:
-            market = await self._get(f"{self.profile.rest_url}/markets/{window.condition_id}")
+            market = await self._get(self._clob, f"/markets/{window.condition_id}")
             named = market.get("market_slug") if isinstance(market, dict) else None
             slug = named if isinstance(named, str) else ""
             if not slug:
                 return self._absent(window, f"the CLOB lists no market with condition {window.condition_id}")
-        gamma = await self._get(f"{self.profile.gamma_url}/markets/slug/{quote(slug, safe='')}")
+        gamma = await self._get(self._gamma, f"/markets/slug/{quote(slug, safe='')}")
         if gamma is None:
             return self._absent(window, f"Gamma lists no market named {slug}")
         if not isinstance(gamma, dict):
@@ -95,7 +92,7 @@ class Discovery:
         clob = None
         if isinstance(condition, str) and condition:
             padded = condition + "00" if len(condition) == 64 else condition
-            clob = await self._get(f"{self.profile.rest_url}/clob-markets/{quote(padded, safe='')}")
+            clob = await self._get(self._clob, f"/clob-markets/{quote(padded, safe='')}")
         if clob is not None and not isinstance(clob, dict):
             refusal = Refusal(RefusalKind.SHAPE, f"CLOB: expected an object, found {type(clob).__name__}")
             return Found(window, None, (refusal,))
@@ -105,31 +102,29 @@ class Discovery:
     def _absent(window: Window, text: str) -> Found:
         return Found(window, None, (Refusal(RefusalKind.NOT_LISTED, text),))
 
-    async def _get(self, url: str) -> Any:
+    async def _get(self, host: Transport, path: str) -> Any:
         """The JSON of a public page; None for 404. A read changes nothing, so it is tried again."""
-        if self._session is None:
-            raise ConfigError("Discovery: expected `async with Discovery(…)` around its use")
         problem = ""
         for attempt in range(TRIES):
             if attempt:
                 await asyncio.sleep(PAUSE_S * attempt)
             try:
-                async with self._session.get(url, allow_redirects=False) as answer:
-                    body = bytearray()
-                    async for chunk in answer.content.iter_any():
-                        body += chunk
-                        if len(body) > MAX_ANSWER_BYTES:
-                            raise TransportError(f"{url}: expected at most {MAX_ANSWER_BYTES} bytes")
-                    if answer.status == 404:
-                        return None
-                    if answer.status == 200:
-                        return json.loads(body)
-                    problem = f"status {answer.status}"
-                    if 400 <= answer.status < 500 and answer.status not in (408, 425, 429):
-                        raise VenueError(answer.status, f"{url}: {body[:120].decode('utf-8', 'replace')}")
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                problem = repr(error)
-        raise TransportError(f"{url}: no usable answer in {TRIES} tries: {problem}")
+                answer = await host.send("GET", path)
+            except TransportError as error:
+                problem = str(error)
+                continue
+            if answer.status == 404:
+                return None
+            if answer.status == 200:
+                try:
+                    return json.loads(answer.body)
+                except ValueError:
+                    problem = f"{len(answer.body)} bytes that are no JSON"
+                    continue
+            problem = f"status {answer.status}"
+            if 400 <= answer.status < 500 and answer.status not in (408, 425, 429):
+                raise VenueError(answer.status, f"{path}: {words_of(answer, {}) or 'without a reason'}")
+        raise TransportError(f"{host.base_url}{path}: no usable answer in {TRIES} tries: {problem}")
 
 
 def first_tradable(found: Sequence[Found]) -> Found:

@@ -6,6 +6,7 @@ import select
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from invmm._ext.ring import ResultRing
 from invmm.settings import ExecutorSettings
 from invmm.types import CommandKind, Mode, OrderStatus, Reason
-from tests.e2e.executor_bench import Bench, Start, accept, begin_benches, statuses, told
+from tests.e2e.executor_bench import FAST, Bench, Start, accept, begin_benches, statuses, told
 from tests.e2e.scripted_venue import Reply, Seen, http
 
 
@@ -265,6 +266,41 @@ def test_a_thread_that_fails_stops_quoting_cancels_and_keeps_the_error(monkeypat
         assert statuses(bench.expect(1)) == [OrderStatus.CANCELED]
         assert bench.venue.seen[-1].path == "/cancel-all"
     finally:
+        bench.close()
+
+
+def test_the_last_cancel_all_waits_for_a_connection_while_all_are_busy(monkeypatch: pytest.MonkeyPatch):
+    answered = threading.Event()
+
+    def script(seen: Seen) -> Reply:
+        if seen.path == "/cancel-all":
+            return accept(seen)
+        return Reply(accept(seen).send, wait=answered)
+
+    bench = Bench(script, replace(FAST, hard_deadline_ms=5000, unknown_after_ms=5000)).start()
+    try:
+        bench.submit(bench.place(1))
+        bench.submit(bench.place(2))
+        bench.submit(bench.cancel(1))
+        bench.expect(2)
+        end = time.monotonic() + 5
+        while len(bench.venue.seen) < 3:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
+        def broken(now_ns: int) -> None:
+            raise RuntimeError("out of order")
+
+        monkeypatch.setattr(bench.executor, "_expire", broken)
+        while bench.executor.error is None:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        answered.set()
+        while not any(seen.path == "/cancel-all" for seen in bench.venue.seen):
+            assert time.monotonic() < end, "no cancel-all"
+            time.sleep(0.001)
+    finally:
+        answered.set()
         bench.close()
 
 

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from invmm.execution import connections
 from invmm.execution.connections import ANSWER_MAX, Endpoint
-from invmm.types import OrderStatus, Reason
+from invmm.types import CommandKind, OrderStatus, Reason
+from invmm.venue.limits import Limits
 from tests.e2e.certificates import certificate as certificate
 from tests.e2e.executor_bench import FAST, Bench, Start, accept, begin_benches, statuses, told
 from tests.e2e.scripted_venue import Reply, ScriptedVenue, Seen, http
@@ -320,3 +322,34 @@ def test_whatever_bytes_come_back_each_leg_gets_a_verdict(fuzzed: Bench, data: b
     assert statuses(results[:2]) == [OrderStatus.SENT] * 2
     assert all(status == OrderStatus.UNKNOWN for status in statuses(results[2:]))
     assert fuzzed.executor.error is None
+
+
+def test_ids_in_a_cancel_all_answer_that_are_none_are_passed_over(start: Start):
+    real = "0x" + "ab" * 32
+    listed = [real, "0x12", "", "0x" + "zz" * 32, "0x" + "ab " * 21 + "a", "0x" + " " * 64, 7, None]
+    body = orjson.dumps({"canceled": listed, "not_canceled": {}})
+    bench = start(lambda seen: Reply(http(200, body)))
+    bench.submit(bench.place(0, kind=CommandKind.CANCEL_ALL))
+    one, all_of_them = bench.expect(2)
+    assert one["order_id"].tobytes().hex() == real[2:]
+    assert statuses([one, all_of_them]) == [OrderStatus.CANCELED, OrderStatus.CANCELED]
+    bench.nothing_more()
+    assert bench.executor.error is None
+
+
+def test_a_connection_that_breaks_at_the_first_byte_is_no_sign_of_haste(
+    start: Start, certificate: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(*certificate)
+    tls = {"server_tls": server, "client_tls": ssl.create_default_context(cafile=str(certificate[0]))}
+
+    def broken(data: bytes) -> int:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(connections.Connection, "writer", property(lambda self: broken))
+    monkeypatch.setattr(connections.Connection, "_write", lambda self, now_ns: self.fail(now_ns, "write"))
+    bench = start(accept, limits=Limits(), **tls)
+    bench.submit(bench.place(1))
+    assert statuses(bench.expect(2)) == [OrderStatus.SENT, OrderStatus.UNKNOWN]
+    assert bench.executor.statistics().throttle["warnings"] == 0

@@ -30,9 +30,7 @@ class Desk:
         )
         self.clock = venue.clock()
         self.venue = RemoteVenue(
-            venue.url,
-            venue.market_url,
-            venue.user_url,
+            venue.profile,
             venue.credentials,
             OrderSigner(venue.private_key),
             self.clock,

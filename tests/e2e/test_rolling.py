@@ -45,9 +45,7 @@ def rss_bytes() -> int:
 def session_on(venue: TestVenue, settings: Settings = SETTINGS, **options: Any) -> RollingSession:
     clock = venue.clock()
     remote = RemoteVenue(
-        venue.url,
-        venue.market_url,
-        venue.user_url,
+        venue.profile,
         venue.credentials,
         OrderSigner(venue.private_key),
         clock,

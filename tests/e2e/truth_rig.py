@@ -22,6 +22,7 @@ from invmm.settings import Settings
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.types import MICRO, OrderStatus, Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
+from invmm.venue.profile import loopback
 
 SECOND = 1_000_000_000
 TERMINAL = ("TRADE_CONFIRMED", "TRADE_FAILED")
@@ -206,9 +207,7 @@ async def truth_rig(
         begin_ns = int(mapping["tape_ns"])
         clock = LiveClock(speed, begin_ns, int(mapping["monotonic_ns"]))
         credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
-        venue = RemoteVenue(
-            child.base_url, child.market_url, child.user_url, credentials, signer, clock, settings
-        )
+        venue = RemoteVenue(loopback(child.port), credentials, signer, clock, settings)
         engine = Engine(settings, venue=venue, clock=clock, seed=seed)
         rig = TruthRig(child, engine, engine.add_market(tape.market, number=0), clock, begin_ns)
         harm(engine)

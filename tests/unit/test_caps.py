@@ -20,6 +20,7 @@ from invmm.execution.remote import RemoteVenue
 from invmm.settings import RiskSettings, Settings
 from invmm.types import COMMAND_DTYPE, CommandKind, OrderStatus, OrderType, Reason, Side
 from invmm.venue.auth import ApiCredentials, OrderSigner
+from invmm.venue.profile import loopback
 from tests.e2e.executor_bench import TOKENS, Start, accept, begin_benches, told
 from tests.reference.frames import MARKET
 
@@ -281,8 +282,7 @@ def test_a_remote_venue_allows_the_tokens_of_its_open_markets_only(
 ) -> None:
     one = signer()
     risk = RiskSettings(max_order_shares=50.0, orders_per_second=5, orders_burst=10)
-    hosts = ("http://127.0.0.1:1", "ws://127.0.0.1:1/ws/market", "ws://127.0.0.1:1/ws/user")
-    venue = RemoteVenue(*hosts, marker_credentials, one, LiveClock(), Settings(risk=risk))
+    venue = RemoteVenue(loopback(1), marker_credentials, one, LiveClock(), Settings(risk=risk))
     caps = one.caps
     assert caps is not None
     assert caps.tokens() == []
@@ -292,7 +292,7 @@ def test_a_remote_venue_allows_the_tokens_of_its_open_markets_only(
     venue.close_market(0)
     assert caps.tokens() == []
     strict = signer(SignerCaps([MARKET.up_token_id], frozen=True))
-    venue = RemoteVenue(*hosts, marker_credentials, strict, LiveClock())
+    venue = RemoteVenue(loopback(1), marker_credentials, strict, LiveClock())
     with pytest.raises(ConfigError, match="frozen"):
         venue.open_market(0, MARKET)
 

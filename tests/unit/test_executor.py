@@ -172,6 +172,16 @@ def test_a_cancel_takes_at_most_a_thousand_ids():
     assert len(body_of(desk.intake.request())) == 500
 
 
+def test_an_order_whose_key_is_forgotten_is_cancelled_by_the_id_that_the_engine_knows():
+    desk = Desk()
+    desk.push(CommandKind.CANCEL, 1)
+    assert desk.take() == 0
+    assert desk.told() == [(1, OrderStatus.NOT_CANCELED, Reason.NOT_WANTED)]
+    desk.push(CommandKind.CANCEL, 1, order_id=order_id(1))
+    assert desk.take() == CommandKind.CANCEL
+    assert body_of(desk.intake.request()) == ["0x" + order_id(1).hex()]
+
+
 def test_a_request_carries_what_a_server_needs():
     desk = Desk()
     desk.push(CommandKind.PLACE, 1)

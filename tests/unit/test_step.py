@@ -88,6 +88,19 @@ class Desk:
         return self.market.step.registry.orders_live()
 
 
+def test_a_cancel_names_the_id_that_was_announced():
+    """The executor forgets the keys of old orders; an order that rests for long must stay cancellable."""
+    desk = Desk()
+    placed = desk.open()
+    for n, command in enumerate(placed):
+        desk.answer(command, OrderStatus.SENT, 5, order_id=bytes([n + 1]) * 32)
+    desk.accept(placed, 10)
+    stop = desk.event(EventKind.MODE, 20, status=Mode.STOPPED)
+    assert set(kinds(stop)) == {CommandKind.CANCEL}
+    ids = {int(c["key"]): bytes([n + 1]) * 32 for n, c in enumerate(placed)}
+    assert {int(c["key"]): c["order_id"].tobytes() for c in stop} == ids
+
+
 def kinds(commands: np.ndarray) -> list[CommandKind]:
     return [CommandKind(int(k)) for k in commands["kind"]]
 
