@@ -4,7 +4,7 @@ A market maker that moves a ladder asks for the same size again a few ticks from
 is likely is read off the orders themselves: each resting order that is sent names a *lane* (market, token,
 side, size); the middle of the prices that went together last is its centre, and it holds one order at each of
 sixteen neighbouring prices, nearest first.
-On recorded markets that serves 98 of 100 quotes; takes are of any size and open no lane.
+On recorded markets that serves 97 of 100 quotes; takes are of any size and open no lane.
 
     note_c   a quote was sent: its lane moves there
     fill_c   signs the one order that is missed most; called while there is nothing else to do

@@ -227,7 +227,7 @@ class Access:
     # ---- requests ----
 
     def _login(self, headers: Mapping[str, str]) -> tuple[str, int] | Refusal:
-        """Account and nonce that L1 headers prove (2.1)."""
+        """Account and nonce that L1 headers prove."""
         address, nonce = headers.get("POLY_ADDRESS", ""), headers.get("POLY_NONCE", "")
         stamp = headers.get("POLY_TIMESTAMP", "")
         if not (is_address(address) and _is_count(nonce) and self._is_fresh(stamp)):
@@ -242,7 +242,7 @@ class Access:
         return signer, int(nonce)
 
     def prove(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> ApiKey | Refusal:
-        """The API key that L2 headers prove (2.2). `path` is without the query."""
+        """The API key that L2 headers prove. `path` is without the query."""
         known = self._keys.get(headers.get("POLY_API_KEY", ""))
         if not self.rules.is_checked:
             return known or NOBODY

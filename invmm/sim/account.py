@@ -257,7 +257,7 @@ class Account:
         self.holdings.pop(market, None)
 
     def rebate_micro(self, share: float) -> int:
-        """Maker rebate estimate: `share` of the taker fee that the maker fills stand for (8.2)."""
+        """Maker rebate estimate: `share` of the taker fee that the maker fills stand for."""
         return self.fee_equivalent_micro * round(share * MICRO) // MICRO
 
 

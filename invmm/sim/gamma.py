@@ -23,7 +23,7 @@ def stamp(time_ns: int) -> str:
 
 
 def market(window: Window, now_ns: int) -> dict[str, Any]:
-    """A Gamma market object (9.3)."""
+    """A Gamma market object."""
     info = window.market
     version = GENERATIONS[info.exchange]
     tokens = [info.up_token_id, info.down_token_id]
@@ -140,7 +140,7 @@ def series(one: Series) -> dict[str, Any]:
 
 
 def clob_market(window: Window) -> dict[str, Any]:
-    """`GET /clob-markets/{conditionId}` (6.1)."""
+    """`GET /clob-markets/{conditionId}`."""
     info, session = window.market, window.session
     version = GENERATIONS[info.exchange]
     told = {
@@ -205,7 +205,7 @@ def full_market(window: Window) -> dict[str, Any]:
 
 
 def new_market_event(window: Window, now_ms: int) -> dict[str, Any]:
-    """`new_market` (5.4), without a schedule, as the venue's."""
+    """`new_market`, without a schedule, as the venue's."""
     info = window.market
     tokens = [info.up_token_id, info.down_token_id]
     return {

@@ -1,4 +1,4 @@
-"""The venue's dead man's switch (4.2): chained heartbeats; when a key stops, its orders are cancelled."""
+"""The venue's dead man's switch: chained heartbeats; when a key stops, its orders are cancelled."""
 
 from __future__ import annotations
 

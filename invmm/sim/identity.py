@@ -35,7 +35,7 @@ def identify(name: str, generation: str = "v1") -> Identity:
         condition = condition_id(ORACLE, "0x" + digest.hex())
         up, down = position_ids_v1(condition, CONTRACTS[POLYGON].bridged_collateral)
     elif generation == "v2":
-        # Module 1 (binary), 128 bits of hash; arity, reserved bits, chain and index are zero (10.2).
+        # Module 1 (binary), 128 bits of hash; arity, reserved bits, chain and index are zero.
         condition = "0x01" + digest[:16].hex() + "00" * 15
         up, down = position_ids_v2(condition)
     else:

@@ -1,4 +1,4 @@
-"""What a signer's requests cost of its token buckets (7.2), and what their answers say about it."""
+"""What a signer's requests cost of its token buckets, and what their answers say about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the venue lets through: running, restarting, post-only, cancel-only, halted (11.5), each with its
+"""What the venue lets through: running, restarting, post-only, cancel-only, halted, each with its
 answers.
 """
 

@@ -31,7 +31,7 @@ APPROVALS: Final = (
     *(("ERC1155", _HERE.conditional_tokens, one) for one in (*_EXCHANGES, *_ADAPTERS, _REDEEMER, *_MODULES)),
     *(("ERC1155", _HERE.position_manager, one) for one in (_HERE.router, _HERE.exchange_v3, _REDEEMER)),
 )
-"""What a trading wallet needs (1.3): standard, token, who may move it."""
+"""What a trading wallet needs: standard, token, who may move it."""
 
 
 class Data:

@@ -34,7 +34,7 @@ def _midpoint(session: Session, token: Outcome, _: str) -> dict[str, str]:
 
 
 def _price(session: Session, token: Outcome, side: str) -> dict[str, str]:
-    # Which side is meant is disputed (6.1); this is the newer documentation's.
+    # Which side is meant is disputed; this is the newer documentation's.
     return {"price": wire.price_text(_best(session, token)[side != "BUY"])}
 
 

@@ -13,7 +13,7 @@ from invmm.types import PRICE_ONE_E4, OrderType, Outcome, Reason, Side
 MAX_BATCH = 15
 MAX_CANCELS = 1000
 CENT_SHARE_MICRO = 10_000  # sizes have two decimals at every tick
-MARKETABLE_MIN_MICRO = 1_000_000  # a marketable BUY must be worth at least one dollar (3.4)
+MARKETABLE_MIN_MICRO = 1_000_000  # a marketable BUY must be worth at least one dollar
 
 POST_ONLY_CROSSES = "invalid post-only order: order crosses book"
 POST_ONLY_TYPE = "invalid post-only order: only GTC and GTD orders can be post-only"  # (ours)
@@ -100,7 +100,7 @@ def cost_micro(size_micro: int, price_e4: int, side: Side) -> int:
 
 def taker_fee_micro(size_micro: int, price_e4: int, fee_rate: float) -> int:
     """Taker fee in micro-dollars: C·r·p·(1−p), rounded half up to 5 decimals of a dollar, nothing below
-    0.00001 (8.1).
+    0.00001.
     """
     rate_e6 = round(fee_rate * 1_000_000)
     exact = size_micro * rate_e6 * price_e4 * (PRICE_ONE_E4 - price_e4)  # micro-dollars times 1e14

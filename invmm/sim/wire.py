@@ -92,7 +92,7 @@ def parse_order(payload: Any, market: MarketInfo, tick_e4: int, order_id: bytes)
 
 
 def order_answer(order: Order) -> dict[str, Any]:
-    """The answer to an accepted order (3.8)."""
+    """The answer to an accepted order."""
     request = order.request
     making = taking = 0
     for trade in order.trades:
@@ -120,7 +120,7 @@ def order_answer(order: Order) -> dict[str, Any]:
 
 
 def refused_leg(text: str) -> dict[str, Any]:
-    """A refused order inside a batch: `success` is true, the id is empty (3.7)."""
+    """A refused order inside a batch: `success` is true, the id is empty."""
     return {
         "success": True,
         "errorMsg": text,
@@ -134,7 +134,7 @@ def refused_leg(text: str) -> dict[str, Any]:
 
 
 def open_order(order: Order, market: MarketInfo, who: Who) -> dict[str, Any]:
-    """An entry of `/data/orders` (6.2). `who` stands in where the order says nobody."""
+    """An entry of `/data/orders`. `who` stands in where the order says nobody."""
     request = order.request
     who = request.who or who
     return {
@@ -159,7 +159,7 @@ def open_order(order: Order, market: MarketInfo, who: Who) -> dict[str, Any]:
 def trade_entry(
     trade: Trade, market: MarketInfo, who: Who, *, prefix: str = "TRADE_STATUS_"
 ) -> dict[str, Any]:
-    """An entry of `/data/trades` as `who` is told it: the taker's view on top, makers below (5.5, 6.2)."""
+    """An entry of `/data/trades` as `who` is told it: the taker's view on top, makers below."""
     own_taker = next((part for part in trade.legs if part.is_taker), None)
     taker = (own_taker.who or who) if own_taker is not None else _STRANGER
     size = own_taker.size_micro if own_taker is not None else sum(part.size_micro for part in trade.legs)
@@ -241,7 +241,7 @@ def page(entries: Sequence[dict[str, Any]], cursor: str, limit: int) -> dict[str
 
 
 def order_event(order: Order, market: MarketInfo, who: Who, kind: str, stamp_ms: int) -> dict[str, Any]:
-    """An `order` event: PLACEMENT, UPDATE or CANCELLATION (5.5)."""
+    """An `order` event: PLACEMENT, UPDATE or CANCELLATION."""
     request = order.request
     who = request.who or who
     if kind == "UPDATE":
@@ -272,7 +272,7 @@ def order_event(order: Order, market: MarketInfo, who: Who, kind: str, stamp_ms:
 
 
 def trade_event(trade: Trade, market: MarketInfo, who: Who, stamp_ms: int) -> dict[str, Any]:
-    """A `trade` event; the same id is sent again at each stage (5.5)."""
+    """A `trade` event; the same id is sent again at each stage."""
     entry = trade_entry(trade, market, who, prefix="")
     entry.update(event_type="trade", timestamp=str(stamp_ms), trade_owner=entry["owner"], type="TRADE")
     return entry
@@ -293,7 +293,7 @@ def book_levels(book: PublicBook, side: Side) -> list[dict[str, str]]:
 def rest_book(
     book: PublicBook, market: MarketInfo, token: Outcome, tick_e4: int, venue_ms: int, last_price: str
 ) -> dict[str, Any]:
-    """`GET /book`, with its hash (5.6)."""
+    """`GET /book`, with its hash."""
     told: dict[str, Any] = {
         "market": market.condition_id,
         "asset_id": token_id(market, token),
@@ -313,7 +313,7 @@ def rest_book(
 
 
 def dump(books: Sequence[dict[str, Any]]) -> bytes:
-    """The array that answers a subscription: compact, ends with a newline (5.1)."""
+    """The array that answers a subscription: compact, ends with a newline."""
     events = []
     for told in books:
         event = {key: told[key] for key in ("market", "asset_id", "timestamp", "hash", "bids", "asks")}
@@ -333,7 +333,7 @@ def last_price_text(price: str) -> str:
 
 
 def resolved_event(market: MarketInfo, stamp_ms: int) -> dict[str, Any]:
-    """`market_resolved` (5.4), for connections that asked for custom features."""
+    """`market_resolved`, for connections that asked for custom features."""
     winner = market.winner if market.winner is not None else Outcome.UP
     return {
         "event_type": "market_resolved",
@@ -348,7 +348,7 @@ def resolved_event(market: MarketInfo, stamp_ms: int) -> dict[str, Any]:
 
 
 def clob_market(market: MarketInfo, tick_e4: int, *, accepting: bool) -> dict[str, Any]:
-    """`GET /clob-markets/{conditionId}` (6.1)."""
+    """`GET /clob-markets/{conditionId}`."""
     told = {
         "t": [{"t": market.up_token_id, "o": "Up"}, {"t": market.down_token_id, "o": "Down"}],
         "c": market.condition_id,

@@ -58,7 +58,7 @@ def check_limits(tick: str, side: str, sizes: int, seed: str = "") -> None:
 
 
 def check_markets(tick: str, side: str, sizes: int, seed: str = "") -> None:
-    """With the server's cap of four decimals where the table of the package goes beyond it (3.2)."""
+    """With the server's cap of four decimals where the table of the package goes beyond it."""
     moved = total = 0
     for price_e4, amount in grid(tick, sizes, side + seed):
         theirs = market_twin(side, amount, price_e4, tick)
