@@ -201,7 +201,12 @@ cdef int evidence_alarms_c(const order_t* order) noexcept nogil:
     """ALARM_* bits: what the evidence says that cannot be."""
     cdef int alarms = 0
 
-    if order.said & SAID_REJECTED and order.said & (SAID_LIVE | SAID_FOUND):
+    # One that takes or dies is announced while the venue holds it, and refused when it finds nothing: no
+    # contradiction.
+    if (
+        order.order_type < FOK and order.said & SAID_REJECTED
+        and order.said & (SAID_LIVE | SAID_FOUND)
+    ):
         alarms |= ALARM_REFUSED_ALIVE
     if order.said & (SAID_CANCELED | SAID_FENCED) and order.found_ns > order.ended_first_ns:
         alarms |= ALARM_REVIVED

@@ -53,7 +53,6 @@ def test_without_the_setting_nothing_is_signed_ahead(start: Start):
     assert bench.executor.statistics().signed_ahead == {}
 
 
-
 def test_a_session_with_signing_ahead_trades_on_the_embedded_venue_which_verifies_every_order():
     settings = Settings()
     settings = replace(settings, executor=replace(settings.executor, sign_ahead=64, sign_ahead_age_ms=5_000))

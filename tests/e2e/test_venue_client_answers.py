@@ -218,7 +218,8 @@ def test_a_connection_that_is_cut_is_not_tried_again_with_an_order(serve: Serve)
     assert client.version() == 2
     (outcome,) = client.post_orders([order()])
     assert outcome.status == OrderStatus.UNKNOWN
-    assert [seen.method for seen in venue.seen].count("POST") == 1
+    # None, when it met the end of the connection on its way; never two.
+    assert [seen.method for seen in venue.seen].count("POST") <= 1
 
 
 def test_what_is_signed_is_what_is_sent(serve: Serve) -> None:
