@@ -1,4 +1,4 @@
-"""C interface of the signer for callers with the GIL; executors hold an `invmm._ext.template.OrderTemplate`."""
+"""C interface of the signer for callers with the GIL; executors hold `OrderTemplate`s."""
 
 from libc.stdint cimport int64_t
 

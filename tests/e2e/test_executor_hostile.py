@@ -76,7 +76,7 @@ def test_an_answer_that_is_none_leaves_orders_unknown(start: Start, name: str, c
     bench.submit(bench.place(1, 2))
     assert statuses(bench.expect(4)) == [OrderStatus.SENT] * 2 + [OrderStatus.UNKNOWN] * 2
     if close:
-        time.sleep(0.1)  # an order written while the end of the connection is on its way would be UNKNOWN, too
+        time.sleep(0.1)  # an order that meets the end of the connection on its way is UNKNOWN, too
     assert bench.executor.wait_warm()
     bench.submit(bench.place(3))
     assert statuses(bench.expect(2)) == [OrderStatus.SENT, OrderStatus.LIVE], "the next one is not affected"
