@@ -1,9 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
-A TOML file has one table per class below: `[engine]`, `[risk]`, `[strategy]`, `[executor]`, `[feed]`,
-`[market]`, `[sim]`, `[wallet]`. Unknown tables or keys, wrong types and values out of range are errors that
-name the file, the line and what was expected. Secrets have no place in the file; what looks like one is an
-error too.
+A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[executor]`,
+`[feed]`, `[market]`, `[sim]`, `[wallet]`. Unknown tables or keys, wrong types and values out of range are
+errors that name the file, the line and what was expected. Secrets have no place in the file; what looks like
+one is an error too.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -80,15 +80,49 @@ class EngineSettings:
 
 @dataclass(frozen=True, slots=True)
 class RiskSettings:
-    """Hard limits, checked before a command is handed over."""
+    """Hard limits, checked before a command is handed over. Sums run over every order that may be alive."""
 
     max_cash_dollars: float = _number(
         5_000.0, 1.0, 1_000_000.0, "dollars", "cash in positions and possibly-live bids of one market"
     )
+    max_direction_shares: float = _number(
+        5_000.0, 5.0, 1_000_000.0, "shares", "Up over Down, or Down over Up, if every order filled at worst"
+    )
+    max_gross_shares: float = _number(
+        10_000.0, 5.0, 1_000_000.0, "shares", "possibly-live orders of one market, both tokens together"
+    )
     max_order_shares: float = _number(200.0, 5.0, 100_000.0, "shares", "size of one order")
+    max_order_dollars: float = _number(200.0, 1.0, 100_000.0, "dollars", "price × size of one order")
     max_open_orders: int = _number(24, 1, 64, "orders", "possibly-live orders of one market")
+    max_children: int = _number(20, 1, 64, "orders", "placements and cancels that one target may lead to")
+    price_collar: float = _number(0.2, 0.01, 1.0, "dollars", "a bid is at most this far above the mid")
+    max_total_dollars: float = _number(
+        10_000.0, 1.0, 10_000_000.0, "dollars", "cash committed in all markets, pairs awaiting merge included"
+    )
+    max_total_orders: int = _number(256, 1, 4_096, "orders", "possibly-live orders of all markets")
+    reserve_dollars: float = _number(0.0, 0.0, 10_000_000.0, "dollars", "cash that is never committed")
+    max_loss_market_dollars: float = _number(
+        1_000.0, 0.5, 1_000_000.0, "dollars", "loss of one market at worst that ends its quoting"
+    )
+    max_loss_day_dollars: float = _number(
+        2_000.0, 0.5, 1_000_000.0, "dollars", "loss of one UTC day at worst that ends all quoting"
+    )
     orders_per_second: int = _number(40, 1, 600, "1/s", "placements; the venue's standard tier")
     orders_burst: int = _number(60, 1, 900, "orders", "placements at once")
+    orders_per_minute: int = _number(2_400, 1, 36_000, "orders", "placements of all markets in any minute")
+
+
+@dataclass(frozen=True, slots=True)
+class StateSettings:
+    """What outlives the process: lock, journal, risk figures, kill switch."""
+
+    folder: str = _text("", "where it lies; empty: a folder of its own under the user's state directory")
+    journal_records: int = _number(
+        65_536, 1_024, 16_777_216, "records", "of one journal file before the next one is begun"
+    )
+    journal_files: int = _number(8, 2, 4_096, "files", "kept of each kind, the oldest ones are removed")
+    journal_frames: bool = _flag(False, "keep the bytes of every market message in the journal, too")
+    sync_ms: int = _number(50, 1, 10_000, "ms", "how often the journal is synced to disk, in the background")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +243,7 @@ class Settings:
 
     engine: EngineSettings = field(default_factory=EngineSettings)
     risk: RiskSettings = field(default_factory=RiskSettings)
+    state: StateSettings = field(default_factory=StateSettings)
     strategy: StrategySettings = field(default_factory=StrategySettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)

@@ -14,7 +14,7 @@ from invmm._ext.words cimport SharedWords
 
 cdef enum:
     MAX_COMMANDS = 256          # of one step
-    MAX_REASONS = 64
+    MAX_REASONS = 128
     LEGS_PER_BATCH = 15         # the venue's limit for POST /orders
 
 
