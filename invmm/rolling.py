@@ -257,9 +257,7 @@ class Roller:
         self._say(_words(residue))
         self._on_close(market, residue)
 
-    def _complain(
-        self, search: _Search, text: str, tell: Callable[[str], object] | None = None
-    ) -> None:
+    def _complain(self, search: _Search, text: str, tell: Callable[[str], object] | None = None) -> None:
         """Says why a window is not there yet, once per reason."""
         if text != search.said:
             search.said = text
