@@ -117,7 +117,7 @@ class Engine:
         step = MarketStep(
             books,
             make_policy(self.policy, self.settings.strategy),
-            step_limits(self.settings, info),
+            step_limits(self.settings, info, self.clock.scale if self.clock else 1.0),
             market=number,
             end_ms=info.end_s * 1000,
             seed=self.seed ^ (number << 32),
