@@ -19,8 +19,10 @@ import numpy as np
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.errors import ConfigError, InvmmError, origin_of
+from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
 from invmm.execution.reconcile import Reconciler
+from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market
 from invmm.permission import Permission
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from invmm._ext.ring import CommandRing
     from invmm.clock import LiveClock
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.market import MarketFeed
     from invmm.feed.states import EndCause, FeedState
@@ -100,6 +103,8 @@ class Engine:
         self._ticking: asyncio.Task[None] | None = None
         self.reconciler: Reconciler | None = None
         self._edge: EdgeThread[Any] | None = None
+        self.state: StateFolder | None = None
+        self._vigil: Vigil | None = None
         self.permission = Permission(self._announce, self.messages.append)
 
     def add_market(
@@ -221,6 +226,9 @@ class Engine:
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
+        beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
+        demand = None if self.reconciler is None else self.reconciler.demand
+        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(self._timer_ended)
 
@@ -296,6 +304,8 @@ class Engine:
         """Pulls every quote, waits for proof, disconnects. True if the venue confirms that all is closed."""
         venue = self._remote()
         self.permission.stop()
+        if self._vigil is not None:
+            self._vigil.stopping()
         loop = asyncio.get_running_loop()
         until = loop.time() + deadline_s
         proof_until = loop.time() + deadline_s / 2
@@ -326,6 +336,8 @@ class Engine:
         for feed in (*self.feeds, *([self.user_feed] if self.user_feed else [])):
             await feed.close()
         loop.remove_reader(venue.results.eventfd)
+        if self._vigil is not None:
+            self._vigil.ended(clean)
         return clean
 
     async def _none_open(self, until_s: float) -> bool:
@@ -369,10 +381,12 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
+        assert self._vigil is not None
         hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
-            venue.words.beat_ns = time.monotonic_ns()
+            alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
+            self._vigil.tick(time.monotonic_ns(), alive)
             self._drain()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
