@@ -76,7 +76,9 @@ class Concern(enum.Enum):
     """What the engine learns about its connection to the venue; the value is said to people."""
 
     STOOD_STILL = "the engine stood still: quotes pulled until what it missed is known"
-    ABOUT_TO_CANCEL = "heartbeats fail: the venue may cancel everything; until it says so, all counts as alive"
+    ABOUT_TO_CANCEL = (
+        "heartbeats fail: the venue may cancel everything; until it says so, all counts as alive"
+    )
     HEARTBEATS_BACK = "heartbeats go on: what the venue has cancelled meanwhile is asked for"
     EXECUTOR_SILENT = "the executor gives no sign of life: the venue is asked to cancel everything"
 
