@@ -141,8 +141,8 @@ class PaperVenue:
         """Results that have come; how many."""
         return self.results.pop_into(out)
 
-    def close(self) -> None:
-        """Takes no more commands."""
+    def close(self, timeout_s: float = 0.0) -> None:
+        """Takes no more commands; there is nothing to wait for."""
         if self._task is not None:
             self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 
