@@ -20,10 +20,12 @@ import numpy as np
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.errors import ConfigError, origin_of
+from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
 from invmm.execution.inbox import Inbox
 from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
+from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market
 from invmm.permission import Permission
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
     from invmm.execution.left import Left
+    from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.market import MarketFeed
     from invmm.feed.states import EndCause, FeedState
@@ -108,6 +111,8 @@ class Engine:
         self._ticking: asyncio.Task[None] | None = None
         self.reconciler: Reconciler | None = None
         self._edge: EdgeThread[Any] | None = None
+        self.state: StateFolder | None = None
+        self._vigil: Vigil | None = None
         self.permission = Permission(self._announce, self.messages.append)
         self.verdict: Verdict | None = None  # of the last stop
         self.recovery: Recovery | None = None
@@ -253,6 +258,9 @@ class Engine:
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
+        beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
+        demand = None if self.user_feed is None else self._demand
+        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(partial(self._task_ended, "the engine's timer"))
 
@@ -347,6 +355,8 @@ class Engine:
         self.permission.stop()
         if self._recovering is not None:
             self._recovering.cancel()
+        if self._vigil is not None:
+            self._vigil.stopping()
         self.verdict = await close_orders(self, venue, deadline_s)
         self.messages += self.verdict.words()
         if self._ticking is not None:
@@ -357,6 +367,8 @@ class Engine:
         feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
+        if self._vigil is not None:
+            self._vigil.ended(self.verdict.is_clean)
         return self.verdict.is_clean
 
     def run(self) -> bool:
@@ -386,12 +398,14 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
+        assert self._vigil is not None
+        assert self._inbox is not None
         hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
-            venue.words.beat_ns = time.monotonic_ns()
-            if self._inbox is not None:
-                self._inbox.drain()
+            alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
+            self._vigil.tick(time.monotonic_ns(), alive)
+            self._inbox.drain()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
@@ -467,5 +481,10 @@ class Engine:
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
-        if feed is self.user_feed and feed.is_live and self.reconciler is not None:
+        if feed is self.user_feed and feed.is_live:
+            self._demand()
+
+    def _demand(self) -> None:
+        """What the venue lists may be news; before the start-up sequence asks, nothing is known anyway."""
+        if self.reconciler is not None:
             self.reconciler.demand()
