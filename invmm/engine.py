@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from invmm._ext.ring import CommandRing
     from invmm.clock import LiveClock
+    from invmm.execution.journal import SessionJournal
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
     from invmm.feed.connection import SupervisedSocket
@@ -74,6 +75,8 @@ class Engine:
         The engine clock of `start`; `step` takes its time as an argument.
     seed : int
         Of order salts.
+    journal : SessionJournal, optional
+        Its inputs are written here, its intents by the venue that was given the same one.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Engine:
         venue: Venue | None = None,
         clock: LiveClock | None = None,
         seed: int = 0,
+        journal: SessionJournal | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.policy = policy or self.settings.strategy.policy
@@ -104,6 +108,9 @@ class Engine:
         self._edge: EdgeThread[Any] | None = None
         self.permission = Permission(self._announce, self.messages.append)
         self.verdict: Verdict | None = None  # of the last stop
+        self.journal = journal
+        if journal is not None:
+            journal.begin(self.policy, seed, self.settings)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -127,6 +134,8 @@ class Engine:
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
         market = Market(info, number, step, ledger, say=self.messages.append, serial=self._openings[number])
+        if self.journal is not None:
+            step.journal_to(self.journal.open_market(market))
         self._openings[number] += 1
         self._next_number = number + 1
         self.markets[number] = market
@@ -347,6 +356,7 @@ class Engine:
             await asyncio.sleep(period_s)
             venue.words.beat_ns = time.monotonic_ns()
             self._drain()
+            self._look_after_journal()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
@@ -367,6 +377,15 @@ class Engine:
                 market.tell_refused()
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
+
+    def _look_after_journal(self) -> None:
+        journal = self.journal
+        if journal is None:
+            return
+        if journal.needs_checkpoint:
+            journal.checkpoint(self.markets.values())
+        if journal.failed and journal.failed not in self.permission.alarms:
+            self.permission.alarm(journal.failed)
 
     def _timer_ended(self, ticking: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""

@@ -180,6 +180,7 @@ class Reason(IntEnum):
     CLOCK = 80
     USER_FEED = 81
     UNRECONCILED = 82
+    JOURNAL = 90
 
 
 class CommandFlag(IntFlag):
