@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from invmm.clock import LiveClock
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.journal import SessionJournal
     from invmm.execution.left import Left
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
@@ -60,7 +61,6 @@ if TYPE_CHECKING:
     from invmm.replay.tape import MarketInfo
 
 NS = 1_000_000_000
-LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
 HASH_EVERY_NS = 10_000_000_000
 EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
 MAX_MARKETS = 65_536  # where the venue does not say
@@ -83,6 +83,8 @@ class Engine:
         Of order salts.
     left : Left, optional
         What earlier sessions left: `start` deals with it before anything is quoted (`execution/recovery.py`).
+    journal : SessionJournal, optional
+        Its inputs are written here, its intents by the venue that was given the same one.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Engine:
         clock: LiveClock | None = None,
         seed: int = 0,
         left: Left | None = None,
+        journal: SessionJournal | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.policy = policy or self.settings.strategy.policy
@@ -119,6 +122,9 @@ class Engine:
         self.is_cautious = False
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
+        self.journal = journal
+        if journal is not None:
+            journal.begin(self.policy, seed, self.settings)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -143,6 +149,8 @@ class Engine:
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
         market = Market(info, number, step, ledger, say=self.messages.append, serial=self._openings[number])
+        if self.journal is not None:
+            step.journal_to(self.journal.open_market(market))
         self._openings[number] += 1
         self._next_number = number + 1
         self.markets[number] = market
@@ -229,8 +237,7 @@ class Engine:
         loop.add_reader(venue.results.eventfd, inbox.drain)
         inbox.drain()
         if self._left is not None and venue.user_url:
-            self.recovery = Recovery(self, self._left)
-            inbox.find = self.recovery.key_of
+            self.recovery = Recovery(self, self._left, inbox)
             self.recovery.begin()
         if venue.user_url:
             self.user_feed = UserFeed(
@@ -323,27 +330,17 @@ class Engine:
 
     def _connect(self, market: Market) -> None:
         """Prepares signing for a market and subscribes to it."""
-        from invmm.feed.market import MarketFeed
-
         assert self.clock is not None
         venue, info = self._remote(), market.info
         ids = (info.up_token_id, info.down_token_id)
         venue.words.set_market_version(market.number, 0)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-        market.step.watcher = market.compare_hash
-        market.feed = MarketFeed(
-            venue.market_url,
-            ids,
-            market.step,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-        )
+        sockets = feed_settings_of(self.settings, self.clock.scale)
+        feed = market.connect(venue.market_url, self.clock, sockets, self._budget, self._told)
         self._tell_mode(market)
-        if self.clock.now_ns() < info.end_s * NS + LAST_WORD_NS:
-            market.feed.start()  # of one that is over nothing more is heard
+        if not market.has_had_last_word(self.clock.now_ns()):
+            feed.start()  # of one that is over nothing more is heard
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if every order is proven dead and the venue
@@ -406,6 +403,7 @@ class Engine:
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
             self._vigil.tick(time.monotonic_ns(), alive)
             self._inbox.drain()
+            self._look_after_journal()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
@@ -414,11 +412,7 @@ class Engine:
                 for market in self.markets.values():
                     market.step.wants_frame = True
             for market in self.markets.values():
-                if market.feed is not None:
-                    ended_ns = now_ns - market.info.end_s * NS
-                    market.feed.patient = market.held or ended_ns >= 0
-                    if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
-                        market.feed.set_tokens(())  # what is silent now is meant to be
+                market.watch_end(now_ns)
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
@@ -426,6 +420,15 @@ class Engine:
                 market.tell_refused()
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
+
+    def _look_after_journal(self) -> None:
+        journal = self.journal
+        if journal is None:
+            return
+        if journal.needs_checkpoint:
+            journal.checkpoint(self.markets.values())
+        if journal.failed and journal.failed not in self.permission.alarms:
+            self.permission.alarm(journal.failed)
 
     def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""
@@ -459,11 +462,6 @@ class Engine:
     def order_ids(self, keys: Collection[int]) -> dict[int, str]:
         """The venue's ids (`0x…`) of own orders by key; those whose id is not announced yet are missing."""
         return {} if self._inbox is None else self._inbox.ids_of(keys)
-
-    def register(self, order_id: bytes, key: int) -> None:
-        """An order of an earlier session is one of ours again, under that key."""
-        assert self._inbox is not None
-        self._inbox.register(order_id, key)
 
     def take_evidence(self, records: EventArray) -> None:
         """Applies evidence about own orders and fills, after all that the executor has to say."""

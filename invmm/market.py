@@ -14,8 +14,14 @@ from invmm.settlement.ledger import Ledger
 from invmm.types import MICRO, EventFlag, EventKind, OrderStatus, Outcome, Side
 
 if TYPE_CHECKING:
+    from invmm.clock import LiveClock
+    from invmm.feed.backoff import ReconnectBudget
+    from invmm.feed.connection import FeedSettings, SupervisedSocket
     from invmm.feed.market import MarketFeed
+    from invmm.feed.states import EndCause, FeedState
 
+NS = 1_000_000_000
+LAST_WORD_NS = 10 * NS  # after a window's end; recordings go on for up to five seconds
 HASH_ALARM = 3  # a single mismatch is usual: the frame was not the last one of its timestamp
 KEY_BITS = 24  # of an order key, below what is common to all keys of a market
 
@@ -44,6 +50,33 @@ class Market:
     def owns(self, key: int) -> bool:
         """Whether an order key is one of this market's."""
         return key >> KEY_BITS == ((self.number + 1) << (40 - KEY_BITS)) + self.serial
+
+    def connect(
+        self,
+        url: str,
+        clock: LiveClock,
+        settings: FeedSettings,
+        budget: ReconnectBudget,
+        on_state: Callable[[SupervisedSocket, FeedState, EndCause], object],
+    ) -> MarketFeed:
+        """Makes the market's socket; not started yet."""
+        from invmm.feed.market import MarketFeed
+
+        ids = (self.info.up_token_id, self.info.down_token_id)
+        self.step.watcher = self.compare_hash
+        self.feed = MarketFeed(url, ids, self.step, clock, settings, budget=budget, on_state=on_state)
+        return self.feed
+
+    def has_had_last_word(self, now_ns: int) -> bool:
+        """Whether nothing more is to be heard of it."""
+        return now_ns >= self.info.end_s * NS + LAST_WORD_NS
+
+    def watch_end(self, now_ns: int) -> None:
+        """From the engine's timer: what is silent because it is over, or not begun, is meant to be."""
+        if self.feed is not None:
+            self.feed.patient = self.held or now_ns >= self.info.end_s * NS
+            if self.feed.token_ids and self.has_had_last_word(now_ns):
+                self.feed.set_tokens(())
 
     def up_mid(self) -> float | None:
         """Mid price of Up in dollars; None while a side is empty."""

@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.evidence cimport order_t
+from invmm._ext.inputs cimport InputLog
 from invmm._ext.registry cimport Registry
 from invmm._ext.ring cimport CommandRing
 from invmm._ext.sink cimport FrameSink
@@ -60,6 +61,7 @@ cdef class OrderDesk(FrameSink):
         readonly MarketBooks books
         readonly Registry registry
         readonly CommandRing ring       # where commands are published; None: the caller takes them
+        readonly InputLog log           # what all of it is journaled with
         readonly SharedWords words      # where the executor's gate reads the version, None: nobody does
         limits_t limits
         counters_t counters

@@ -58,9 +58,14 @@ cdef class OrderDesk(FrameSink):
     """
 
     def __cinit__(self):
+        self.log = InputLog()
         self._records = np.frombuffer(
             <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=types.COMMAND_DTYPE
         )
+
+    def journal_to(self, InputLog log not None):
+        """Keeps inputs, commands and reasons from now on."""
+        self.log = log
 
     cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil:
         cdef int i
@@ -288,6 +293,7 @@ cdef class OrderDesk(FrameSink):
         self.counters.commands += self.n_commands
         if self.words is not None:
             self.words.set_market_version_c(self.market, self.version)
+        self.log.commands_c(self.commands, self.n_commands)
         if self.ring is None or self.n_commands == 0:
             return
         for i in range(self.n_commands):

@@ -17,6 +17,7 @@ cdef class MarketStep(OrderDesk):
         policy_output_t wanted
         own_fills_t own_fills
         uint8_t[2] no_quote             # present Reason per token, 0: it is quoted
+        uint8_t[2] why_not              # the same, or the limit that refused the last placement wanted
         readonly int64_t end_ms         # window end
         uint8_t mode
         guards_t guards
@@ -39,6 +40,7 @@ cdef class MarketStep(OrderDesk):
     cdef void buffer_end_c(self, int64_t now_ns) noexcept nogil
     cdef void timer_c(self, int64_t now_ns) noexcept nogil
     cdef void solve_c(self, int64_t now_ns) noexcept nogil
+    cdef void decide_c(self, int64_t now_ns) noexcept nogil
     cdef int guard_c(self, int64_t now_ns) noexcept nogil
     cdef void checkpoint_c(self) noexcept nogil
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil

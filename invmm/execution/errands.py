@@ -104,6 +104,8 @@ class Errands:
                 reason = Reason.THROTTLED
             else:
                 throttle.charge(CommandKind.RESEND, 1, engine_ns)
+        if reason is Reason.NONE and not self._intake.note_resend(legs):
+            reason = Reason.JOURNAL
         if reason is not Reason.NONE:
             self._intake.answer(legs if len(legs) else command, 0, OrderStatus.UNKNOWN, reason)
             return

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from invmm._ext.ahead cimport SignedAhead
+from invmm._ext.journal cimport Journal
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.pace cimport Pace
@@ -38,6 +39,7 @@ cdef class Intake:
     cdef size_t start               # of the request in `buffer`
     cdef readonly size_t size
     cdef Outbox outbox
+    cdef readonly Journal journal   # of intents: has every id before its order's first byte leaves; or None
     cdef bytes host_lines           # header lines that every request has
     cdef const char* host_text      # their text
     cdef readonly int seen          # RING_WAIT_* of the last take
@@ -79,6 +81,8 @@ cdef class Intake:
     cdef void write_c(self, int fd) noexcept nogil
     cdef int gate_c(self, const command_t* command, int64_t engine_ns) noexcept nogil
     cdef int venue_gate_c(self, int flags) noexcept nogil
+    cdef bint announce_c(self) noexcept nogil
+    cdef bint note_c(self, int kind) noexcept nogil
     cdef bint cancels_must_wait_c(self) noexcept nogil
     cdef size_t gate_group_c(self) noexcept nogil
     cdef size_t resolve_group_c(self) noexcept nogil

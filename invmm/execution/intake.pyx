@@ -28,6 +28,7 @@ from invmm._ext.amounts cimport (
     RULE_MIN_SIZE,
 )
 from invmm._ext.atomics cimport atomic_load_acquire, atomic_store_release
+from invmm._ext.journal cimport KIND_COMMAND, KIND_INTENT, Journal, command_number
 from invmm._ext.keytable cimport KeyTable
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE
@@ -68,6 +69,7 @@ cdef enum:
     REASON_VENUE_MODE = 46
     REASON_THROTTLED = 47
     REASON_HEARTBEAT = 51
+    REASON_JOURNAL = 90
     VENUE_RUNNING = 0           # VenueMode
     VENUE_POST_ONLY = 2
     REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
@@ -246,6 +248,21 @@ cdef class Intake:
         reason = self.gate_c(&leg, self.engine_at_c(ring_monotonic_ns()))
         return REASON_NONE if reason == REASON_IN_FLIGHT else reason
 
+    def journal_to(self, Journal journal):
+        """Keeps intents and results from now on; before the first command. None: keeps nothing."""
+        self.journal = self.outbox.journal = journal
+
+    def note_resend(self, legs):
+        """Journals that the bytes of these orders go out once more; False: they may not."""
+        if legs.dtype != types.COMMAND_DTYPE:
+            raise TypeError("legs: expected an array of COMMAND_DTYPE")
+        again = legs.copy()
+        again["kind"] = types.CommandKind.RESEND
+        now_ns = self.engine_at_c(ring_monotonic_ns())
+        return self.journal is None or all(
+            [self.journal.append(KIND_COMMAND, leg.tobytes(), now_ns, int(leg["key"])) for leg in again]
+        )
+
     def body(self):
         """A copy of the request's body, whole."""
         return <bytes>self.buffer[HEAD_ROOM:self.start + self.size]
@@ -342,7 +359,6 @@ cdef class Intake:
         cdef:
             int kind = self.legs[0].kind
             int fd = place_fd if kind == COMMAND_PLACE else cancel_fd
-            size_t i
 
         self.built = False
         self.sent = 0
@@ -363,6 +379,11 @@ cdef class Intake:
             self.build_cancels_c()
         else:
             self.compose_c(b"DELETE", b"/cancel-all", 0)
+        if kind == COMMAND_PLACE:
+            if not self.announce_c():
+                return 0
+        else:
+            self.note_c(KIND_COMMAND)   # a cancel goes in any case
         self.built = True
         self.ready_ns = ring_monotonic_ns()
         if self.pace is not None:
@@ -370,13 +391,39 @@ cdef class Intake:
                 LANE_PLACE if kind == COMMAND_PLACE else LANE_CANCEL if kind == COMMAND_CANCEL
                 else LANE_CANCEL_ALL, self.count, self.engine_at_c(self.ready_ns)
             )
-        if kind == COMMAND_PLACE:
-            for i in range(self.count):
-                self.keys.insert_c(self.legs[i].key, self.legs[i].order_id)
-                self.emit_c(&self.legs[i], STATUS_SENT, REASON_NONE, 0, 0)
         if fd >= 0:
             self.write_c(fd)
         return kind
+
+    cdef bint announce_c(self) noexcept nogil:
+        """The signed orders' ids: to the journal, then to the engine. False: not journaled, so not sent."""
+        cdef size_t i
+
+        if not self.note_c(KIND_INTENT):
+            for i in range(self.count):
+                self.emit_c(&self.legs[i], STATUS_REFUSED, REASON_JOURNAL, 0, 0)
+            self.count = 0
+            return False
+        for i in range(self.count):
+            self.keys.insert_c(self.legs[i].key, self.legs[i].order_id)
+            self.emit_c(&self.legs[i], STATUS_SENT, REASON_NONE, 0, 0)
+        return True
+
+    cdef bint note_c(self, int kind) noexcept nogil:
+        """The group into the journal of intents; False when one of it found no room."""
+        cdef:
+            int64_t now_ns
+            size_t i
+
+        if self.journal is None:
+            return True
+        now_ns = self.engine_at_c(ring_monotonic_ns())
+        for i in range(self.count):
+            if not self.journal.append_c(
+                kind, &self.legs[i], sizeof(command_t), now_ns, command_number(&self.legs[i])
+            ):
+                return False
+        return True
 
     cdef bint cancels_must_wait_c(self) noexcept nogil:
         """No cancel is refused for its rate; the caller keeps them until all may go."""

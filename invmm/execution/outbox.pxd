@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from invmm._ext.journal cimport Journal
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.ring cimport ResultRing
 
@@ -12,6 +13,7 @@ cdef enum:
 
 cdef class Outbox:
     cdef ResultRing results
+    cdef Journal journal            # of intents: has every result first; or None
     cdef event_t* backlog           # results without room in the ring, oldest first
     cdef size_t backlog_first
     cdef size_t backlog_count

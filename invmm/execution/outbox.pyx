@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from invmm._ext.journal cimport KIND_RESULT, command_number
 from invmm._ext.records cimport EVENT_ORDER_RESULT, command_t, event_t
 from invmm._ext.ring cimport ResultRing
 
@@ -67,6 +68,8 @@ cdef class Outbox:
         event.time_ns = engine_ns
         memcpy(event.order_id, command.order_id, 32)
         event.code = code
+        if self.journal is not None:
+            self.journal.append_c(KIND_RESULT, &event, sizeof(event), engine_ns, command_number(command))
         if self.backlog_count == 0 and self.results.try_push_c(&event):
             return
         if self.backlog_count == BACKLOG_MAX:

@@ -17,6 +17,7 @@ from invmm.errors import ConfigError
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.execution.follow import Alarm
+from invmm.execution.journal import SessionJournal
 from invmm.replay.tape import MarketInfo
 from invmm.settings import RiskSettings, Settings
 from invmm.types import MICRO, CommandArray, EventArray, Outcome
@@ -54,6 +55,8 @@ class RemoteVenue:
         One without caps gets those of `caps_of(settings.risk)`.
     clock : LiveClock
     settings : Settings, optional
+    journal : SessionJournal, optional
+        Its intents are written by the executor; without one nothing is kept.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class RemoteVenue:
         signer: OrderSigner,
         clock: LiveClock,
         settings: Settings | None = None,
+        *,
+        journal: SessionJournal | None = None,
     ) -> None:
         parts = urlsplit(profile.rest_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -96,6 +101,7 @@ class RemoteVenue:
             settings.executor,
             limits=profile.limits,
         )
+        self.executor.intake.journal_to(None if journal is None else journal.intents)
         self._templates: dict[int, list[OrderTemplate]] = {}
 
     @property
