@@ -24,6 +24,7 @@ from invmm.clock import NS, LiveClock
 from invmm.engine import Engine
 from invmm.errors import ConfigError, InvmmError, TransportError
 from invmm.execution.connected import ConnectedVenue
+from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.market import Market
 from invmm.ops.view import Health, render
 from invmm.rolling import Roller
@@ -103,8 +104,8 @@ class RollingSession:
         Of order salts.
     headless : bool
         No live view.
-    speed : float
-        Engine seconds per second, for the view.
+    state : SessionState, optional
+        Folder, journals and what earlier sessions left.
     """
 
     def __init__(
@@ -119,8 +120,17 @@ class RollingSession:
         duration_s: float | None = None,
         seed: int = 1,
         headless: bool = False,
+        state: SessionState | None = None,
     ) -> None:
-        self.engine = Engine(settings, venue=venue, clock=clock, seed=seed)
+        self.engine = Engine(
+            settings,
+            venue=venue,
+            clock=clock,
+            seed=seed,
+            journal=None if state is None else state.journal,
+            left=None if state is None else state.left,
+        )
+        self.engine.state = None if state is None else state.folder
         self.clock = clock
         self.results: list[WindowResult] = []
         self.clean = True
@@ -151,6 +161,9 @@ class RollingSession:
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
         await self.engine.start()
+        if self.engine.recovery is not None:
+            for market in self.engine.recovery.markets:
+                self.roller.take_over(market)
         rolling = loop.create_task(self.roller.run(self._stop), name="invmm roller")
         asking = loop.create_task(self._ask_winners(), name="invmm winners")
         console = Console(stderr=True)
@@ -298,20 +311,20 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
     series = Series.parse(options.series)
     if series.single is not None:
         raise ConfigError(f"--series: expected a series such as btc-updown-5m, found {options.series!r}")
-    with TestVenue(
+    embedded = TestVenue(
         options.series, speed=speed, seed=options.seed, profile=venue_profile(settings.sim)
-    ) as embedded:
+    )
+    with hold_folder(options.state) as folder, embedded:
         _wait_ready(embedded)
         clock = embedded.clock()
-        venue = RemoteVenue(
-            embedded.profile,
-            embedded.credentials,
-            OrderSigner(embedded.private_key),
-            clock,
-            settings,
-        )
-        find = Discovery(embedded.profile).window_blocking
-        return _run(options, RollingSession(**_of(options, settings, series, venue, clock, find)), "embedded")
+        with keep_journal(folder, settings, clock) as state:
+            signer = OrderSigner(embedded.private_key)
+            venue = RemoteVenue(
+                embedded.profile, embedded.credentials, signer, clock, settings, journal=state.journal
+            )
+            find = Discovery(embedded.profile).window_blocking
+            session = RollingSession(**session_options(options, settings, series, venue, clock, find, state))
+            return run_windows(options, session, "embedded")
 
 
 def _wait_ready(embedded: TestVenue) -> None:
@@ -338,17 +351,21 @@ def run_paper(options: argparse.Namespace, settings: Settings) -> int:
     clock = LiveClock()
     venue = PaperVenue(profile.market_url, clock, settings, seed=options.seed)
     find = Discovery(profile).window_blocking
-    return _run(options, RollingSession(**_of(options, settings, series, venue, clock, find)), "paper")
+    with hold_folder(options.state) as folder, keep_journal(folder, settings, clock) as state:
+        session = RollingSession(**session_options(options, settings, series, venue, clock, find, state))
+        return run_windows(options, session, "paper")
 
 
-def _of(
+def session_options(
     options: argparse.Namespace,
     settings: Settings,
     series: Series,
     venue: ConnectedVenue,
     clock: LiveClock,
     find: Callable[[Window], Found],
+    state: SessionState,
 ) -> dict[str, Any]:
+    """What the command line says, in the terms of `RollingSession`."""
     return {
         "settings": settings,
         "series": series,
@@ -359,10 +376,12 @@ def _of(
         "duration_s": options.duration,
         "seed": options.seed,
         "headless": options.headless,
+        "state": state,
     }
 
 
-def _run(options: argparse.Namespace, session: RollingSession, mode: str) -> int:
+def run_windows(options: argparse.Namespace, session: RollingSession, mode: str) -> int:
+    """Runs a session to its end and prints its summary; the exit code."""
     from invmm.ops.windows import finish
 
     prepare(session.engine.settings)
