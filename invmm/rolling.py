@@ -145,7 +145,7 @@ class Roller:
             del self._open[number]
 
     def take_over(self, market: Market) -> None:
-        """A window that an earlier session traded and the engine has open again: it is followed to its end."""
+        """A window of an earlier session that the engine has open again: it is followed to its end."""
         info, single = market.info, self.series.single
         is_single = single is not None and single.slug == info.slug
         window = single if single is not None and is_single else Window(info.slug, info.start_s, info.end_s)

@@ -106,6 +106,8 @@ class RollingSession:
         No live view.
     state : SessionState, optional
         Folder, journals and what earlier sessions left.
+    watch : callable, optional
+        Asked now and then; a text says why nothing new may be risked any more.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class RollingSession:
         seed: int = 1,
         headless: bool = False,
         state: SessionState | None = None,
+        watch: Callable[[], str] = lambda: "",
     ) -> None:
         self.engine = Engine(
             settings,
@@ -149,6 +152,7 @@ class RollingSession:
             on_close=self._closed,
         )
         self._find = find
+        self._watch = watch
         self._series = series
         self._until_ns = None if duration_s is None else clock.now_ns() + int(duration_s * NS)
         self._headless = headless
@@ -177,6 +181,8 @@ class RollingSession:
                 if self._is_time_over():
                     self._stop.set()
                 told = self._keep_messages(told)
+                if (missing := self._watch()) and not self.engine.permission.alarms:
+                    self.engine.permission.alarm(f"no reaper watches over this session: {missing}")
                 if live is not None:
                     self._draw(live)
                 await asyncio.wait([rolling], timeout=DRAW_S)
@@ -311,9 +317,7 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
     series = Series.parse(options.series)
     if series.single is not None:
         raise ConfigError(f"--series: expected a series such as btc-updown-5m, found {options.series!r}")
-    embedded = TestVenue(
-        options.series, speed=speed, seed=options.seed, profile=venue_profile(settings.sim)
-    )
+    embedded = TestVenue(options.series, speed=speed, seed=options.seed, profile=venue_profile(settings.sim))
     with hold_folder(options.state) as folder, embedded:
         _wait_ready(embedded)
         clock = embedded.clock()

@@ -121,8 +121,12 @@ def read_left(folder: Path) -> Left:
         for words in payload(signed, COMMAND_DTYPE):
             condition = conditions.get((file.session, int(words["key"]) >> KEY_BITS), "")
             orders[words["order_id"].tobytes()] = _order(words, condition)
-    last = inputs[-1:] + intents[-1:]
-    last_ns = max([0] + [int(file.records["time_ns"][-1]) for file in last if len(file.records)])
+    last_ns = max([0] + [int(file.records["time_ns"][-1]) for file in inputs + intents if len(file.records)])
+    last = [
+        [file for file in stream if file.session == stream[-1].session]
+        for stream in (inputs, intents)
+        if stream
+    ]
     for each in alive:
         orders.setdefault(order_id_bytes(each.order_id), _of(each))
     wanted = {orders[order_id_bytes(each.order_id)].condition_id for each in alive}
@@ -133,11 +137,11 @@ def read_left(folder: Path) -> Left:
         markets=sorted((infos[name] for name in wanted), key=lambda info: info.start_s),
         orders={order_id: order for order_id, order in orders.items() if order.condition_id in wanted},
         alive=frozenset(order_id_bytes(each.order_id) for each in alive),
-        account="0x" + last[0].header["account"].tobytes().hex() if last else "",
+        account="0x" + last[0][0].header["account"].tobytes().hex() if last else "",
         last_ns=last_ns,
-        is_closed=all(file.end.reason is EndReason.CLOSED for file in last),
-        is_same_boot=all(file.header["boot"].tobytes() == boot_id() for file in last),
-        is_torn=any(file.end.is_torn for file in last),
+        is_closed=all(any(file.end.reason is EndReason.CLOSED for file in files) for files in last),
+        is_same_boot=all(file.header["boot"].tobytes() == boot_id() for files in last for file in files),
+        is_torn=any(file.end.is_torn for files in last for file in files),
     )
 
 

@@ -77,7 +77,7 @@ class StateFolder:
             by_account.mkdir(parents=True, exist_ok=True, mode=0o700)
             if by_account.resolve() != self.path.resolve():
                 locks[by_account / "lock"] = (
-                    f"account {self.account}: expected no engine to trade for it, one does from another folder"
+                    f"account {self.account}: expected no engine to trade for it, one does elsewhere"
                 )
         for path, taken in locks.items():
             try:
