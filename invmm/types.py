@@ -163,6 +163,22 @@ class Reason(IntEnum):
     GEOBLOCKED = 50
     HEARTBEAT = 51
     CONFLICT = 52
+    KILLED = 60
+    LOSS_MARKET = 61
+    LOSS_DAY = 62
+    TOTAL_CASH = 63
+    TOTAL_ORDERS = 64
+    MINUTE_RATE = 65
+    SEEN_ID = 66
+    OLD_BOOK = 67
+    RESERVE = 68
+    REJECT_STORM = 69
+    SETTLEMENT_FAILURES = 70
+    SLOW_VENUE = 71
+    LIMIT_ATTEMPT = 72
+    MESSAGE_RATE = 73
+    CLOCK = 74
+    STATE_LOST = 75
 
 
 class CommandFlag(IntFlag):

@@ -20,5 +20,8 @@ cdef class SharedWords:
     cdef uint64_t venue_mode_c(self) noexcept nogil
     cdef uint64_t missed_heartbeats_c(self) noexcept nogil
     cdef uint64_t venue_stop_c(self) noexcept nogil
+    cdef uint64_t kill_c(self) noexcept nogil
+    cdef uint64_t journal_stop_c(self) noexcept nogil
+    cdef int64_t market_close_c(self, uint32_t market) noexcept nogil
     cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil
     cdef void set_market_version_c(self, uint32_t market, uint64_t version) noexcept nogil

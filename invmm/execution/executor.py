@@ -82,6 +82,8 @@ class ExecutorStatistics:
     latency_ns: dict[str, dict[str, int | None]]
     signed_ahead: dict[str, int]
     """Orders signed in advance: signed, used, missed (signed when they were asked for), dropped."""
+    refusals: dict[str, int]
+    """Orders that the gate or the signer refused, by Reason."""
 
 
 class Executor:
@@ -121,7 +123,7 @@ class Executor:
         self.results = ResultRing(4 * settings.ring_capacity) if results is None else results
         self.intake = Intake(self.commands, self.results, self.words, signer, endpoint.header, clock)
         if settings.sign_ahead:
-            self.intake.ahead = SignedAhead(
+            self.intake.orders.ahead = SignedAhead(
                 settings.sign_ahead, settings.sign_ahead_age_ms, secrets.randbits(64)
             )
         self.error: BaseException | None = None
@@ -190,7 +192,7 @@ class Executor:
                     self._pool.close(time.monotonic_ns())
                 return
             self._closing = True
-            self.intake.stopping = True
+            self.intake.gate.stopping = True
             shutdown = np.zeros(1, dtype=COMMAND_DTYPE)
             shutdown["kind"] = CommandKind.SHUTDOWN
             end = time.monotonic() + timeout_s
@@ -231,7 +233,8 @@ class Executor:
                 "pop_to_write": self.pop_to_write.summary(),
                 "write_to_answer": self.follow.write_to_answer.summary(),
             },
-            signed_ahead={} if (ahead := self.intake.ahead) is None else ahead.counts(),
+            signed_ahead={} if (ahead := self.intake.orders.ahead) is None else ahead.counts(),
+            refusals=self.intake.gate.refusals(),
         )
 
     # ── executor thread ─────────────────────────────────────────────────────────────────────────────────────
@@ -249,7 +252,7 @@ class Executor:
             self.follow.alarm(FAILED, f"the executor failed, no order goes out any more: {origin_of(error)}")
             self._last_resort()
         finally:
-            self.intake.stopping = True
+            self.intake.gate.stopping = True
             self._pool.close(time.monotonic_ns())
             self._drop_waiting()
             self.intake.flush()
@@ -291,7 +294,7 @@ class Executor:
                 None if cancel is None else cancel.writer,
             )
             if kind == CommandKind.SHUTDOWN:
-                intake.stopping = True
+                intake.gate.stopping = True
                 if self._stop_ns is None:
                     self._stop_ns = time.monotonic_ns() + self._hard_ns
             elif kind == CommandKind.RESEND:
@@ -334,7 +337,7 @@ class Executor:
         self._watch_engine(now_ns)
         self.follow.tick(engine_ns)
         if self.follow.modes.mode is not VenueMode.CANCEL_ONLY:
-            self.intake.trials = 0
+            self.intake.gate.trials = 0
         self._errands.pulse(now_ns, engine_ns, self._stop_ns is None and self._watch.lives(now_ns))
         if self._waiting.placements:
             self._tell(self._waiting.expire(engine_ns), OrderStatus.REFUSED, Reason.DEADLINE)
@@ -402,7 +405,7 @@ class Executor:
                 self._again(legs, connection)
         if mode is VenueMode.CANCEL_ONLY and self.follow.modes.is_due(engine_ns, False):
             self.follow.modes.asked(engine_ns)
-            self.intake.trials = 1
+            self.intake.gate.trials = 1
         while self._resends and (connection := pool.idle(Lane.PLACE)) is not None:
             self._errands.resend(self._resends.popleft(), connection, now_ns, engine_ns)
         while waiting.placements and (connection := pool.idle(Lane.PLACE)) is not None:
@@ -455,7 +458,7 @@ class Executor:
         if self._stop_ns is not None:
             return
         is_due = self._watch.tick(now_ns)
-        self.intake.stopping = self._closing or self._watch.is_abandoned
+        self.intake.gate.stopping = self._closing or self._watch.is_abandoned
         if is_due and not self._waiting.cancel_alls:
             self._keep(CommandKind.CANCEL_ALL, _cancel_all())
 
