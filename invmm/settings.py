@@ -61,6 +61,12 @@ class EngineSettings:
     book_max_age_ms: int = _number(
         3_000, 100, 600_000, "ms", "silence of a token after which its quotes are pulled"
     )
+    quiet_cap_ms: int = _number(
+        15_000, 100, 600_000, "ms", "the same although a witness still has the same book (quiet market)"
+    )
+    resync_after_ms: int = _number(
+        250, 10, 60_000, "ms", "a book that is crossed or contradicted for longer is fetched anew"
+    )
     stop_before_end_ms: int = _number(
         15_000, 0, 3_600_000, "ms", "quotes are pulled this long before the window ends"
     )

@@ -95,7 +95,7 @@ cdef class Gate:
         """What needs neither rates nor a memory of what was sent."""
         cdef:
             int reason
-            int64_t close_ns
+            int64_t close_ns, until_ns
 
         if self.stopping:
             return R_SHUTDOWN
@@ -106,6 +106,9 @@ cdef class Gate:
         reason = self.venue_c(leg.flags)
         if reason != R_NONE:
             return reason
+        until_ns = self.words.heartbeat_until_c()
+        if until_ns and now_ns >= until_ns:     # by now the venue may be cancelling everything
+            return R_HEARTBEAT
         if leg.market >= self.words.markets or leg.token > 1:
             return R_VENUE_NOT_READY
         if leg.market_version < self.words.market_version_c(leg.market):

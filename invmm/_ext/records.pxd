@@ -25,6 +25,7 @@ cdef enum:
     EVENT_TIMER = 6
     EVENT_MODE = 7
     EVENT_SETTLEMENT = 8
+    EVENT_GUARD = 9
 
     COMMAND_PLACE = 1           # CommandKind
     COMMAND_CANCEL = 2
@@ -54,6 +55,11 @@ cdef enum:
 
     MODE_RUNNING = 0            # Mode
 
+    GUARD_HOLD = 1              # GuardFact
+    GUARD_VOUCH = 2
+    GUARD_DISPUTE = 3
+    GUARD_CLOCK = 4
+
     R_NOT_WANTED = 3            # Reason
     R_NO_SNAPSHOT = 10
     R_STALE = 11
@@ -77,6 +83,11 @@ cdef enum:
     R_SETTLED = 36
     R_POLICY_ERROR = 37
     R_CONFLICT = 52
+    R_QUIET = 76
+    R_DISPUTED = 77
+    R_LATE = 78
+    R_UNCONFIRMED = 79
+    R_CLOCK = 80
 
     FLAG_POST_ONLY = 1          # command flags
     FLAG_LAST = 2               # last leg of its batch: the executor may send

@@ -47,8 +47,8 @@ def caps_of(risk: RiskSettings) -> SignerCaps:
 def book_max_age_ns(settings: Settings) -> int:
     """The gate's bound on the age of a book, by the venue's time stamp.
 
-    The engine's own limits are narrower; a quiet market may be silent up to the cap of the feed's learnt limit,
-    and the venue's clock may be a second from ours.
+    The engine's own limits are narrower; a quiet market may be silent up to the cap of the feed's learnt
+    limit, and the venue's clock may be a second from ours.
     """
     silence_s = max(settings.engine.book_max_age_ms / 1000, SocketSettings.silence_cap_s)
     return int((silence_s + CLOCK_ROOM_S) * 1e9)
@@ -92,6 +92,7 @@ class RemoteVenue:
         self.user_url = profile.user_url
         self.credentials = credentials
         self.signer = signer
+        self.account = signer.address
         if signer.caps is None:
             signer.caps = caps_of(settings.risk)
         tls = None
@@ -186,9 +187,9 @@ class RemoteVenue:
         """What a person should know, since the last call."""
         return self.executor.follow.take_news()
 
-    def close(self) -> None:
-        """Stops the executor within its deadlines."""
-        self.executor.close()
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stops the executor, which waits for answers at most so long."""
+        self.executor.close(timeout_s)
 
     # ---- rare and slow -------------------------------------------------------------------------------------
 
