@@ -21,7 +21,6 @@ import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,6 +40,7 @@ from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.execution.pool import Pool
 from invmm.execution.rehearsal import Rehearsal
+from invmm.execution.statistics import ExecutorStatistics
 from invmm.execution.waiting import Legs, Waiting
 from invmm.execution.watch import EngineWatch
 from invmm.settings import ExecutorSettings
@@ -61,30 +61,6 @@ RING_WAIT_FD = 2  # ring_wait.h: the sockets have something
 LONGEST_BLIND_NS = MS // 2
 LONGEST_WAIT_NS = 200 * MS
 LOOK_AROUND_NS = 5 * MS  # between two looks at what time alone changes
-
-
-@dataclass(frozen=True)
-class ExecutorStatistics:
-    """Counts since the start, and latencies in ns."""
-
-    requests: dict[str, int]
-    answers: dict[int, int]
-    refused_by_pool: int
-    unknown: int
-    warm: int
-    connects: int
-    lost: int
-    waiting_cancels: int
-    venue_mode: VenueMode
-    venue_mode_changes: int
-    missed_heartbeats: int
-    throttle: dict[str, float | str]
-    alarms: int
-    latency_ns: dict[str, dict[str, int | None]]
-    signed_ahead: dict[str, int]
-    """Orders signed in advance: signed, used, missed (signed when they were asked for), dropped."""
-    refusals: dict[str, int]
-    """Orders that the gate or the signer refused, by Reason."""
 
 
 class Executor:
