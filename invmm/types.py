@@ -200,6 +200,7 @@ class Reason(IntEnum):
     LATE = 78
     UNCONFIRMED = 79
     CLOCK = 80
+    RECOVERED = 86
     USER_FEED = 81
     UNRECONCILED = 82
 

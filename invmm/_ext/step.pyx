@@ -122,6 +122,15 @@ cdef class MarketStep(ReplaceDesk):
         self.trigger.size_change_ppm = self.limits.size_change_ppm
         self.trigger.queue_change_ppm = self.limits.queue_change_ppm
 
+    def retune(self, Policy policy not None, dict limits not None) -> None:
+        """Decides with this policy and within these limits (as in the constructor) from the next solve on."""
+        names = set(<dict> self.limits)
+        if set(limits) != names:
+            raise ValueError(f"limits: expected {sorted(names)}, got {sorted(limits)}")
+        self.limits = limits
+        self.policy = policy
+        self.own_dirty = True
+
     def step(self, event, int64_t now_ns, frame=b""):
         """Applies one `EVENT_DTYPE` record; the commands it led to.
 
