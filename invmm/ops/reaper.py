@@ -45,11 +45,12 @@ BEAT_S = 0.2
 SILENCE_NS: Final = 5_000_000_000
 """Of a reaper: after that `--live` does not count on it."""
 TIMEOUT_S = 3.0
-ROUND_S = 10.0
+ROUND_S = 2.0
 SETTLE_S = 0.5
 PAUSE_S = (0.5, 2.0)
 REFUSED_PAUSE_S = (5.0, 15.0)
 """Between two rounds when the venue refuses the credentials: no repetition cures that, a person does."""
+ALARM_AGAIN_S = 300.0
 LIST_AGAIN_S, LIST_FOR_S = 5.0, 600.0
 """After the proof: orders that arrive late are looked for. None is signed to live longer than that."""
 PROVE_S = 20.0
@@ -90,7 +91,7 @@ class Reaper:
         self._settle_s = settle_s
         self._reader = BeatReader(state.beat)
         self._odd_ns: int | None = None  # since when the beat is odd: unreadable, or sick
-        self._proven_s = self._listed_s = -math.inf
+        self._proven_s = self._listed_s = self._alarmed_s = -math.inf
 
     def look(self, now_ns: int) -> Life:
         """What has become of the engine; `now_ns` is CLOCK_MONOTONIC."""
@@ -147,9 +148,14 @@ class Reaper:
         self.is_verified = done.is_verified
         if done.is_verified:
             self._proven_s = self._listed_s = time.monotonic()
+            self._alarmed_s = -math.inf
             self._tell("verified", "verified: no open order")
             return done
-        self._tell("alarm", f"NOT verified, trying on: {done.error}", open=len(done.still_open))
+        is_alarm = time.monotonic() - self._alarmed_s >= ALARM_AGAIN_S
+        if is_alarm:
+            self._alarmed_s = time.monotonic()
+        text = f"NOT verified, trying on: {done.error}"
+        self._tell("alarm" if is_alarm else "error", text, open=len(done.still_open))
         await asyncio.sleep(random.uniform(*(REFUSED_PAUSE_S if done.is_refused else PAUSE_S)))
         return done
 

@@ -166,7 +166,7 @@ def test_it_goes_on_through_everything_that_a_network_can_do(tmp_path: Path) -> 
     assert venue.rows == []
     assert venue.cancels >= 4
     assert venue.troubles == []
-    assert len([text for text in scene.events("alarm") if "NOT verified" in text]) == 2
+    assert [len([t for t in scene.events(n) if "NOT verified" in t]) for n in ("alarm", "error")] == [1, 1]
 
 
 def test_an_order_that_arrives_later_is_found_and_cancelled(
