@@ -60,9 +60,11 @@ SETTINGS = (
     Setting("three orders, one loss and no crash", orders=3, drops=1, crashes=0),
 )
 SHORT = (
-    Setting("capacity 1, few faults", drops=1, copies=0),
-    Setting("capacity 2, few faults", capacity=2, drops=0, copies=0),
-    Setting("capacity 1, same bytes again, few faults", drops=0, copies=0, rules=Rules(retry=True)),
+    Setting("capacity 1, no loss", drops=0, copies=0),
+    Setting("capacity 2, no loss, no crash", capacity=2, drops=0, copies=0, crashes=0),
+    Setting("capacity 1, same bytes again, no loss", drops=0, copies=0, rules=Rules(retry=True)),
+    Setting("capacity 1, one loss, one copy, no crash", drops=1, copies=1, crashes=0),
+    Setting("capacity 2, orders of two lots", 2, drops=0, copies=0, crashes=0, rules=Rules(lots=2)),
 )
 """Seconds instead of minutes: the same obligations, an adversary with fewer means."""
 
@@ -128,8 +130,10 @@ SHORTCUTS = (
 )
 
 
-def try_shortcut(shortcut: Shortcut, *, drops: int = 2, copies: int = 1) -> Outcome:
-    """Searches the protocol with a shortcut until everything that it breaks has been seen broken."""
+def try_shortcut(shortcut: Shortcut, *, drops: int = 0, copies: int = 0) -> Outcome:
+    """Searches the protocol with a shortcut until everything that it breaks has been seen broken. One crash,
+    and the adversary's choice of order, suffice for each; more means make the same search longer.
+    """
     setting = Setting(shortcut.name, shortcut.capacity, drops=drops, copies=copies, rules=shortcut.rules)
     return explore(setting, shortcut.breaks, show_progress(shortcut.name))
 
@@ -150,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="python -m invmm.sim.explorer",
         description="Tries every sequence of steps of the cancel/replace protocol, and every known shortcut. "
-        "Without options: small worlds and all shortcuts, about half a minute.",
+        "Without options: small worlds and all shortcuts, seconds.",
         epilog="Exit code 0 if the protocol keeps every obligation and every shortcut tried breaks what it "
         "is known to break, else 1.",
     )
@@ -237,15 +241,14 @@ def main(arguments: list[str] | None = None) -> int:
         if not options.json:
             print(told(outcome) + ("\n  every obligation holds" if passed else ""), flush=True)
     for shortcut in shortcuts:
-        outcome = try_shortcut(shortcut)
+        outcome = try_shortcut(shortcut, drops=2, copies=1) if options.all else try_shortcut(shortcut)
         caught = set(shortcut.breaks) <= set(outcome.broken)
         failed += not caught
         report["shortcuts"].append(as_json(outcome, caught))
         if not options.json:
-            missing = (
-                "" if caught else f"\n  NOT FOUND: {', '.join(set(shortcut.breaks) - set(outcome.broken))}"
-            )
-            print("\n" + told(outcome, shortcut.text) + missing, flush=True)
+            print("\n" + told(outcome, shortcut.text), flush=True)
+            for obligation in sorted(set(shortcut.breaks) - set(outcome.broken)):
+                print(f"  does NOT break “{obligation}”", flush=True)
     if options.json:
         print(orjson.dumps({**report, "passed": not failed}, option=orjson.OPT_INDENT_2).decode())
     else:

@@ -15,8 +15,8 @@ engine's moves are over-approximated: whatever the protocol permits may happen a
 | "is past its fence"                  | `evidence_fence_c`: expired at the venue; orders, trades are clean  |
 | crash, then the trades are listed    | start: open journaled ids UNKNOWN; trades before the first quote    |
 
-Where the model is coarser: a question and its answer are one step, because an answer is either true for ever
-or makes the order count as alive; a pass over the trades tells all that has traded so far; the clocks of venue
+Where the model is coarser: a question and its answer are one step, because an answer is true for ever
+or makes the order count as alive; a pass over the trades tells all that has traded; the clocks of venue
 and engine are one, the bound between them being part of the fence; an order is one or two lots, and each fill
 stands.
 """
