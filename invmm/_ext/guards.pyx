@@ -93,9 +93,9 @@ cdef uint8_t guards_check_c(
                 return reason
             return R_EPOCH_CHANGED if books.epoch[token] else R_NO_SNAPSHOT
     for token in range(2):
-        if books.unconfirmed[token] and (guards.vouched_ns[token] or told_c(books, token)):
-            books.unconfirmed[token] = False
-        waiting |= books.unconfirmed[token]
+        if books.checks.unconfirmed[token] and (guards.vouched_ns[token] or told_c(books, token)):
+            books.checks.unconfirmed[token] = False
+        waiting |= books.checks.unconfirmed[token]
         unlike |= not books.best_ok[token]
         bid_e4 = book_best_bid(books.book[token])
         ask_e4 = book_best_ask(books.book[token])
