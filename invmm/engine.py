@@ -18,6 +18,7 @@ import numpy as np
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
+from invmm.dataguard import DataGuard
 from invmm.errors import ConfigError, origin_of
 from invmm.execution.edge import EdgeThread
 from invmm.execution.reconcile import Reconciler
@@ -101,6 +102,7 @@ class Engine:
         self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
         self.reconciler: Reconciler | None = None
+        self.guard: DataGuard | None = None
         self._edge: EdgeThread[Any] | None = None
         self.permission = Permission(self._announce, self.messages.append)
         self.verdict: Verdict | None = None  # of the last stop
@@ -212,6 +214,12 @@ class Engine:
                 on_state=self._told,
                 on_disconnect=self._user_lost,
             )
+        self.guard = DataGuard(
+            self.markets,
+            self.clock,
+            self.settings,
+            lambda job, done: self._edge is not None and self._edge.ask(job, done),
+        )
         for market in self.markets.values():
             self._connect(market)
         if self.user_feed is not None:
@@ -221,6 +229,7 @@ class Engine:
                 self, self.permission, self._edge, self.clock, self._tokens, venue.credentials.api_key
             )
             self.reconciler.demand()
+            self.guard.user_feed, self.guard.reconciler = self.user_feed, self.reconciler
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
@@ -277,6 +286,7 @@ class Engine:
         from invmm.feed.market import MarketFeed
 
         assert self.clock is not None
+        assert self.guard is not None
         venue, info = self._remote(), market.info
         ids = (info.up_token_id, info.down_token_id)
         venue.words.set_market_version(market.number, 0)
@@ -291,6 +301,7 @@ class Engine:
             feed_settings_of(self.settings, self.clock.scale),
             budget=self._budget,
             on_state=self._told,
+            witness=self.guard.watch(market),
         )
         self._tell_mode(market)
         market.feed.start()
@@ -354,6 +365,8 @@ class Engine:
                 hash_due_ns = now_ns + HASH_EVERY_NS
                 for market in self.markets.values():
                     market.step.wants_frame = True
+            if self.guard is not None:
+                self.guard.tick(now_ns)
             for market in self.markets.values():
                 if market.feed is not None:
                     ended_ns = now_ns - market.info.end_s * NS
