@@ -20,8 +20,10 @@ from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.dataguard import DataGuard
 from invmm.errors import ConfigError, origin_of
+from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
 from invmm.execution.reconcile import Reconciler
+from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market
 from invmm.permission import Permission
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from invmm.clock import LiveClock
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.market import MarketFeed
     from invmm.feed.states import EndCause, FeedState
@@ -104,6 +107,8 @@ class Engine:
         self.reconciler: Reconciler | None = None
         self.guard: DataGuard | None = None
         self._edge: EdgeThread[Any] | None = None
+        self.state: StateFolder | None = None
+        self._vigil: Vigil | None = None
         self.permission = Permission(self._announce, self.messages.append)
         self.verdict: Verdict | None = None  # of the last stop
 
@@ -233,6 +238,9 @@ class Engine:
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
+        beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
+        demand = None if self.reconciler is None else self.reconciler.demand
+        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(self._timer_ended)
 
@@ -314,6 +322,8 @@ class Engine:
 
         venue = self._remote()
         self.permission.stop()
+        if self._vigil is not None:
+            self._vigil.stopping()
         self.verdict = await close_orders(self, venue, deadline_s)
         self.messages += self.verdict.words()
         if self._ticking is not None:
@@ -324,6 +334,8 @@ class Engine:
         feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
+        if self._vigil is not None:
+            self._vigil.ended(self.verdict.is_clean)
         return self.verdict.is_clean
 
     def run(self) -> bool:
@@ -353,10 +365,12 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
+        assert self._vigil is not None
         hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
-            venue.words.beat_ns = time.monotonic_ns()
+            alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
+            self._vigil.tick(time.monotonic_ns(), alive)
             self._drain()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)

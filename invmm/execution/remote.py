@@ -80,6 +80,7 @@ class RemoteVenue:
         self.user_url = profile.user_url
         self.credentials = credentials
         self.signer = signer
+        self.account = signer.address
         if signer.caps is None:
             signer.caps = caps_of(settings.risk)
         tls = None
