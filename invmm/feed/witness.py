@@ -117,10 +117,8 @@ class BookWitness:
         """Whether the silence of these tokens is not that of a quiet market. Without a word it is not."""
         if 0 < len(silent) < len(self._outcomes):
             return True
-        return any(
-            now_ns - self._agreed_ns[self._outcomes[token_id]] > self._settings.valid_ns
-            for token_id in silent
-        )
+        agreed = [self._agreed_ns[self._outcomes[token_id]] for token_id in silent]
+        return any(not at_ns or now_ns - at_ns > self._settings.valid_ns for at_ns in agreed)
 
     def _is_due(self, state: Mapping[str, Any], now_ns: int) -> bool:
         if not all(state["has_snapshot"]):
@@ -142,7 +140,8 @@ class BookWitness:
         try:
             if isinstance(rows, BaseException):
                 raise rows
-            samples = [(levels_of(row), _time_ms(row)) for row in rows]
+            up, down = rows
+            samples = [(levels_of(row), _time_ms(row)) for row in (up, down)]
         except Exception:  # no answer, a refusal, or nothing that can be read: it says nothing about the book
             self.stats.failed += 1
             return
