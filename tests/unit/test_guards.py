@@ -165,6 +165,14 @@ def test_f4_after_a_reconnect_the_messages_best_is_a_second_source(desk):
     assert desk.reason == Reason.NONE
 
 
+def test_f4_the_books_after_trades_need_no_second_source_each(desk):
+    desk.lose(600)
+    desk.open(700)
+    desk.change(800)
+    desk.open(900, {4700: 300, 4800: 200, 4900: 60})
+    assert desk.reason == Reason.NONE
+
+
 def test_f4_after_a_reconnect_a_witness_is_a_second_source_for_a_quiet_market(desk):
     desk.lose(600)
     desk.open(700)
