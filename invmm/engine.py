@@ -19,6 +19,7 @@ import numpy as np
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
+from invmm.dataguard import DataGuard
 from invmm.errors import ConfigError, origin_of
 from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
@@ -110,6 +111,7 @@ class Engine:
         self._budget = reconnect_budget_of(self.settings)
         self._ticking: asyncio.Task[None] | None = None
         self.reconciler: Reconciler | None = None
+        self.guard: DataGuard | None = None
         self._edge: EdgeThread[Any] | None = None
         self.state: StateFolder | None = None
         self._vigil: Vigil | None = None
@@ -245,6 +247,12 @@ class Engine:
                 on_state=self._told,
                 on_disconnect=self._user_lost,
             )
+        self.guard = DataGuard(
+            self.markets,
+            self.clock,
+            self.settings,
+            lambda job, done: self._edge is not None and self._edge.ask(job, done),
+        )
         for market in self.markets.values():
             self._connect(market)
         if self.user_feed is not None:
@@ -273,6 +281,8 @@ class Engine:
             assert self._edge is not None
             key = self._remote().credentials.api_key
             self.reconciler = Reconciler(self, self.permission, self._edge, self.clock, self._tokens, key)
+            if self.guard is not None:
+                self.guard.user_feed, self.guard.reconciler = self.user_feed, self.reconciler
         self.reconciler.demand(trades_from_ns)
         return self.reconciler
 
@@ -326,6 +336,7 @@ class Engine:
         from invmm.feed.market import MarketFeed
 
         assert self.clock is not None
+        assert self.guard is not None
         venue, info = self._remote(), market.info
         ids = (info.up_token_id, info.down_token_id)
         venue.words.set_market_version(market.number, 0)
@@ -342,6 +353,7 @@ class Engine:
             feed_settings_of(self.settings, self.clock.scale),
             budget=self._budget,
             on_state=self._told,
+            witness=self.guard.watch(market),
         )
         self._tell_mode(market)
         if self.clock.now_ns() < info.end_s * NS + LAST_WORD_NS:
@@ -415,6 +427,8 @@ class Engine:
                 hash_due_ns = now_ns + HASH_EVERY_NS
                 for market in self.markets.values():
                     market.step.wants_frame = True
+            if self.guard is not None:
+                self.guard.tick(now_ns)
             for market in self.markets.values():
                 if market.feed is not None:
                     ended_ns = now_ns - market.info.end_s * NS
