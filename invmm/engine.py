@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections import Counter, deque
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
@@ -345,7 +344,7 @@ class Engine:
         hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
-            venue.words.beat_ns = time.monotonic_ns()
+            venue.words.beat_ns = self.clock.mono_ns()
             self._drain()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
