@@ -11,7 +11,7 @@ from invmm._ext.step import MarketStep
 from invmm.feed.integrity import HashCheck
 from invmm.replay.tape import MarketInfo
 from invmm.settlement.ledger import Ledger
-from invmm.types import MICRO, EventFlag, EventKind, OrderStatus, Outcome, Side
+from invmm.types import MICRO, EventFlag, EventKind, OrderStatus, Outcome, Reason, Side
 
 if TYPE_CHECKING:
     from invmm.feed.market import MarketFeed
@@ -34,6 +34,8 @@ class Market:
     say: Callable[[str], object] = field(default=lambda _: None, repr=False)  # what people should know
     feed: MarketFeed | None = None
     held: bool = False  # connected and followed, but not quoted (yet)
+    barred: Reason = Reason.NONE  # why it is not quoted any more
+    changes: int = 0  # of its ledger
     serial: int = 0  # how many markets had this number before
 
     def __post_init__(self) -> None:
@@ -74,6 +76,7 @@ class Market:
         kind = int(event["kind"])
         if kind == EventKind.SETTLEMENT:
             self.winner = Outcome(int(event["token"]))
+            self.changes += 1
         elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:
             trade, key = int(event["trade"]), int(event["key"])
             known = self.ledger.legs.get((trade, key))
@@ -84,6 +87,7 @@ class Market:
                 known.price_e4 if order is None and known else int(str(order and order["price_e4"]))
             )
             taker = bool(int(event["flags"]) & EventFlag.TAKER)
+            self.changes += 1
             self.ledger.fill(
                 trade=trade,
                 key=key,
