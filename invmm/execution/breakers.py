@@ -12,7 +12,7 @@
 | MESSAGE_RATE           | more than `max_messages_minute` orders and cancels within a minute        |
 
 A refusal because an order would have crossed is a race that is lost now and then, not a storm; the signer's
-rate is met by orders that waited and went together, and is no attempt. Each thing is said once, until `reset`.
+rate is met by orders that waited and went together, and is no attempt. Each is said once, until `reset`.
 """
 
 from __future__ import annotations

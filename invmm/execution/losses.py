@@ -4,8 +4,8 @@ A market is judged as if everything that is open ended badly: unmatched shares a
 may still fail stands if that is worse and is void if that is worse, fees are in, expected rebates are not.
 Matched pairs are worth their dollar. What rests in the book counts once it is filled.
 
-A market counts on every UTC day until the one on which it ends. After a restart the figures of before count on
-top of what the new ledger holds, until that one has as many legs as the old one had: then the fills have been
+A market counts on every UTC day until the one on which it ends. After a restart the figures of before count
+on top of what the new ledger holds, until that one has as many legs as the old one had: then the fills have been
 booked again.
 
 >>> ledger = Ledger()

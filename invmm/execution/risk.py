@@ -6,7 +6,7 @@
     venue's balance ─▶ Account (`_ext/account`): asked by every market for every placement
 
 A market that lost more than `max_loss_market_dollars` stops quoting; a day that lost more than
-`max_loss_day_dollars` raises the level to 1. What is used up is kept in `risk.json`: a restart changes nothing.
+`max_loss_day_dollars` raises the level to 1. What is used up is kept in `risk.json` for the next start.
 """
 
 from __future__ import annotations

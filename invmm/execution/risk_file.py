@@ -94,7 +94,7 @@ def load(path: Path) -> RiskRecord | None:
         said = str(error)[:200]
         raise ConfigError(
             f"{path}: expected the risk figures that an engine wrote, found something else ({said}). It is "
-            "not begun anew by itself, since it says what was lost today: repair it, or move it away knowingly"
+            "not begun anew by itself, since it says what was lost today: repair it, or move it away"
         ) from None
 
 
