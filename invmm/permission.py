@@ -42,6 +42,7 @@ class Permission:
         self.say = say
         self.on_alarm: Callable[[str], object] = lambda _: None
         """Told of each alarm: where it is latched."""
+        self.blocked = ""  # why nothing may be quoted however well all is known
         self._announce = announce
         self._began = False
         self._forbidden = False
@@ -60,10 +61,24 @@ class Permission:
         if self._forbidden:
             self.say(said + "not quoting because of an alarm")
             return
+        if self.blocked:
+            self.say(said + f"not quoting: {self.blocked}")
+            return
         if self._began or fills:
             self.say(said + "quoting again" if self._began else said + "quoting")
         self._began = True
         self._set(Mode.RUNNING)
+
+    def block(self, why: str) -> None:
+        """Pulls every quote until `unblock` and a reconciliation after it."""
+        self.blocked = why
+        if self.mode == Mode.RUNNING:
+            self.say(f"quotes pulled: {why}")
+            self._set(Mode.PAUSED)
+
+    def unblock(self) -> None:
+        """The next reconciliation lets quotes go on."""
+        self.blocked = ""
 
     def alarm(self, text: str) -> None:
         """Something that a person must look at: no new risk any more, cancels only."""

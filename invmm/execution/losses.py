@@ -5,8 +5,8 @@ may still fail stands if that is worse and is void if that is worse, fees are in
 Matched pairs are worth their dollar. What rests in the book counts once it is filled.
 
 A market counts on every UTC day until the one on which it ends. After a restart the figures of before count
-on top of what the new ledger holds, until that one has as many legs as the old one had: then the fills have been
-booked again.
+on top of what the new ledger holds, until that one has as many legs as the old one had: then the fills have
+been booked again.
 
 >>> ledger = Ledger()
 >>> about = dict(trade=1, key=7, outcome=Outcome.UP, side=Side.BUY, price_e4=4000, size_micro=10_000_000)
