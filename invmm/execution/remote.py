@@ -28,6 +28,7 @@ from invmm.venue.profile import Profile
 
 TIMEOUT_S = 3.0
 CLOCK_ROOM_S = 1.0
+MS, SECOND = 1_000_000, 1_000_000_000
 HEAD_ROOM = 2  # the desk counts when it decides, the signer when it signs: orders that wait come closer
 
 
@@ -114,6 +115,7 @@ class RemoteVenue:
             limits=profile.limits,
         )
         self.executor.intake.gate.book_max_age_ns = book_max_age_ns(settings)
+        self._stop_before_end_ns = settings.engine.stop_before_end_ms * MS
         self._templates: dict[int, list[OrderTemplate]] = {}
 
     @property
@@ -138,6 +140,7 @@ class RemoteVenue:
         """
         for token in (info.up_token_id, info.down_token_id):
             self._allow(token)
+        self.words.set_market_close(number, info.end_s * SECOND - self._stop_before_end_ns)
         templates = [
             OrderTemplate(self.signer, token, info.exchange, self.credentials.api_key, tick_e4=info.tick_e4)
             for token in (info.up_token_id, info.down_token_id)
