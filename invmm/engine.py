@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections import Counter, deque
 from collections.abc import Collection
 from functools import partial
@@ -418,7 +417,7 @@ class Engine:
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
-            self._vigil.tick(time.monotonic_ns(), alive)
+            self._vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)

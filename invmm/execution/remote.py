@@ -6,6 +6,7 @@ orders, the last cancel-all of a shutdown) is asked here with an ordinary HTTP c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from invmm._ext.caps import SignerCaps
@@ -66,6 +67,8 @@ class RemoteVenue:
         One without caps gets those of `caps_of(settings.risk)`.
     clock : LiveClock
     settings : Settings, optional
+    executor : callable
+        Makes the executor.
     """
 
     def __init__(
@@ -75,6 +78,8 @@ class RemoteVenue:
         signer: OrderSigner,
         clock: LiveClock,
         settings: Settings | None = None,
+        *,
+        executor: Callable[..., Executor] = Executor,
     ) -> None:
         parts = urlsplit(profile.rest_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -101,7 +106,7 @@ class RemoteVenue:
 
             tls = ssl.create_default_context()
         endpoint = Endpoint(parts.hostname, parts.port or (443 if tls else 80), tls)
-        self.executor = Executor(
+        self.executor = executor(
             endpoint,
             credentials.signer(signer.address),
             clock,
