@@ -261,7 +261,7 @@ class Engine:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
         beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
         demand = None if self.user_feed is None else self._demand
-        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, demand, beat)
+        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, self.clock, demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(partial(self._task_ended, "the engine's timer"))
 
