@@ -99,6 +99,7 @@ class Engine:
         self._budget = reconnect_budget_of(self.settings)
         self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
+        self._checked: ConnectedVenue | None = None
         self.reconciler: Reconciler | None = None
         self._edge: EdgeThread[Any] | None = None
         self.permission = Permission(self._announce, self.messages.append)
@@ -331,9 +332,12 @@ class Engine:
     def _remote(self) -> ConnectedVenue:
         from invmm.execution.connected import ConnectedVenue
 
-        if not isinstance(self.venue, ConnectedVenue):
-            raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
-        return self.venue
+        if self.venue is not self._checked:  # the look at a protocol's members is slow
+            if not isinstance(self.venue, ConnectedVenue):
+                raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
+            self._checked = self.venue
+        assert self._checked is not None
+        return self._checked
 
     async def _tick(self) -> None:
         assert self.clock is not None

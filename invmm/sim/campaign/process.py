@@ -20,6 +20,7 @@ from invmm.execution.edge import EdgeThread
 from invmm.execution.executor import Executor
 from invmm.execution.remote import TIMEOUT_S, RemoteVenue
 from invmm.feed.connection import SupervisedSocket
+from invmm.market import Market
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import SettlementQueue
@@ -206,7 +207,9 @@ class EngineProcess(Process):
             loopback(80), credentials, signer, self.clock, settings, network=network, process=self
         )
         self.engine = Engine(settings, venue=self.venue, clock=self.clock, seed=seed)
-        self.closed: list[Any] = []  # markets that were released
+        self.closed: list[Market] = []  # markets that were released
+        self.ids: dict[int, str] = {}  # of their orders
+        self.keys: dict[bytes, int] = {}
         self.settlement = SettlementQueue(1 << 20)
         self.roller = Roller(
             self.engine,
@@ -214,15 +217,26 @@ class EngineProcess(Process):
             self._find,
             Series.parse(series),
             self.settlement,
-            on_close=lambda market, residue: self.closed.append(market),
+            on_close=self._closed_one,
         )
         self.stopping = asyncio.Event()
         self.main: asyncio.Task[None] | None = None
 
     @property
-    def markets(self) -> list[Any]:
+    def markets(self) -> list[Market]:
         """Every market that it ever opened."""
         return [*self.closed, *self.engine.markets.values()]
+
+    def key_of(self, order_id: bytes) -> int | None:
+        """As the engine's, also for orders of markets that were released."""
+        return self.engine._keys.get(order_id) or self.keys.get(order_id)
+
+    def _closed_one(self, market: Market, residue: object) -> None:
+        for order_id, key in self.engine._keys.items():
+            if market.owns(key):
+                self.ids[key] = "0x" + order_id.hex()
+                self.keys[order_id] = key
+        self.closed.append(market)
 
     def start(self) -> None:
         """Runs from now on."""

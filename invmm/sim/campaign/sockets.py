@@ -32,9 +32,18 @@ class VirtualListener:
     clock : LiveClock
     notify : callable
         As of `FeedListener`.
+    told_ns : dict, optional
+        Is kept: when each token was last heard of, over all connections.
     """
 
-    def __init__(self, sink: FrameSink, clock: LiveClock, notify: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        sink: FrameSink,
+        clock: LiveClock,
+        notify: Callable[[], object],
+        told_ns: dict[str, int] | None = None,
+    ) -> None:
+        self._told_ns = {} if told_ns is None else told_ns
         self._sink = sink
         self._clock = clock
         self._notify = notify
@@ -127,7 +136,7 @@ class VirtualListener:
             if token.encode() in message:
                 if known[0]:
                     self._gaps[min(GAP_BUCKETS - 1, ((now_ns - known[0]) // 1_000_000).bit_length())] += 1
-                known[0] = now_ns
+                known[0] = self._told_ns[token] = now_ns
                 known[1] |= has_book
         if (before and not self.waiting) or self.awaiting_data:
             self.awaiting_data = False
@@ -215,13 +224,14 @@ class Upgrades:
     def __init__(self, network: Network, process: Process) -> None:
         self.network = network
         self.process = process
+        self.told_ns: dict[str, int] = {}  # engine time of the last data by token
         self.refuse_left = 0  # upgrades that are answered with 429
 
     async def attempt(self, feed: SupervisedSocket) -> int:
         """`SupervisedSocket._attempt` without a socket."""
         feed._set_state(FeedState.CONNECTING)
         any_feed: Any = feed
-        listener = VirtualListener(feed.sink, feed.clock, feed._wake.set)
+        listener = VirtualListener(feed.sink, feed.clock, feed._wake.set, self.told_ns)
         network = self.network
         await asyncio.sleep(CONNECT_NS / 1e9)
         if network.is_silent:
