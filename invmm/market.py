@@ -16,6 +16,7 @@ from invmm.types import MICRO, EventFlag, EventKind, OrderStatus, Outcome, Side
 if TYPE_CHECKING:
     from invmm.feed.market import MarketFeed
 
+HASH_DOUBT = 2  # a second source is asked
 HASH_ALARM = 3  # a single mismatch is usual: the frame was not the last one of its timestamp
 KEY_BITS = 24  # of an order key, below what is common to all keys of a market
 
@@ -32,6 +33,7 @@ class Market:
     winner: Outcome | None = None
     refused: int = 0  # frames refused that people have been told of
     say: Callable[[str], object] = field(default=lambda _: None, repr=False)  # what people should know
+    on_hash_doubt: Callable[[], object] = field(default=lambda: None, repr=False)
     feed: MarketFeed | None = None
     held: bool = False  # connected and followed, but not quoted (yet)
     serial: int = 0  # how many markets had this number before
@@ -63,7 +65,10 @@ class Market:
         """A frame that the step was asked to show: are the books what the venue's checksum says?"""
         if self.hashes.compare(books, frame) is None:
             self.step.wants_frame = True  # it carried no checksum: the next one
-        elif self.hashes.in_a_row == HASH_ALARM:
+            return
+        if self.hashes.in_a_row >= HASH_DOUBT:
+            self.on_hash_doubt()
+        if self.hashes.in_a_row == HASH_ALARM:
             self.say(f"{self.info.slug}: book checksum differs {HASH_ALARM} times in a row")
 
     def take(self, event: Any) -> None:

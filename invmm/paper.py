@@ -109,6 +109,7 @@ class PaperVenue:
     def __init__(self, market_url: str, clock: LiveClock, settings: Settings, *, seed: int = 0) -> None:
         self.market_url = market_url
         self.user_url = ""  # own events are results
+        self.account = ""
         self.credentials = ApiCredentials("", "", "")
         self.clock = clock
         self.settings = settings

@@ -23,7 +23,7 @@ cdef struct counts_t:
     int64_t template_frames     # each of them one price_change, which `kinds` does not count again
     int64_t level_changes
     int64_t general_frames, fallback_frames
-    int64_t unknown_assets, snapshots, old_snapshots, tick_changes, resets
+    int64_t unknown_assets, snapshots, tick_changes, resets
     int64_t[16] kinds           # events by kind; REFUSED: frames
 
 
@@ -39,8 +39,6 @@ cdef class MarketBooks:
     cdef int64_t[2] token_ms    # last change of content per token: venue timestamp
     cdef int64_t[2] token_ns    # and the now_ns it was applied at
     cdef bint[2] has_snapshot   # false from construction, reset or tick change to the token's next book
-    cdef bint[2] unconfirmed    # the token's snapshot asks for a second source before it is quoted on
-    cdef int64_t[2] stream_ms   # newest venue timestamp of the token before the last reset
     cdef bint[2] best_ok        # outcome of the last best-versus-message check
     cdef bint mirror_ok         # outcome of the last mirror check
     cdef int32_t tick_e4        # the last one the venue told, of either token
@@ -62,6 +60,5 @@ cdef class MarketBooks:
     cdef void apply_changes(
         self, scratch_t* scratch, const scan_event_t* event, int64_t now_ns
     ) noexcept nogil
-    cdef bint takes_book(self, const scan_event_t* event) noexcept nogil
     cdef void set_tick(self, int token, int32_t tick_e4) noexcept nogil
     cdef int parse(self, scratch_t* scratch, const char* data, Py_ssize_t size) noexcept with gil

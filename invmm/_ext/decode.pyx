@@ -23,21 +23,20 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from invmm._ext.book cimport (
-    Book, PRICE_ONE, __builtin_ctzll, book_best_ask, book_best_bid, book_clear, book_index, book_refine, book_set, book_set_tick, book_t,
+    Book, PRICE_ONE, __builtin_ctzll, book_clear, book_index, book_refine, book_set, book_set_tick, book_t,
 )
 from invmm._ext.frame cimport (
     BOOK, LAST_TRADE, PRICE_CHANGE, REFUSED, SCAN_GENERAL, SCAN_ID_SIZE, SCAN_KINDS, SCAN_PUNT, SCAN_TEMPLATE,
     change_t, ids_set, scan_event_t, scan_frame, scan_frame_t, scan_level_t, scratch_of_thread, scratch_t,
 )
-from invmm._ext.integrity cimport checks_end_batch, checks_touch
+from invmm._ext.integrity cimport (
+    checks_end_batch, checks_reset, checks_take_book, checks_touch, is_hollow,
+)
 from invmm._ext.parse cimport parse_frame
 
 
 cdef extern from *:
     void __builtin_prefetch(const void* address) nogil
-
-cdef enum:
-    HOLLOW_E4 = 100     # a book without a bid above this and an ask as far from a dollar says nothing
 
 REJECTED_KEPT = 16
 """How many refused frames `MarketBooks.rejected` keeps."""
@@ -143,7 +142,9 @@ cdef class MarketBooks:
                 self.apply_changes(scratch, event, now_ns)
                 continue
             if event.kind == BOOK:
-                if not self.takes_book(event):
+                if not checks_take_book(
+                    &self.checks, token, event.venue_ms, self.token_ms[token], self.has_snapshot[token]
+                ):
                     continue
                 self.apply_book(scratch, event)
                 self.token_ms[token] = event.venue_ms
@@ -279,27 +280,13 @@ cdef class MarketBooks:
         self.has_snapshot[token] = True
         self.checks.has_best[token] = False    # told before this snapshot, which knows better
         self.checks.told_bid[token] = -1
-        if book_best_bid(book) <= HOLLOW_E4 and not 0 <= book_best_ask(book) < PRICE_ONE - HOLLOW_E4:
-            self.unconfirmed[token] = True
+        self.checks.unconfirmed[token] |= is_hollow(book)
         self.best_ok[token] = True
         # The other token's snapshot of the same moment may be a frame behind: levels of one alone prove
         # nothing.
         self.checks.snapshot_ms[token] = event.venue_ms
         if self.checks.snapshot_ms[0] == self.checks.snapshot_ms[1]:
             self.checks.whole_due = True
-
-    cdef bint takes_book(self, const scan_event_t* event) noexcept nogil:
-        """Whether a snapshot is adopted: not over a book that the stream has taken further."""
-        cdef counts_t* counts = &self.counts
-        cdef int token = event.token
-        cdef bint older = event.venue_ms < max(self.token_ms[token], self.stream_ms[token])
-        if older:
-            counts.old_snapshots += 1
-            if self.has_snapshot[token]:
-                return False
-        # The first snapshot is held against the other token's; a later one may come from a source that lags.
-        self.unconfirmed[token] = older or self.stream_ms[token] > 0
-        return True
 
     cdef void set_tick(self, int token, int32_t tick_e4) noexcept nogil:
         cdef counts_t* counts = &self.counts
@@ -320,11 +307,8 @@ cdef class MarketBooks:
             book_clear(self.book[token])
             self.epoch[token] = self.epoch[token] + 1
             self.has_snapshot[token] = False
-            self.checks.has_best[token] = False
             self.best_ok[token] = True
-            self.checks.snapshot_ms[token] = -1
-            self.unconfirmed[token] = False
-            self.stream_ms[token] = max(self.stream_ms[token], self.token_ms[token])
+            checks_reset(&self.checks, token, self.token_ms[token])
             self.token_ms[token] = 0
             self.token_ns[token] = 0
         self.mirror_ok = True
@@ -436,7 +420,7 @@ cdef class MarketBooks:
             "has_snapshot": (bool(self.has_snapshot[0]), bool(self.has_snapshot[1])),
             "epoch": (self.epoch[0], self.epoch[1]),
             "tick_e4": self.tick_e4,
-            "unconfirmed": (bool(self.unconfirmed[0]), bool(self.unconfirmed[1])),
+            "unconfirmed": (bool(self.checks.unconfirmed[0]), bool(self.checks.unconfirmed[1])),
             "best_ok": (bool(self.best_ok[0]), bool(self.best_ok[1])),
             "mirror_ok": bool(self.mirror_ok),
         }
@@ -465,7 +449,7 @@ cdef class MarketBooks:
             "level_changes": counts.level_changes,
             "snapshots": counts.snapshots,
             "tick_changes": counts.tick_changes,
-            "old_snapshots": counts.old_snapshots,
+            "old_snapshots": checks.old_snapshots,
             "resets": counts.resets,
             "best_checks": checks.best_checks,
             "best_mismatches": checks.best_mismatches,

@@ -23,6 +23,7 @@ class ConnectedVenue(Protocol):
     market_url: str
     user_url: str
     credentials: ApiCredentials
+    account: str  # address whose orders these are; "" on paper
 
     @property
     def commands(self) -> CommandRing: ...

@@ -37,6 +37,16 @@ be narrowed by `method` and by a `path` prefix. `struck` in the truth counts wha
 | version      | version (3)                        | `/version` says so, orders: order_version_mismatch;
 |              |                                    | while armed
 | hydration    | seconds (60)                       | windows listed from now on: so long 404 at the CLOB
+| mute         | token, beyond                      | no data of one token; none at all for a connection
+|              |                                    | with more than `beyond` tokens; while armed
+| ghost        | form ("hollow", "old"), seconds    | a dump after subscribing is not the book: a cent and
+|              | (30)                               | 99, or older by its stamp and without its best
+| wrong_hash   |                                    | a market message bears wrong checksums
+| echo         |                                    | a market message is sent twice
+| swap         |                                    | level changes go out after the next message
+| hold         | seconds (10)                       | nothing for so long, then everything at once
+| omit         | event                              | market messages of this type are never sent
+| cross        |                                    | a bid at the ask is told that the venue never had
 | geoblock     | country, region                    | `/api/geoblock` says blocked; while armed
 """
 
