@@ -36,7 +36,7 @@ MS = 1_000_000
 MARGIN_NS = 400 * MS  # from a decision to its arrival: command deadline, way, timer
 MOST_FAILURES = 20  # kept of each checker
 PLACES = ("/order", "/orders")
-TERMINAL = (OrderStatus.TRADE_CONFIRMED, OrderStatus.TRADE_FAILED)
+ENDED = ("dead", "filled", "rejected")
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Exposure:
         self._direction_micro = round(risk.max_direction_shares * MICRO)
         self._gross_micro = round(risk.max_gross_shares * MICRO)
         self._order_micro = round(risk.max_order_shares * MICRO)
+        self._costs: dict[str, dict[int, int]] = {}  # by market and trade
 
     def at(self, exchange: Exchange, report: Report) -> None:
         """Something has happened to an order or a trade."""
@@ -92,7 +93,7 @@ class Exposure:
         for token, other in ((Outcome.UP, Outcome.DOWN), (Outcome.DOWN, Outcome.UP)):
             lean = held[token] - held[other] + open_micro[token]
             self._most("direction", lean, self._direction_micro, market.slug)
-        cash += self._paid(exchange)
+        cash += self._paid(exchange, report)
         self._most("cash", cash, self._cash_micro + MICRO // 100, market.slug)
         self._most("gross", gross, self._gross_micro, market.slug)
         self._most("orders", len(own), world.settings.risk.max_open_orders, market.slug)
@@ -101,17 +102,15 @@ class Exposure:
         if report.kind == "placed" and report.order is not None:
             self._most("order size", report.order.request.size_micro, self._order_micro, market.slug)
 
-    def _paid(self, exchange: Exchange) -> int:
+    def _paid(self, exchange: Exchange, report: Report) -> int:
         """What the shares of this market have cost, failed trades left out."""
-        paid = 0
-        for order in exchange.orders.values():
-            if self._world.is_own(order):
-                for trade in order.trades:
-                    if trade.status != OrderStatus.TRADE_FAILED:
-                        paid -= sum(
-                            leg.cash_micro + leg.fee_micro for leg in trade.legs if leg.order_id == order.request.order_id
-                        )
-        return paid
+        known = self._costs.setdefault(exchange.market.condition_id, {})
+        trade = report.trade
+        if trade is not None:
+            own = [leg for leg in trade.legs if self._world.is_own_leg(leg)]
+            failed = trade.status == OrderStatus.TRADE_FAILED
+            known[trade.key] = 0 if failed else -sum(leg.cash_micro + leg.fee_micro for leg in own)
+        return sum(known.values())
 
     def _most(self, what: str, value: int, limit: int, slug: str) -> None:
         if value > limit:

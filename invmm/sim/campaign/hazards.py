@@ -82,6 +82,8 @@ def _mode(world: World, figures: Figures) -> None:
         for exchange in world.server.floor.exchanges:
             for order in exchange.open_orders():
                 exchange.cancel(order.request.order_id)
+        for session in world.server.floor.sessions.values():
+            session._tick()  # what was told is on its way
     world.server.mode.walk([(VenueMode[name], seconds) for name, seconds in figures["walk"]])
 
 

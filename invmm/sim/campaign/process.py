@@ -20,6 +20,7 @@ from invmm.execution.edge import EdgeThread
 from invmm.execution.executor import Executor
 from invmm.execution.remote import TIMEOUT_S, RemoteVenue
 from invmm.feed.connection import SupervisedSocket
+from invmm.feed.dial import Call
 from invmm.market import Market
 from invmm.rolling import Roller
 from invmm.settings import Settings
@@ -90,7 +91,7 @@ class VirtualExecutor(Executor):
         """Stops at once: what is in flight ends without an answer."""
         if self._is_over:
             return
-        self._closing = self.intake.stopping = True
+        self._closing = self.intake.gate.stopping = True
         shutdown = np.zeros(1, dtype=COMMAND_DTYPE)
         shutdown["kind"] = CommandKind.SHUTDOWN
         self.commands.try_push(shutdown)
@@ -100,7 +101,7 @@ class VirtualExecutor(Executor):
 
     def _end(self) -> None:
         self._is_over = True
-        self.intake.stopping = True
+        self.intake.gate.stopping = True
         self._pool.close(self._clock.mono_ns())
         self._drop_waiting()
         self.intake.flush()
@@ -154,17 +155,21 @@ class VirtualEdge(EdgeThread[Any]):
         return True
 
 
-def _attempt(feed: SupervisedSocket) -> Any:
+async def _connect(call: Call) -> Any:
     process: Any = PROCESS.get()
-    return process.upgrades.attempt(feed)
+    return await process.upgrades.connect(call)
 
 
 @contextmanager
 def imagined() -> Iterator[None]:
     """Sockets and threads of engines that are started inside are imagined ones."""
+    defaults: Any = SupervisedSocket.__init__.__kwdefaults__
     with (
-        mock.patch.object(SupervisedSocket, "_attempt", _attempt),
+        mock.patch.dict(defaults, connect=_connect),
         mock.patch("invmm.engine.EdgeThread", VirtualEdge),
+        # Of real time, where nobody else announces what is due; here everybody does.
+        mock.patch("invmm.sim.session._LONGEST_SLEEP_S", 60.0),
+        mock.patch("invmm.sim.windows._LONGEST_SLEEP_S", 1.0),
     ):
         yield
 
@@ -229,10 +234,11 @@ class EngineProcess(Process):
 
     def key_of(self, order_id: bytes) -> int | None:
         """As the engine's, also for orders of markets that were released."""
-        return self.engine._keys.get(order_id) or self.keys.get(order_id)
+        return self.engine.key_of(order_id) or self.keys.get(order_id)
 
     def _closed_one(self, market: Market, residue: object) -> None:
-        for order_id, key in self.engine._keys.items():
+        inbox = self.engine._inbox
+        for order_id, key in () if inbox is None else inbox._keys.items():
             if market.owns(key):
                 self.ids[key] = "0x" + order_id.hex()
                 self.keys[order_id] = key

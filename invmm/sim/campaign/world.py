@@ -189,12 +189,13 @@ class World:
     def believes_alive(self, order_id: bytes) -> bool:
         """Whether the engine counts an order among those that may trade."""
         key = self.engine.key_of(order_id)
-        return any(
-            int(str(order["key"])) == key
-            for market in self.engine.markets
-            if key is not None and market.owns(key)
-            for order in market.step.registry.orders_live()
-        )
+        if key is None:
+            return False
+        for market in self.engine.markets:
+            if market.owns(key):
+                known = market.step.registry.order(key)
+                return known is not None and known["state"] not in checkers.ENDED
+        return False
 
     def belief(self, order_id: bytes) -> str:
         """What the engine thinks of an order."""
