@@ -191,7 +191,7 @@ class Guards:
         if stale_ns > bound_ns:
             world.fail("guards", f"an order left while its book was {stale_ns / SECOND:.2f} s behind the venue's")
         forbidden_ns = world.forbidden_ns
-        if forbidden_ns and now_ns - forbidden_ns > MARGIN_NS:
+        if forbids(process.engine.permission.mode) and forbidden_ns and now_ns - forbidden_ns > MARGIN_NS:
             world.fail("guards", f"an order left although the engine was {process.engine.permission.mode.name}")
         silent_ns = now_ns - world.heartbeat_ns
         limit_s = world.server.profile.heartbeat_limit_s

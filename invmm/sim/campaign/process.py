@@ -255,9 +255,10 @@ class EngineProcess(Process):
     def _find(self, window: Window) -> Found:
         """What discovery would say."""
         known = self.network.server.windows.find(window.slug)
-        if known is None or known.session is None:
+        if known is None or (known.session is None and not known.is_resolved):
             return Found(window, None, (Refusal(RefusalKind.NOT_LISTED, "not listed yet"),))
-        return Found(window, known.market)
+        winner = known.market.winner if known.is_resolved else None
+        return Found(window, known.market, winner="" if winner is None else winner.name.capitalize())
 
     def kill(self) -> None:
         """SIGKILL: its connections are reset, nothing of it runs again."""

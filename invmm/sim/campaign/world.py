@@ -268,12 +268,13 @@ class World:
         finally:
             random.setstate(state)
             asyncio.set_event_loop(None)
+            self.loop.close()
         return self._outcome(time.perf_counter() - began)
 
     async def _play(self) -> None:
         outside = Context()
         limit_s = self.server.profile.heartbeat_limit_s or math.inf
-        background = [
+        self._background = [
             self.loop.create_task(work, context=outside)
             for work in (
                 self.server.switch.watch(limit_s=limit_s),
@@ -289,17 +290,16 @@ class World:
                 self.loop.call_at(planned.until_s, self._end, planned)
         await asyncio.sleep(self.minutes * 60 - self.loop.time())
         await self._drain()
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
         checkers.compare_fills(self)
         checkers.check_rest(self)
         checkers.check_secrets(self)
+        self._digest = self.network.digest.hexdigest()
         for process in self.processes:
-            process.kill()
-        for task in asyncio.all_tasks():
-            left: Any = task
-            left._log_destroy_pending = False  # a killed process has no chance to end its tasks
+            process.is_alive = True  # the world is over: their tasks may unwind
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
 
     def _begin(self, planned: Planned) -> None:
         self.struck[planned.name] += 1
@@ -326,9 +326,9 @@ class World:
     async def _drain(self) -> None:
         """No faults and no quotes any more, until nothing is undetermined or its time is over."""
         self.is_draining = True
-        self.engine.stopping.set()
-        for market in list(self.engine.engine.markets.values()):
-            self.engine.context.run(self.engine.engine.hold, market.number, True)
+        roller, engine = self.engine.roller, self.engine.engine
+        roller._limit = max(1, roller._begun)  # what is open goes on to its end, nothing new begins
+        self.engine.context.run(engine.permission.block, "the world comes to rest")
         begun_s = self.loop.time()
         while self.loop.time() < begun_s + DRAIN_MOST_S:
             await asyncio.sleep(1)
@@ -351,7 +351,7 @@ class World:
             plan=self.plan,
             minutes=self.minutes,
             findings=self.findings,
-            digest=self.network.digest.hexdigest(),
+            digest=self._digest,
             simulated_s=self.loop.time(),
             wall_s=wall_s,
             orders=self.sends.orders,
