@@ -107,6 +107,7 @@ class Engine:
         self._numbers = Numbers()
         self._budget = reconnect_budget_of(self.settings)
         self._ticking: asyncio.Task[None] | None = None
+        self._checked: ConnectedVenue | None = None
         self.reconciler: Reconciler | None = None
         self.guard: DataGuard | None = None
         self._edge: EdgeThread[Any] | None = None
@@ -395,9 +396,12 @@ class Engine:
     def _remote(self) -> ConnectedVenue:
         from invmm.execution.connected import ConnectedVenue
 
-        if not isinstance(self.venue, ConnectedVenue):
-            raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
-        return self.venue
+        if self.venue is not self._checked:  # the look at a protocol's members is slow
+            if not isinstance(self.venue, ConnectedVenue):
+                raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
+            self._checked = self.venue
+        assert self._checked is not None
+        return self._checked
 
     async def _tick(self) -> None:
         assert self.clock is not None
