@@ -397,7 +397,7 @@ class Engine:
         if journal is None:
             return
         if journal.needs_checkpoint:
-            journal.checkpoint(self.markets.values())
+            journal.checkpoint(self.markets.values(), self._keys)
         if journal.failed and journal.failed not in self.permission.alarms:
             self.permission.alarm(journal.failed)
 
