@@ -100,7 +100,8 @@ class EndReason(StrEnum):
 class JournalEnd:
     """Where and why reading ended.
 
-    `sequence` is that of the last record that counts (0: none), `offset` the byte at which the next would be.
+    `sequence` is that of the last record that counts, or of the one before the file's first; `offset` is the
+    byte at which the next would be.
     """
 
     reason: EndReason

@@ -380,4 +380,4 @@ def read_bytes(data):
         reason = layout.EndReason.FULL
     if count and records["kind"][count - 1] == KIND_CLOSE:
         reason = layout.EndReason.CLOSED
-    return records, layout.JournalEnd(reason, first + count - 1 if count else 0, (count + 1) * RECORD)
+    return records, layout.JournalEnd(reason, first + count - 1, (count + 1) * RECORD)

@@ -73,11 +73,9 @@ def _check(files: Iterable[JournalFile]) -> None:
             raise DataError(
                 f"{file.path}: expected whole records, it ends at {file.end.offset}: {file.end.reason}"
             )
-        if len(file.records) and int(file.records["sequence"][0]) != sequence:
-            raise DataError(
-                f"{file.path}: expected record {sequence} first, found {int(file.records['sequence'][0])}: files "
-                "of the session are missing"
-            )
+        first = int(file.records["sequence"][0]) if len(file.records) else sequence
+        if first != sequence:
+            raise DataError(f"{file.path}: expected record {sequence} first, found {first}")
         if (file.records["flags"] & JournalFlag.LOST).any():
             raise DataError(f"{file.path}: expected every record, some had found no room")
         sequence += len(file.records)
