@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
-NS = 1_000_000_000
+NS, MS = 1_000_000_000, 1_000_000
 LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
 HASH_EVERY_NS = 10_000_000_000
 EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
@@ -297,6 +297,8 @@ class Engine:
         venue, info = self._remote(), market.info
         ids = (info.up_token_id, info.down_token_id)
         venue.words.set_market_version(market.number, 0)
+        close_ms = info.end_s * 1000 - self.settings.engine.stop_before_end_ms
+        venue.words.set_market_close(market.number, close_ms * MS)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
         market.step.watcher = market.compare_hash

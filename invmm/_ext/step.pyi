@@ -6,14 +6,14 @@ import numpy.typing as npt
 from typing_extensions import Buffer, disjoint_base
 
 from invmm._ext.decode import MarketBooks
-from invmm._ext.desk import OrderDesk
 from invmm._ext.ring import CommandRing
 from invmm._ext.solver import Policy
+from invmm._ext.transaction import ReplaceDesk
 from invmm._ext.words import SharedWords
 from invmm.types import CommandArray
 
 @disjoint_base
-class MarketStep(OrderDesk):
+class MarketStep(ReplaceDesk):
     def __init__(
         self,
         books: MarketBooks,

@@ -21,7 +21,6 @@ import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,6 +40,7 @@ from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.execution.pool import Pool
 from invmm.execution.rehearsal import Rehearsal
+from invmm.execution.statistics import ExecutorStatistics
 from invmm.execution.waiting import Legs, Waiting
 from invmm.execution.watch import EngineWatch
 from invmm.settings import ExecutorSettings
@@ -61,28 +61,6 @@ RING_WAIT_FD = 2  # ring_wait.h: the sockets have something
 LONGEST_BLIND_NS = MS // 2
 LONGEST_WAIT_NS = 200 * MS
 LOOK_AROUND_NS = 5 * MS  # between two looks at what time alone changes
-
-
-@dataclass(frozen=True)
-class ExecutorStatistics:
-    """Counts since the start, and latencies in ns."""
-
-    requests: dict[str, int]
-    answers: dict[int, int]
-    refused_by_pool: int
-    unknown: int
-    warm: int
-    connects: int
-    lost: int
-    waiting_cancels: int
-    venue_mode: VenueMode
-    venue_mode_changes: int
-    missed_heartbeats: int
-    throttle: dict[str, float | str]
-    alarms: int
-    latency_ns: dict[str, dict[str, int | None]]
-    signed_ahead: dict[str, int]
-    """Orders signed in advance: signed, used, missed (signed when they were asked for), dropped."""
 
 
 class Executor:
@@ -122,7 +100,7 @@ class Executor:
         self.results = ResultRing(4 * settings.ring_capacity) if results is None else results
         self.intake = Intake(self.commands, self.results, self.words, signer, endpoint.header, clock)
         if settings.sign_ahead:
-            self.intake.ahead = SignedAhead(
+            self.intake.orders.ahead = SignedAhead(
                 settings.sign_ahead, settings.sign_ahead_age_ms, secrets.randbits(64)
             )
         self.error: BaseException | None = None
@@ -191,7 +169,7 @@ class Executor:
                     self._pool.close(time.monotonic_ns())
                 return
             self._closing = True
-            self.intake.stopping = True
+            self.intake.gate.stopping = True
             shutdown = np.zeros(1, dtype=COMMAND_DTYPE)
             shutdown["kind"] = CommandKind.SHUTDOWN
             end = time.monotonic() + timeout_s
@@ -232,7 +210,8 @@ class Executor:
                 "pop_to_write": self.pop_to_write.summary(),
                 "write_to_answer": self.follow.write_to_answer.summary(),
             },
-            signed_ahead={} if (ahead := self.intake.ahead) is None else ahead.counts(),
+            signed_ahead={} if (ahead := self.intake.orders.ahead) is None else ahead.counts(),
+            refusals=self.intake.gate.refusals(),
         )
 
     # ── executor thread ─────────────────────────────────────────────────────────────────────────────────────
@@ -250,7 +229,7 @@ class Executor:
             self.follow.alarm(FAILED, f"the executor failed, no order goes out any more: {origin_of(error)}")
             self._last_resort()
         finally:
-            self.intake.stopping = True
+            self.intake.gate.stopping = True
             self._pool.close(time.monotonic_ns())
             self._drop_waiting()
             self.intake.flush()
@@ -292,7 +271,7 @@ class Executor:
                 None if cancel is None else cancel.writer,
             )
             if kind == CommandKind.SHUTDOWN:
-                intake.stopping = True
+                intake.gate.stopping = True
                 if self._stop_ns is None:
                     self._stop_ns = time.monotonic_ns() + self._hard_ns
             elif kind == CommandKind.RESEND:
@@ -336,7 +315,7 @@ class Executor:
         self._watch_engine(now_ns, engine_ns)
         self.follow.tick(engine_ns)
         if self.follow.modes.mode is not VenueMode.CANCEL_ONLY:
-            self.intake.trials = 0
+            self.intake.gate.trials = 0
         self._errands.pulse(now_ns, engine_ns, self._stop_ns is None and self._watch.lives(now_ns))
         if self._waiting.placements:
             self._tell(self._waiting.expire(engine_ns), OrderStatus.REFUSED, Reason.DEADLINE)
@@ -404,7 +383,7 @@ class Executor:
                 self._again(legs, connection)
         if mode is VenueMode.CANCEL_ONLY and self.follow.modes.is_due(engine_ns, False):
             self.follow.modes.asked(engine_ns)
-            self.intake.trials = 1
+            self.intake.gate.trials = 1
         while self._resends and (connection := pool.idle(Lane.PLACE)) is not None:
             self._errands.resend(self._resends.popleft(), connection, now_ns, engine_ns)
         while waiting.placements and (connection := pool.idle(Lane.PLACE)) is not None:
@@ -457,7 +436,7 @@ class Executor:
         if self._stop_ns is not None:
             return
         is_due = self._watch.tick(now_ns)
-        self.intake.stopping = self._closing or self._watch.is_abandoned
+        self.intake.gate.stopping = self._closing or self._watch.is_abandoned
         if is_due:
             if not self._waiting.cancel_alls:
                 self._keep(CommandKind.CANCEL_ALL, cancel_all())

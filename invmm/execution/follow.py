@@ -88,7 +88,7 @@ class Follower:
         self._words = words
         self._clock = clock
         if self.throttle is not None:
-            intake.pace = self.throttle.pace
+            intake.gate.pace = self.throttle.pace
         self.publish()
 
     def publish(self) -> None:

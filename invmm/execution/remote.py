@@ -18,6 +18,7 @@ from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.execution.follow import Alarm
 from invmm.execution.journal import SessionJournal
+from invmm.feed.connection import FeedSettings as SocketSettings
 from invmm.replay.tape import MarketInfo
 from invmm.settings import RiskSettings, Settings
 from invmm.types import MICRO, CommandArray, EventArray, Outcome
@@ -26,6 +27,7 @@ from invmm.venue.client import CancelAnswer, VenueClient
 from invmm.venue.profile import Profile
 
 TIMEOUT_S = 3.0
+CLOCK_ROOM_S = 1.0
 HEAD_ROOM = 2  # the desk counts when it decides, the signer when it signs: orders that wait come closer
 
 
@@ -41,6 +43,16 @@ def caps_of(risk: RiskSettings) -> SignerCaps:
         orders_per_second=HEAD_ROOM * risk.orders_per_second,
         burst=HEAD_ROOM * risk.orders_burst,
     )
+
+
+def book_max_age_ns(settings: Settings) -> int:
+    """The gate's bound on the age of a book, by the venue's time stamp.
+
+    The engine's own limits are narrower; a quiet market may be silent up to the cap of the feed's learnt
+    limit, and the venue's clock may be a second from ours.
+    """
+    silence_s = max(settings.engine.book_max_age_ms / 1000, SocketSettings.silence_cap_s)
+    return int((silence_s + CLOCK_ROOM_S) * 1e9)
 
 
 class RemoteVenue:
@@ -101,7 +113,8 @@ class RemoteVenue:
             settings.executor,
             limits=profile.limits,
         )
-        self.executor.intake.journal_to(None if journal is None else journal.intents)
+        self.executor.intake.gate.book_max_age_ns = book_max_age_ns(settings)
+        self.executor.intake.outbox.journal = None if journal is None else journal.intents
         self._templates: dict[int, list[OrderTemplate]] = {}
 
     @property
@@ -154,6 +167,7 @@ class RemoteVenue:
         for template in self._templates.pop(number, ()):
             self._forbid(template.token_id)
         self.words.set_market_version(number, 0)
+        self.words.set_market_close(number, 0)
 
     def set_tick(self, number: int, tick_e4: int) -> None:
         """The market's tick changed: amounts follow its grid from now on."""

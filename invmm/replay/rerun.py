@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from invmm._ext.words import SharedWords
 from invmm.engine import Engine
 from invmm.errors import DataError
 from invmm.execution.journaled import JournalFile, joined, payload, read_stream, text_of
 from invmm.journal_types import PAYLOAD_BYTES, JournalFlag, JournalKind, Records, Stream
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
-from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, EventKind, Outcome
+from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandArray, EventArray, EventKind, Outcome
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class _Again:
         self.engine: Engine | None = None
         self.made: list[Records] = []
         self.events = 0
+        self.words = SharedWords()  # as the executor published them
 
     def run(self) -> Rerun:
         records = self.records
@@ -94,8 +96,13 @@ class _Again:
             kind = int(records["kind"][i])
             if kind == JournalKind.SESSION:
                 self.engine = _engine_of(json.loads(text_of(records, i)))
+                self.engine.venue = _Published(self.words)
             elif kind == JournalKind.MARKET:
                 self._open(json.loads(text_of(records, i, PAYLOAD_BYTES)), i)
+            elif kind == JournalKind.VENUE:
+                event = payload(records[i : i + 1], EVENT_DTYPE)[0]
+                self.words.venue_mode, self.words.venue_stop = int(event["status"]), int(event["reason"])
+                self.words.missed_heartbeats = int(event["batch"])
             elif kind in (JournalKind.EVENT, JournalKind.BUFFER):
                 self._step(i, kind)
         if self.engine is None:
@@ -138,6 +145,28 @@ class _Again:
 
     def _has_frames(self, i: int) -> bool:
         return i > 0 and int(self.records["kind"][i - 1]) in (JournalKind.BYTES, JournalKind.EVENT)
+
+
+class _Published:
+    """Stands for the venue: nothing is sent, its words are those of the journal."""
+
+    def __init__(self, words: SharedWords) -> None:
+        self.words = words
+        self.commands = None
+
+    def start(self) -> None:
+        """Nothing."""
+
+    def submit(self, commands: CommandArray, now_ns: int) -> int:
+        """Takes all."""
+        return len(commands)
+
+    def poll(self, now_ns: int, out: EventArray) -> int:
+        """Nothing comes: all that came is in the journal."""
+        return 0
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def _engine_of(content: dict[str, Any]) -> Engine:
