@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from invmm._ext.ring import CommandRing
     from invmm._ext.solver import Policy
     from invmm.clock import LiveClock
+    from invmm.execution.journal import SessionJournal
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
     from invmm.execution.left import Left
@@ -82,6 +83,8 @@ class Engine:
         Of order salts.
     left : Left, optional
         What earlier sessions left: `start` deals with it before anything is quoted (`execution/recovery.py`).
+    journal : SessionJournal, optional
+        Its inputs are written here, its intents by the venue that was given the same one.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class Engine:
         clock: LiveClock | None = None,
         seed: int = 0,
         left: Left | None = None,
+        journal: SessionJournal | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.policy = policy or self.settings.strategy.policy
@@ -120,6 +124,9 @@ class Engine:
         self.is_cautious = False
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
+        self.journal = journal
+        if journal is not None:
+            journal.begin(self.policy, seed, self.settings)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -142,6 +149,8 @@ class Engine:
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
         market = Market(info, number, step, ledger, say=self.messages.append, serial=serial)
+        if self.journal is not None:
+            step.journal_to(self.journal.open_market(market))
         self.markets[number] = market
         self.risk.market_opened(market)
         return market
@@ -417,6 +426,7 @@ class Engine:
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
             self._vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
+            self._look_after_journal()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
@@ -437,6 +447,15 @@ class Engine:
                 market.tell_refused()
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
+
+    def _look_after_journal(self) -> None:
+        journal = self.journal
+        if journal is None:
+            return
+        if journal.needs_checkpoint:
+            journal.checkpoint(self.markets.values(), self._inbox or ())
+        if journal.failed and journal.failed not in self.permission.alarms:
+            self.permission.alarm(journal.failed)
 
     def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""

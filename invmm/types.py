@@ -203,6 +203,7 @@ class Reason(IntEnum):
     RECOVERED = 86
     USER_FEED = 81
     UNRECONCILED = 82
+    JOURNAL = 90
 
 
 class CommandFlag(IntFlag):

@@ -18,6 +18,7 @@ from invmm.errors import ConfigError
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.execution.follow import Alarm
+from invmm.execution.journal import SessionJournal
 from invmm.feed.connection import FeedSettings as SocketSettings
 from invmm.replay.tape import MarketInfo
 from invmm.settings import RiskSettings, Settings
@@ -70,6 +71,8 @@ class RemoteVenue:
     settings : Settings, optional
     executor : callable
         Makes the executor.
+    journal : SessionJournal, optional
+        Its intents are written by the executor; without one nothing is kept.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class RemoteVenue:
         settings: Settings | None = None,
         *,
         executor: Callable[..., Executor] = Executor,
+        journal: SessionJournal | None = None,
     ) -> None:
         parts = urlsplit(profile.rest_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -116,6 +120,7 @@ class RemoteVenue:
         )
         self.executor.intake.gate.book_max_age_ns = book_max_age_ns(settings)
         self._stop_before_end_ns = settings.engine.stop_before_end_ms * MS
+        self.executor.intake.outbox.journal = None if journal is None else journal.intents
         self._templates: dict[int, list[OrderTemplate]] = {}
 
     @property
