@@ -10,12 +10,13 @@ class PrintingClient:
 
     def __init__(self) -> None:
         self.open: dict[str, float] = {}
+        self.said: list[str] = []  # it is called on another thread, whose lines would mix with ours
         self.called = threading.Event()
 
     def buy(self, token_id: str, price: float, size: float, *, order_type: str, post_only: bool) -> str:
         order_id = f"0x{len(self.open):02x}"
         self.open[order_id] = price
-        print("buy", token_id, size, "at", price, order_type)
+        self.said.append(f"buy {token_id} {size} at {price} {order_type}")
         self.called.set()
         return order_id
 
@@ -24,7 +25,7 @@ class PrintingClient:
 
     def cancel_orders(self, order_ids: list[str], /) -> list[str]:
         gone = [order_id for order_id in order_ids if self.open.pop(order_id, None) is not None]
-        print("cancelled", len(gone))
+        self.said.append(f"cancelled {len(gone)}")
         return gone
 
 
@@ -44,3 +45,4 @@ output = strategy.tick(
 print("asked for", len(output.limit_orders), "bids")
 client.called.wait(5)
 print("ended", strategy.shutdown(), "open", len(client.open))
+print(*client.said, sep="\n")

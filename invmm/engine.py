@@ -18,9 +18,11 @@ import numpy as np
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
-from invmm.errors import ConfigError, InvmmError, origin_of
+from invmm.errors import ConfigError, origin_of
+from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
 from invmm.execution.reconcile import Reconciler
+from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market
 from invmm.permission import Permission
@@ -44,7 +46,9 @@ if TYPE_CHECKING:
 
     from invmm._ext.ring import CommandRing
     from invmm.clock import LiveClock
+    from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.market import MarketFeed
     from invmm.feed.states import EndCause, FeedState
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
 NS = 1_000_000_000
 LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
 HASH_EVERY_NS = 10_000_000_000
+EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
 MAX_MARKETS = 65_536  # where the venue does not say
 
 
@@ -100,7 +105,10 @@ class Engine:
         self._ticking: asyncio.Task[None] | None = None
         self.reconciler: Reconciler | None = None
         self._edge: EdgeThread[Any] | None = None
+        self.state: StateFolder | None = None
+        self._vigil: Vigil | None = None
         self.permission = Permission(self._announce, self.messages.append)
+        self.verdict: Verdict | None = None  # of the last stop
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -114,7 +122,7 @@ class Engine:
         step = MarketStep(
             books,
             make_policy(self.policy, self.settings.strategy),
-            step_limits(self.settings, info),
+            step_limits(self.settings, info, self.clock.scale if self.clock else 1.0),
             market=number,
             end_ms=info.end_s * 1000,
             seed=self.seed ^ (number << 32),
@@ -221,6 +229,9 @@ class Engine:
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
+        beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
+        demand = None if self.reconciler is None else self.reconciler.demand
+        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(self._timer_ended)
 
@@ -293,54 +304,28 @@ class Engine:
         market.feed.start()
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
-        """Pulls every quote, waits for proof, disconnects. True if the venue confirms that all is closed."""
+        """Pulls every quote, waits for proof, disconnects. True if every order is proven dead and the venue
+        lists none; if not, `messages` name what may be alive and until when.
+        """
+        from invmm.execution.closing import close_orders
+
         venue = self._remote()
         self.permission.stop()
-        loop = asyncio.get_running_loop()
-        until = loop.time() + deadline_s
-        proof_until = loop.time() + deadline_s / 2
-        while loop.time() < proof_until and any(
-            m.step.registry.counts()["live"] for m in self.markets.values()
-        ):
-            await asyncio.sleep(0.02)
-        for market in self.markets.values():
-            for order in market.step.registry.orders_live():
-                self.messages.append(
-                    f"no proof of the end of order {order['key']} ({order['state']}): asking the venue"
-                )
-        clean = await self._none_open(until)
+        if self._vigil is not None:
+            self._vigil.stopping()
+        self.verdict = await close_orders(self, venue, deadline_s)
+        self.messages += self.verdict.words()
         if self._ticking is not None:
             self._ticking.cancel()
             await asyncio.gather(self._ticking, return_exceptions=True)
-        await asyncio.to_thread(venue.close)
-        self._drain()
-        if clean and venue.user_url and any(m.step.registry.counts()["live"] for m in self.markets.values()):
-            # A request was in flight when the orders were listed: what it left is listed only now.
-            clean = await self._none_open(loop.time() + deadline_s / 2)
-        if self.reconciler is not None and self._edge is not None:
-            try:
-                await self.reconciler.finish()  # fills that the user feed did not live to tell
-            except InvmmError as error:
-                self.messages.append(f"trades could not be listed: {error}")
-            await asyncio.to_thread(self._edge.close)
-        for feed in (*self.feeds, *([self.user_feed] if self.user_feed else [])):
-            await feed.close()
-        loop.remove_reader(venue.results.eventfd)
-        return clean
-
-    async def _none_open(self, until_s: float) -> bool:
-        """Has the venue cancel all until it lists no open order; False when the loop's time is over first."""
-        venue = self._remote()
-        while True:
-            try:
-                if await venue.open_order_count() == 0:
-                    return True
-                await venue.cancel_all()
-            except InvmmError as error:
-                self.messages.append(f"open orders could not be listed: {error}")
-            if asyncio.get_running_loop().time() >= until_s:
-                return False
-            await asyncio.sleep(0.05)
+        if self._edge is not None:
+            await asyncio.to_thread(self._edge.close, EDGE_CLOSE_S)
+        feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
+        await asyncio.gather(*(feed.close() for feed in feeds))
+        asyncio.get_running_loop().remove_reader(venue.results.eventfd)
+        if self._vigil is not None:
+            self._vigil.ended(self.verdict.is_clean)
+        return self.verdict.is_clean
 
     def run(self) -> bool:
         """Blocking: `start`, trade until all is settled or SIGINT/SIGTERM, `stop`. What `stop` returned."""
@@ -369,10 +354,12 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
+        assert self._vigil is not None
         hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
-            venue.words.beat_ns = time.monotonic_ns()
+            alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
+            self._vigil.tick(time.monotonic_ns(), alive)
             self._drain()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
@@ -470,8 +457,7 @@ class Engine:
 
     def take_evidence(self, records: EventArray) -> None:
         """Applies evidence about own orders and fills, after all that the executor has to say."""
-        if len(records):
-            self._on_user_events(records)
+        self._on_user_events(records)
 
     def venue_mode(self) -> int:
         """The venue's mode as the executor has learnt it (`VenueMode`)."""

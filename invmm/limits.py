@@ -10,15 +10,23 @@ from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
 from invmm.types import MICRO, PRICE_ONE_E4
 
 MS = 1_000_000
+SECOND = 1_000_000_000
 SILENCE_FLOOR_S = 0.5  # real seconds
+CONFIRM_S = 5.0  # a snapshot without a second source is asked for again after this time
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
 
 
-def step_limits(settings: Settings, info: MarketInfo) -> dict[str, int]:
-    """The fields of the step's `limits_t` for one market."""
+def step_limits(settings: Settings, info: MarketInfo, scale: float = 1.0) -> dict[str, int]:
+    """The fields of the step's `limits_t` for one market. `scale`: engine seconds per second."""
     engine, risk = settings.engine, settings.risk
     return {
-        "book_max_age_ns": engine.book_max_age_ms * MS,
+        # Silence is seen by the timer, one period late at worst; the cancels are to be out in time.
+        "book_max_age_ns": max(engine.book_max_age_ms - engine.timer_ms, engine.book_max_age_ms // 2) * MS,
+        "quiet_cap_ns": max(engine.quiet_cap_ms, engine.book_max_age_ms) * MS,
+        "late_ns": max(engine.book_max_age_ms * MS, round(SILENCE_FLOOR_S * scale * SECOND)),
+        "lasting_ns": engine.resync_after_ms * MS,
+        "confirm_ns": round(max(CONFIRM_S, SILENCE_FLOOR_S * scale) * SECOND),
+        "clock_ns": SECOND,
         "stop_before_end_ms": engine.stop_before_end_ms,
         "command_deadline_ns": engine.command_deadline_ms * MS,
         "quote_lifetime_s": engine.quote_lifetime_s,

@@ -109,6 +109,7 @@ class PaperVenue:
     def __init__(self, market_url: str, clock: LiveClock, settings: Settings, *, seed: int = 0) -> None:
         self.market_url = market_url
         self.user_url = ""  # own events are results
+        self.account = ""
         self.credentials = ApiCredentials("", "", "")
         self.clock = clock
         self.settings = settings
@@ -141,8 +142,8 @@ class PaperVenue:
         """Results that have come; how many."""
         return self.results.pop_into(out)
 
-    def close(self) -> None:
-        """Takes no more commands."""
+    def close(self, timeout_s: float = 0.0) -> None:
+        """Takes no more commands; there is nothing to wait for."""
         if self._task is not None:
             self._task.get_loop().call_soon_threadsafe(self._task.cancel)
 

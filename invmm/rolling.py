@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from invmm.clock import NS, LiveClock
-from invmm.errors import ConfigError, InvmmError
+from invmm.errors import ConfigError, InvmmError, origin_of
 from invmm.market import Market
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
@@ -84,6 +84,8 @@ class Roller:
         So many are traded, 0: without end.
     say : callable, optional
         Told what people should know.
+    alarm : callable, optional
+        Told what a person must look at before new risk is taken; `say` if omitted.
     on_close : callable(market, residue), optional
         Told of each window just before its market is released, or left behind by a stop.
     """
@@ -98,6 +100,7 @@ class Roller:
         *,
         windows: int = 0,
         say: Callable[[str], object] = lambda _: None,
+        alarm: Callable[[str], object] | None = None,
         on_close: Callable[[Market, Residue], object] = lambda _, __: None,
     ) -> None:
         self.desk = desk
@@ -108,6 +111,7 @@ class Roller:
         self._find = find
         self._limit = windows
         self._say = say
+        self._alarm = alarm or say
         self._on_close = on_close
         self._merger = merger_of(desk.settings.strategy)
         self._searches: dict[Window, _Search] = {}
@@ -197,6 +201,9 @@ class Roller:
         except InvmmError as error:
             self._complain(search, f"looking for it failed: {error}")
             return
+        except Exception as error:  # nobody has foreseen it
+            self._complain(search, f"looking for it failed: {origin_of(error)}", self._alarm)
+            return
         if found.tradable:
             self._begin(search, found, now_s)
         elif all(refusal.passes for refusal in found.refusals):
@@ -250,11 +257,11 @@ class Roller:
         self._say(_words(residue))
         self._on_close(market, residue)
 
-    def _complain(self, search: _Search, text: str) -> None:
+    def _complain(self, search: _Search, text: str, tell: Callable[[str], object] | None = None) -> None:
         """Says why a window is not there yet, once per reason."""
         if text != search.said:
             search.said = text
-            self._say(f"{search.window.slug or search.window.condition_id}: {text}")
+            (tell or self._say)(f"{search.window.slug or search.window.condition_id}: {text}")
 
     def _skip(self, search: _Search, text: str) -> None:
         self._complain(search, text)

@@ -135,6 +135,7 @@ class RollingSession:
             self.settlement,
             windows=windows,
             say=self.engine.messages.append,
+            alarm=self.engine.permission.alarm,
             on_close=self._closed,
         )
         self._find = find

@@ -1,9 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
 A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[executor]`,
-`[feed]`, `[market]`, `[sim]`, `[wallet]`. Unknown tables or keys, wrong types and values out of range are
-errors that name the file, the line and what was expected. Secrets have no place in the file; what looks like
-one is an error too.
+`[feed]`, `[market]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`. Unknown tables or keys, wrong types and
+values out of range are errors that name the file, the line and what was expected. Secrets have no place in
+the file; what looks like one is an error too.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -60,6 +60,12 @@ class EngineSettings:
     )
     book_max_age_ms: int = _number(
         3_000, 100, 600_000, "ms", "silence of a token after which its quotes are pulled"
+    )
+    quiet_cap_ms: int = _number(
+        15_000, 100, 600_000, "ms", "the same although a witness still has the same book (quiet market)"
+    )
+    resync_after_ms: int = _number(
+        250, 10, 60_000, "ms", "a book that is crossed or contradicted for longer is fetched anew"
     )
     stop_before_end_ms: int = _number(
         15_000, 0, 3_600_000, "ms", "quotes are pulled this long before the window ends"
@@ -224,6 +230,26 @@ class SimSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AlarmSettings:
+    """Who is told when something needs a person."""
+
+    command: str = _text(
+        "", "program and arguments, started for each alarm with it as JSON on standard input"
+    )
+    webhook: str = _text(
+        "", "https:// address that each alarm is posted to as JSON (http:// on loopback only)"
+    )
+    timeout_s: float = _number(10.0, 0.1, 120.0, "s", "deadline of one delivery")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Figures for Prometheus, served on loopback."""
+
+    port: int = _number(0, 0, 65_535, "port", "on 127.0.0.1, path /metrics; 0: not served")
+
+
+@dataclass(frozen=True, slots=True)
 class WalletSettings:
     """Where the private key and the API credentials come from, and who pays. No secret is written here."""
 
@@ -250,6 +276,8 @@ class Settings:
     market: MarketSettings = field(default_factory=MarketSettings)
     sim: SimSettings = field(default_factory=SimSettings)
     wallet: WalletSettings = field(default_factory=WalletSettings)
+    alarms: AlarmSettings = field(default_factory=AlarmSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
 
     def __post_init__(self) -> None:
         for table in dataclasses.fields(self):

@@ -51,6 +51,7 @@ class EventKind(IntEnum):
     TIMER = 6
     MODE = 7
     SETTLEMENT = 8
+    GUARD = 9
 
 
 class Source(IntEnum):
@@ -116,6 +117,15 @@ class VenueMode(IntEnum):
     HALTED = 4
 
 
+class GuardFact(IntEnum):
+    """What an event of kind GUARD says, in its `status` (`_ext/guards.pyx`)."""
+
+    HOLD = 1
+    VOUCH = 2
+    DISPUTE = 3
+    CLOCK = 4
+
+
 class Reason(IntEnum):
     """Why an order is wanted, or why there is none. Every non-quote has one."""
 
@@ -170,6 +180,13 @@ class Reason(IntEnum):
     CHILDREN = 57
     BASE_MOVED = 58
     COMPENSATED = 59
+    QUIET = 76
+    DISPUTED = 77
+    LATE = 78
+    UNCONFIRMED = 79
+    CLOCK = 80
+    USER_FEED = 81
+    UNRECONCILED = 82
 
 
 class CommandFlag(IntFlag):

@@ -29,7 +29,9 @@ from invmm._ext.frame cimport (
     BOOK, LAST_TRADE, PRICE_CHANGE, REFUSED, SCAN_GENERAL, SCAN_ID_SIZE, SCAN_KINDS, SCAN_PUNT, SCAN_TEMPLATE,
     change_t, ids_set, scan_event_t, scan_frame, scan_frame_t, scan_level_t, scratch_of_thread, scratch_t,
 )
-from invmm._ext.integrity cimport checks_end_batch, checks_touch
+from invmm._ext.integrity cimport (
+    checks_end_batch, checks_reset, checks_take_book, checks_touch, is_hollow,
+)
 from invmm._ext.parse cimport parse_frame
 
 
@@ -140,6 +142,10 @@ cdef class MarketBooks:
                 self.apply_changes(scratch, event, now_ns)
                 continue
             if event.kind == BOOK:
+                if not checks_take_book(
+                    &self.checks, token, event.venue_ms, self.token_ms[token], self.has_snapshot[token]
+                ):
+                    continue
                 self.apply_book(scratch, event)
                 self.token_ms[token] = event.venue_ms
                 self.token_ns[token] = now_ns
@@ -273,6 +279,8 @@ cdef class MarketBooks:
         counts.snapshots += 1
         self.has_snapshot[token] = True
         self.checks.has_best[token] = False    # told before this snapshot, which knows better
+        self.checks.told_bid[token] = -1
+        self.checks.unconfirmed[token] |= is_hollow(book)
         self.best_ok[token] = True
         # The other token's snapshot of the same moment may be a frame behind: levels of one alone prove
         # nothing.
@@ -299,9 +307,8 @@ cdef class MarketBooks:
             book_clear(self.book[token])
             self.epoch[token] = self.epoch[token] + 1
             self.has_snapshot[token] = False
-            self.checks.has_best[token] = False
             self.best_ok[token] = True
-            self.checks.snapshot_ms[token] = -1
+            checks_reset(&self.checks, token, self.token_ms[token])
             self.token_ms[token] = 0
             self.token_ns[token] = 0
         self.mirror_ok = True
@@ -413,6 +420,7 @@ cdef class MarketBooks:
             "has_snapshot": (bool(self.has_snapshot[0]), bool(self.has_snapshot[1])),
             "epoch": (self.epoch[0], self.epoch[1]),
             "tick_e4": self.tick_e4,
+            "unconfirmed": (bool(self.checks.unconfirmed[0]), bool(self.checks.unconfirmed[1])),
             "best_ok": (bool(self.best_ok[0]), bool(self.best_ok[1])),
             "mirror_ok": bool(self.mirror_ok),
         }
@@ -441,6 +449,7 @@ cdef class MarketBooks:
             "level_changes": counts.level_changes,
             "snapshots": counts.snapshots,
             "tick_changes": counts.tick_changes,
+            "old_snapshots": checks.old_snapshots,
             "resets": counts.resets,
             "best_checks": checks.best_checks,
             "best_mismatches": checks.best_mismatches,

@@ -20,7 +20,12 @@ cdef enum:
 
 
 cdef struct limits_t:
-    int64_t book_max_age_ns
+    int64_t book_max_age_ns         # a token's book is good for so long after its data, or after a witness
+    int64_t quiet_cap_ns            # and for so long after its data, whatever a witness says
+    int64_t late_ns                 # data that comes later than this after its venue time is not acted on
+    int64_t lasting_ns              # a crossed or contradicted book that stays so is fetched anew
+    int64_t confirm_ns              # as long as a snapshot may wait for a second source
+    int64_t clock_ns                # the venue's clock may be this far from ours
     int64_t stop_before_end_ms
     int64_t command_deadline_ns
     int64_t quote_lifetime_s        # 0: GTC

@@ -14,6 +14,7 @@ from invmm._ext.book cimport (
 
 cdef enum:
     TOUCHED_ROOM = 128
+    HOLLOW_E4 = 100             # a book without a bid above this and an ask as far from a dollar says nothing
 
 
 cdef struct checks_t:
@@ -23,7 +24,10 @@ cdef struct checks_t:
     bint whole_due              # compare whole books at the end of the batch
     int n_touched
     int64_t best_checks, best_mismatches, mirror_checks, mirror_mismatches
+    int64_t old_snapshots       # not adopted: the stream was further
     int64_t[2] snapshot_ms
+    int64_t[2] stream_ms        # newest venue timestamp of the token before the last reset
+    bint[2] unconfirmed         # the token's snapshot asks for a second source before it is quoted on
     int32_t[128] touched        # levels of the batch in Up's terms: 2 x price_e4 + side
 
 
@@ -34,6 +38,35 @@ cdef inline void checks_touch(checks_t* checks, int32_t touched) noexcept nogil:
         checks.n_touched += 1
     else:
         checks.whole_due = True
+
+
+cdef inline bint checks_take_book(
+    checks_t* checks, int token, int64_t venue_ms, int64_t token_ms, bint has_snapshot
+) noexcept nogil:
+    """Whether a snapshot is adopted: not over a book that the stream has taken further. Says whether it asks
+    for a second source: the first snapshot is held against the other token's, a later one may come from a
+    source that lags.
+    """
+    cdef bint older = venue_ms < max(token_ms, checks.stream_ms[token])
+    checks.old_snapshots += older
+    if older and has_snapshot:
+        return False
+    checks.unconfirmed[token] = older or checks.stream_ms[token] > 0
+    return True
+
+
+cdef inline bint is_hollow(const book_t* book) noexcept nogil:
+    """Whether a book shows next to nothing: bids of a cent and asks of 99, as a broken source serves it."""
+    cdef int32_t ask = book_best_ask(book)
+    return book_best_bid(book) <= HOLLOW_E4 and (ask < 0 or ask >= PRICE_ONE - HOLLOW_E4)
+
+
+cdef inline void checks_reset(checks_t* checks, int token, int64_t token_ms) noexcept nogil:
+    """Forgets what a token's book was held against; `token_ms`: how far the stream had taken it."""
+    checks.has_best[token] = False
+    checks.unconfirmed[token] = False
+    checks.snapshot_ms[token] = -1
+    checks.stream_ms[token] = max(checks.stream_ms[token], token_ms)
 
 
 cdef inline bint mirror_holds(book_t** books) noexcept nogil:

@@ -25,6 +25,7 @@ cdef enum:
     EVENT_TIMER = 6
     EVENT_MODE = 7
     EVENT_SETTLEMENT = 8
+    EVENT_GUARD = 9
 
     COMMAND_PLACE = 1           # CommandKind
     COMMAND_CANCEL = 2
@@ -53,6 +54,11 @@ cdef enum:
     STATUS_TRADE_FAILED = 20
 
     MODE_RUNNING = 0            # Mode
+
+    GUARD_HOLD = 1              # GuardFact
+    GUARD_VOUCH = 2
+    GUARD_DISPUTE = 3
+    GUARD_CLOCK = 4
 
     R_NOT_WANTED = 3            # Reason
     R_NO_SNAPSHOT = 10
@@ -86,6 +92,11 @@ cdef enum:
     R_CHILDREN = 57
     R_BASE_MOVED = 58
     R_COMPENSATED = 59
+    R_QUIET = 76
+    R_DISPUTED = 77
+    R_LATE = 78
+    R_UNCONFIRMED = 79
+    R_CLOCK = 80
 
     FLAG_POST_ONLY = 1          # command flags
     FLAG_LAST = 2               # last leg of its batch: the executor may send

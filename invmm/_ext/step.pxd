@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from invmm._ext.guards cimport guards_t
 from invmm._ext.places cimport own_fills_t
 from invmm._ext.records cimport event_t
 from invmm._ext.solver cimport Policy, policy_output_t
@@ -18,6 +19,7 @@ cdef class MarketStep(ReplaceDesk):
         uint8_t[2] no_quote             # present Reason per token, 0: it is quoted
         readonly int64_t end_ms         # window end
         uint8_t mode
+        guards_t guards
         bint connected                  # false from a disconnect until fresh snapshots of both tokens
         bint dirty                      # a level changed since the last look
         bint blocked                    # a guard forbade quoting at the last solve: data may lift it

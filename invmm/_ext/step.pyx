@@ -9,6 +9,7 @@ come with the events, salts from a generator that was seeded at construction. Fl
     TIMER       data age, market end, expiring quotes, unproven cancels, longest time between solves
     MODE        running, paused, stopped
     SETTLEMENT  the market is resolved
+    GUARD       what a witness or the engine says about the books (`guards.pyx`)
 
     solve       guards → policy → cancels and placements, each checked against the limits → command records
 
@@ -26,12 +27,14 @@ from invmm._ext.desk cimport MAX_REASONS
 from invmm._ext.evidence cimport (
     ORDER_LIVE, ORDER_UNKNOWN, evidence_cancel_due_c, evidence_resend_due_c, order_t
 )
+from invmm._ext.guards cimport guards_check_c, guards_reset_c, guards_told_c
 from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     DOWN,
     EVENT_BUFFER_END,
     EVENT_FRAME,
+    EVENT_GUARD,
     EVENT_MODE,
     EVENT_ORDER_RESULT,
     EVENT_SETTLEMENT,
@@ -40,19 +43,13 @@ from invmm._ext.records cimport (
     FLAG_CHECKPOINT,
     FLAG_DISCONNECTED,
     MODE_RUNNING,
-    R_BEST_MISMATCH,
     R_CONFLICT,
-    R_CROSSED,
     R_DISCONNECTED,
-    R_EPOCH_CHANGED,
     R_MARKET_ENDING,
-    R_MIRROR_MISMATCH,
     R_MODE,
     R_NOT_WANTED,
-    R_NO_SNAPSHOT,
     R_POLICY_ERROR,
     R_SETTLED,
-    R_STALE,
     SELL,
     STATUS_NOT_FOUND,
     STATUS_TRADE_MATCHED,
@@ -254,6 +251,9 @@ cdef class MarketStep(ReplaceDesk):
             self.registry.fence.resolved_ns = now_ns
             self.own_dirty = True
             self.buffer_end_c(now_ns)
+        elif kind == EVENT_GUARD and guards_told_c(&self.guards, self.books, event):
+            self.own_dirty = True
+            self.buffer_end_c(now_ns)
         return self.n_commands
 
     cdef void news_c(self, const event_t* event, int64_t now_ns) noexcept nogil:
@@ -297,6 +297,7 @@ cdef class MarketStep(ReplaceDesk):
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil:
         """The feed is gone: forget the levels and pull the quotes."""
         self.books.reset_c()
+        guards_reset_c(&self.guards)
         self.connected = False
         self.version += 1
         self.own_dirty = True
@@ -374,7 +375,7 @@ cdef class MarketStep(ReplaceDesk):
 
     cdef int guard_c(self, int64_t now_ns) noexcept nogil:
         """The Reason why nothing may be quoted, 0 if quoting is allowed."""
-        cdef int token
+        cdef uint8_t reason
 
         if self.winner >= 0:
             return R_SETTLED
@@ -384,27 +385,9 @@ cdef class MarketStep(ReplaceDesk):
             return R_MODE
         if self.end_ms and now_ns // MILLISECOND_NS >= self.end_ms - self.limits.stop_before_end_ms:
             return R_MARKET_ENDING
-        for token in range(2):
-            if not self.books.has_snapshot[token]:
-                if not self.connected:
-                    return R_DISCONNECTED
-                return R_EPOCH_CHANGED if self.books.epoch[token] else R_NO_SNAPSHOT
-            if now_ns - self.books.token_ns[token] > self.limits.book_max_age_ns:
-                return R_STALE
-            if not self.books.best_ok[token]:
-                return R_BEST_MISMATCH
-        self.connected = True
-        if not self.books.mirror_ok:
-            return R_MIRROR_MISMATCH
-        view_tops_c(&self.view, self.books)
-        for token in range(2):
-            if (
-                self.view.top[token].bid_e4 >= 0
-                and self.view.top[token].ask_e4 >= 0
-                and self.view.top[token].bid_e4 >= self.view.top[token].ask_e4
-            ):
-                return R_CROSSED
-        return 0
+        reason = guards_check_c(&self.guards, &self.limits, self.books, now_ns)
+        self.connected |= self.books.has_snapshot[UP] and self.books.has_snapshot[DOWN]
+        return reason if self.connected else R_DISCONNECTED
 
     cdef void solve_c(self, int64_t now_ns) noexcept nogil:
         """Guards, policy, and the commands that follow."""
@@ -475,6 +458,11 @@ cdef class MarketStep(ReplaceDesk):
     def settled_outcome(self) -> int | None:
         """The winning outcome (0 Up, 1 Down), None before the market is settled."""
         return None if self.winner < 0 else self.winner
+
+    @property
+    def resync_reason(self) -> int:
+        """Why the guards want fresh snapshots from a new connection (Reason), 0: they do not."""
+        return self.guards.resync
 
     def expect_checkpoints(self, const uint8_t[::1] flags not None) -> None:
         """Says which of the frames that a feed will deliver are checkpoints, counted from the first one ever.

@@ -5,11 +5,12 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 cdef enum:
     WORDS_FIXED = 8                 # words before the market versions: one cache line
+    SILENCE_MS = 3_000              # of an engine or executor that had given signs of life
 
 
 cdef class SharedWords:
     """The atomics that the engine and the executor thread publish to each other."""
-    cdef uint64_t* words            # mode, beat, venue mode, missed heartbeats, venue stop, spare…, versions
+    cdef uint64_t* words            # mode, beat, venue mode, missed heartbeats, venue stop, heartbeat until, executor's beat, versions
     cdef readonly object memory     # numpy array (uint64) they live in
     cdef readonly uint32_t markets
 
@@ -19,6 +20,7 @@ cdef class SharedWords:
     cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil
     cdef uint64_t venue_mode_c(self) noexcept nogil
     cdef uint64_t missed_heartbeats_c(self) noexcept nogil
+    cdef int64_t heartbeat_until_c(self) noexcept nogil
     cdef uint64_t venue_stop_c(self) noexcept nogil
     cdef uint64_t market_version_c(self, uint32_t market) noexcept nogil
     cdef void set_market_version_c(self, uint32_t market, uint64_t version) noexcept nogil

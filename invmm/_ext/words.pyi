@@ -3,6 +3,8 @@ from typing import Self, final
 import numpy as np
 import numpy.typing as npt
 
+BEAT_LIMIT_NS: int
+
 @final
 class SharedWords:
     def __new__(cls, markets: int = 64) -> Self: ...
@@ -10,6 +12,8 @@ class SharedWords:
     beat_ns: int
     venue_mode: int
     missed_heartbeats: int
+    heartbeat_until_ns: int
+    executor_beat_ns: int
     venue_stop: int
     @property
     def heartbeat_ok(self) -> bool: ...

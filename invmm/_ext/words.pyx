@@ -1,7 +1,8 @@
 """The words that one thread publishes and another reads at any time.
 
     by the engine      mode, sign of life, version of each market
-    by the executor    venue mode, missed heartbeats, why the venue may get no more orders
+    by the executor    venue mode, missed heartbeats and until when the last one counts, its own sign of life,
+                       why the venue may get no more orders
 
 Everything else between the threads travels as records on a ring. Loads acquire, stores release.
 """
@@ -24,6 +25,10 @@ cdef enum:
     WORD_VENUE_MODE = 2
     WORD_MISSED_HEARTBEATS = 3
     WORD_VENUE_STOP = 4
+    WORD_HEARTBEAT_UNTIL = 6
+    WORD_EXECUTOR_BEAT = 7
+
+BEAT_LIMIT_NS = <int64_t>SILENCE_MS * 1_000_000
 
 
 @cython.final
@@ -89,6 +94,24 @@ cdef class SharedWords:
         atomic_store_release(self.words + WORD_MISSED_HEARTBEATS, value)
 
     @property
+    def heartbeat_until_ns(self):
+        """Engine time at which the venue cancels everything unless it hears of us again; 0: it does not."""
+        return self.heartbeat_until_c()
+
+    @heartbeat_until_ns.setter
+    def heartbeat_until_ns(self, int64_t value):
+        atomic_store_release(self.words + WORD_HEARTBEAT_UNTIL, <uint64_t>value)
+
+    @property
+    def executor_beat_ns(self):
+        """CLOCK_MONOTONIC of the executor's last sign of life; 0: it does not give any."""
+        return <int64_t>atomic_load_acquire(self.words + WORD_EXECUTOR_BEAT)
+
+    @executor_beat_ns.setter
+    def executor_beat_ns(self, int64_t value):
+        atomic_store_release(self.words + WORD_EXECUTOR_BEAT, <uint64_t>value)
+
+    @property
     def venue_stop(self):
         """`Reason` for which new orders stopped for good (credentials, region, version); 0: none did. Assign
         `Reason.NONE` once the cause is gone."""
@@ -129,6 +152,9 @@ cdef class SharedWords:
 
     cdef uint64_t missed_heartbeats_c(self) noexcept nogil:
         return atomic_load_acquire(self.words + WORD_MISSED_HEARTBEATS)
+
+    cdef int64_t heartbeat_until_c(self) noexcept nogil:
+        return <int64_t>atomic_load_acquire(self.words + WORD_HEARTBEAT_UNTIL)
 
     cdef uint64_t venue_stop_c(self) noexcept nogil:
         return atomic_load_acquire(self.words + WORD_VENUE_STOP)

@@ -23,6 +23,7 @@ class ConnectedVenue(Protocol):
     market_url: str
     user_url: str
     credentials: ApiCredentials
+    account: str  # address whose orders these are; "" on paper
 
     @property
     def commands(self) -> CommandRing: ...
@@ -39,7 +40,7 @@ class ConnectedVenue(Protocol):
 
     def poll(self, now_ns: int, out: EventArray) -> int: ...
 
-    def close(self) -> None: ...
+    def close(self, timeout_s: float = ...) -> None: ...
 
     def open_market(self, number: int, info: MarketInfo) -> None: ...
 

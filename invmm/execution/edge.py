@@ -25,7 +25,8 @@ class EdgeThread(Generic[C]):
     Parameters
     ----------
     open_client : callable
-        Gives the client's asynchronous context; entered and left on the edge thread.
+        Gives the client's asynchronous context; entered and left on the edge thread. If that fails, every
+        job is answered with its error.
     most : int
         Jobs under way at the same time; more are refused, so that a venue that hangs fills no memory.
     """
@@ -101,12 +102,21 @@ class EdgeThread(Generic[C]):
             self._loop.close()
 
     async def _serve(self) -> None:
-        async with self._open_client() as client:
-            self._client.set_result(client)
-            await self._stop.wait()
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with self._open_client() as client:
+                self._client.set_result(client)
+                await self._until_closed()
+        except Exception as error:
+            if not self._client.done():
+                self._client.set_exception(error)
+                self._client.exception()  # jobs tell it, if there are any
+            await self._until_closed()
+
+    async def _until_closed(self) -> None:
+        await self._stop.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, job: Callable[[C], Awaitable[T]], done: Callable[[T | BaseException], object]) -> None:
         task = self._loop.create_task(self._do(job, done))

@@ -57,10 +57,12 @@ class Errands:
         self._hard_ns = hard_ns
 
     def sent(self, kind: int, legs: Legs, now_ns: int) -> None:
-        """The intake's request went out: counts it, and keeps the bytes of orders."""
+        """The intake's request went out: counts it, and keeps ids and bytes of orders."""
         self.requests[KIND_NAMES[kind]] += 1
         if kind == CommandKind.PLACE:
-            self.sent_bytes.keep(legs, self._intake.body(), self._clock.at_ns(now_ns))
+            engine_ns = self._clock.at_ns(now_ns)
+            self.sent_bytes.keep(legs, self._intake.body(), engine_ns)
+            self._follow.alive.sent(legs, engine_ns)
 
     def pulse(self, now_ns: int, engine_ns: int, engine_lives: bool) -> None:
         """The next heartbeat, if it is time and the engine gives signs of life."""

@@ -33,6 +33,7 @@ from invmm._ext.words import SharedWords
 from invmm.affinity import pin
 from invmm.clock import LiveClock
 from invmm.errors import origin_of
+from invmm.execution.alive import cancel_all
 from invmm.execution.connections import MS, Connection, Endpoint, Lane, Request
 from invmm.execution.errands import Errands
 from invmm.execution.follow import FAILED, Alarm, Follower
@@ -330,8 +331,9 @@ class Executor:
     def _look_around(self, now_ns: int) -> None:
         """What time alone changes."""
         engine_ns = self._clock.at_ns(now_ns)
+        self.words.executor_beat_ns = now_ns
         self._expire(now_ns)
-        self._watch_engine(now_ns)
+        self._watch_engine(now_ns, engine_ns)
         self.follow.tick(engine_ns)
         if self.follow.modes.mode is not VenueMode.CANCEL_ONLY:
             self.intake.trials = 0
@@ -450,14 +452,17 @@ class Executor:
 
     # Last lines of defence.
 
-    def _watch_engine(self, now_ns: int) -> None:
+    def _watch_engine(self, now_ns: int, engine_ns: int) -> None:
         """An engine that no longer gives signs of life does not look after its orders: take them back."""
         if self._stop_ns is not None:
             return
         is_due = self._watch.tick(now_ns)
         self.intake.stopping = self._closing or self._watch.is_abandoned
-        if is_due and not self._waiting.cancel_alls:
-            self._keep(CommandKind.CANCEL_ALL, _cancel_all())
+        if is_due:
+            if not self._waiting.cancel_alls:
+                self._keep(CommandKind.CANCEL_ALL, cancel_all())
+            if len(legs := self.follow.alive.cancels(engine_ns)):
+                self._keep(CommandKind.CANCEL, legs)
 
     def _last_resort(self) -> None:
         """One DELETE /cancel-all over the first connection that is idle, within twice the hard deadline.
@@ -471,7 +476,7 @@ class Executor:
                 self._turn()
             if connection is None:
                 return
-            if self.intake.again(_cancel_all(), _target(connection)):
+            if self.intake.again(cancel_all(), _target(connection)):
                 self._sent(CommandKind.CANCEL_ALL, connection)
             end_ns = time.monotonic_ns() + self._hard_ns
             while connection.request is not None and time.monotonic_ns() < end_ns:
@@ -492,9 +497,3 @@ def _target(connection: Connection | None) -> int:
     if connection is None:
         return NOBODY
     return connection.fd if connection.is_plain else BY_CALLER
-
-
-def _cancel_all() -> Legs:
-    legs = np.zeros(1, dtype=COMMAND_DTYPE)
-    legs["kind"] = CommandKind.CANCEL_ALL
-    return legs

@@ -18,6 +18,7 @@ import numpy as np
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.execution import answers
+from invmm.execution.alive import PossiblyAlive
 from invmm.execution.connections import Answer, Request
 from invmm.execution.heartbeat import Heartbeat
 from invmm.execution.intake import Intake
@@ -76,6 +77,7 @@ class Follower:
         limits = Limits() if limits is None else limits
         self.modes = VenueModes(limits.post_only_s)
         self.heartbeat = Heartbeat(limits) if with_heartbeat else None
+        self.alive = PossiblyAlive()
         self.alarms: deque[Alarm] = deque(maxlen=ALARMS_MAX)
         self._news: deque[Alarm] = deque(maxlen=ALARMS_MAX)
         self.answers: dict[int, int] = {}
@@ -94,9 +96,10 @@ class Follower:
         if self._words.venue_mode != self.modes.mode:
             self.alarm(Reason.VENUE_MODE, f"the venue is {self.modes.mode.name}")
             self._words.venue_mode = self.modes.mode
-        missed = 0 if self.heartbeat is None else self.heartbeat.missed
-        if self._words.missed_heartbeats != missed:
-            self._words.missed_heartbeats = missed
+        if self.heartbeat is not None:
+            self._words.heartbeat_until_ns = self.heartbeat.until_ns
+            if self._words.missed_heartbeats != self.heartbeat.missed:
+                self._words.missed_heartbeats = self.heartbeat.missed
 
     def alarm(self, reason: Reason, text: str) -> None:
         """Keeps it for `Executor.alarms` and `take_news`."""
@@ -180,6 +183,8 @@ class Follower:
                 if request.told_unknown and verdict.reason == Reason.TRANSPORT:
                     continue
                 self.unknown += not request.told_unknown
+            elif verdict.status in (OrderStatus.REJECTED, OrderStatus.CANCELED):
+                self.alive.ended(request.legs[i]["order_id"].tobytes())
             self._intake.answer(
                 request.legs, i, verdict.status, verdict.reason, answer.code, verdict.filled_micro
             )
@@ -195,6 +200,7 @@ class Follower:
                 raw = order_id_bytes(order_id)
             except ValueError:
                 continue  # no id of an order, so of none of ours
+            self.alive.ended(raw)
             leg = request.legs.copy()
             leg["key"] = 0
             leg["order_id"] = np.frombuffer(raw, "V32")

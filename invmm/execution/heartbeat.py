@@ -53,6 +53,11 @@ class Heartbeat:
         """How long an answer may take: two then fail within the window."""
         return self.period_ns // 2
 
+    @property
+    def until_ns(self) -> int:
+        """When the last one that was heard stops counting; 0 before the first."""
+        return 0 if self._good_ns is None else self._good_ns + self.window_ns
+
     def tick(self, now_ns: int, engine_lives: bool) -> bool:
         """True when one is to be sent now; the caller says with `begun` that it is."""
         if self._good_ns is not None and now_ns - self._good_ns >= self.window_ns:

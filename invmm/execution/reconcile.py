@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from invmm.errors import InvmmError
+from invmm.errors import InvmmError, origin_of
 from invmm.execution.balances import LASTING_NS, TOLERANCE_MICRO, Balance, cash_bounds, token_bounds
 from invmm.execution.edge import EdgeThread
 from invmm.execution.snapshot import ClockReading, Reader, Snapshot, Wish, take
@@ -196,6 +196,9 @@ class Reconciler:
                 self._permission.say(f"trades could not be listed: {error}")
                 self._next_ns = now_ns + round(AGAIN_S * self._clock.scale * SECOND)
             return
+        except Exception as error:
+            self._failed(error)
+            return
         self._number += 1
         self.stats.passes += 1
         self.stats.missed_fills += found
@@ -343,11 +346,18 @@ class Reconciler:
                 raise outcome
             trades = self._reader.trades(outcome.trades, outcome.asked_ns)
             records = self._reader.found(outcome, market.number)
+            self._doubts.pop(key, None)
+            self._account.take_evidence(trades)
+            self._account.take_evidence(records)
         except InvmmError:
             return  # nothing was learnt; the ladder asks again
-        self._doubts.pop(key, None)
-        self._account.take_evidence(trades)
-        self._account.take_evidence(records)
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """What nobody has foreseen: it is told, and nothing new is risked."""
+        self.stats.failed += 1
+        self._permission.alarm(f"reconciliation failed: {origin_of(error)}")
 
     async def finish(self) -> int:
         """The last pass: everything, and every order that may be alive by id; how many fills were new.

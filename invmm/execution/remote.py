@@ -80,6 +80,7 @@ class RemoteVenue:
         self.user_url = profile.user_url
         self.credentials = credentials
         self.signer = signer
+        self.account = signer.address
         if signer.caps is None:
             signer.caps = caps_of(settings.risk)
         tls = None
@@ -172,9 +173,9 @@ class RemoteVenue:
         """What a person should know, since the last call."""
         return self.executor.follow.take_news()
 
-    def close(self) -> None:
-        """Stops the executor within its deadlines."""
-        self.executor.close()
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Stops the executor, which waits for answers at most so long."""
+        self.executor.close(timeout_s)
 
     # ---- rare and slow -------------------------------------------------------------------------------------
 

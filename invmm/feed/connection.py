@@ -14,24 +14,21 @@ import asyncio
 import contextlib
 import logging
 import random
-import socket
 import ssl
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-
-from picows import WSError, WSInvalidStatusError, WSParsedURL, ws_connect
 
 from invmm._ext.sink import FrameSink
 from invmm.clock import LiveClock
 from invmm.errors import ConfigError
 from invmm.feed.backoff import FullJitter, ReconnectBudget
-from invmm.feed.listener import FeedListener
+from invmm.feed.dial import Call, Connect, Connection, UpgradeError, dial
 from invmm.feed.states import EndCause, FeedState
 
 NS = 1_000_000_000
 REAL_TIME_FLOOR_S = 1.0  # for what waits on the network: see above
-RETRY_AFTER_MAX_S = 300
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +92,7 @@ class FeedStats:
 _COUNTED = ("frames", "bytes", "messages", "joined", "binary", "pings", "pongs", "late")
 
 
-class SupervisedSocket:
+class SupervisedSocket(ABC):
     """Keeps one connection up. Subclasses say what to send after connecting and when it is live.
 
     Parameters
@@ -115,6 +112,8 @@ class SupervisedSocket:
         For `wss`; the system's trust store otherwise.
     draw : callable, optional
         Random numbers in [0, 1) for the jitter.
+    connect : Connect, optional
+        Opens connections; a real socket by default.
     """
 
     name = "socket"
@@ -130,6 +129,7 @@ class SupervisedSocket:
         on_state: Callable[[SupervisedSocket, FeedState, EndCause], None] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         draw: Callable[[], float] = random.random,
+        connect: Connect = dial,
     ) -> None:
         if not url.startswith(("ws://", "wss://")):
             raise ConfigError(f"{self.name} feed: expected a ws:// or wss:// address, found {url!r}")
@@ -145,11 +145,11 @@ class SupervisedSocket:
             self.settings.backoff_base_s, self.settings.backoff_cap_s, budget or ReconnectBudget(), draw
         )
         self._on_state = on_state
+        self._connect = connect
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
-        self._listener: FeedListener | None = None
-        self._socket: socket.socket | None = None  # of the attempt under way
+        self._listener: Connection | None = None
         self._totals = FeedStats()
         self._last_message_ns = 0
 
@@ -167,7 +167,7 @@ class SupervisedSocket:
         self._wake.set()
         if self._task is not None:
             if self.state is FeedState.CONNECTING:
-                self._abandon()  # a handshake may take seconds
+                self._task.cancel()  # a handshake may take seconds
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
@@ -204,13 +204,13 @@ class SupervisedSocket:
     def _wants_connection(self) -> bool:
         return True
 
-    def _opened(self, listener: FeedListener, now_ns: int) -> None:
+    @abstractmethod
+    def _opened(self, listener: Connection, now_ns: int) -> None:
         """Subscribes."""
-        raise NotImplementedError
 
-    def _check(self, listener: FeedListener, now_ns: int) -> EndCause:
+    @abstractmethod
+    def _check(self, listener: Connection, now_ns: int) -> EndCause:
         """Looks after the connection; sets SUBSCRIBING, LIVE or SILENT; NONE unless it must be replaced."""
-        raise NotImplementedError
 
     def _due_ns(self, now_ns: int) -> int | None:
         """When `_check` wants to be called at the latest."""
@@ -256,47 +256,29 @@ class SupervisedSocket:
         """One connection from handshake to end; returns the delay before the next, in ns."""
         settings = self.settings
         self._set_state(FeedState.CONNECTING)
-        listener = FeedListener(
-            self.sink,
-            self.clock,
-            self._wake.set,
-            join_bytes=settings.join_bytes,
-            max_tokens=settings.max_tokens,
-        )
         retry_after_ns = 0
         try:
-            # Its own keep-alive stays off: the venue's is text, and a PING that
-            # picows answered itself would hide the end of a buffer from the listener.
-            await ws_connect(
-                lambda: listener,
-                self.url,
-                ssl_context=self._ssl_context,
-                websocket_handshake_timeout=self._network_s(settings.connect_deadline_s),
-                enable_auto_ping=False,
-                enable_auto_pong=False,
-                max_frame_size=settings.max_frame_bytes,
-                max_redirects=0,
-                socket_factory=self._connect,
-                read_buffer_init_size=settings.read_buffer_bytes,
-                logger_name="invmm",
-            )
-        except asyncio.CancelledError:
-            listener.end(EndCause.CLOSED)
-            self._hang_up()
-            raise
-        except WSInvalidStatusError as error:
-            status = int(error.response.status) if error.response is not None else 0
-            self.last_error = f"upgrade answered with {status}"
-            if status in (401, 403):
-                self._ended(EndCause.REFUSED)
-                logger.error(
-                    "%s feed: upgrade answered with %d; stopped, retrying would not help", self.name, status
+            listener = await self._connect(
+                Call(
+                    self.url,
+                    self.sink,
+                    self.clock,
+                    self._wake.set,
+                    settings,
+                    self._network_s(settings.connect_deadline_s),
+                    self._ssl_context,
                 )
+            )
+        except UpgradeError as error:
+            self.last_error = str(error)
+            if error.status in (401, 403):
+                self._ended(EndCause.REFUSED)
+                logger.error("%s feed: %s; stopped, retrying would not help", self.name, self.last_error)
                 self._set_state(FeedState.REFUSED)
                 return 0
-            retry_after_ns = _retry_after_ns(error)
+            retry_after_ns = error.retry_after_ns
             self._ended(EndCause.CONNECT)
-        except (TimeoutError, OSError, WSError) as error:
+        except (TimeoutError, OSError) as error:
             self.last_error = f"{type(error).__name__}: {error}"
             self._ended(EndCause.CONNECT)
         else:
@@ -305,48 +287,9 @@ class SupervisedSocket:
             else:
                 self.last_error = "connection lost during the handshake"
                 self._ended(EndCause(listener.end_cause) or EndCause.CONNECT)
-        finally:
-            self._socket = None
         return self._backoff.next_ns(self.clock.now_ns(), retry_after_ns)
 
-    async def _connect(self, address: WSParsedURL) -> socket.socket:
-        """A connected socket: picows hides its own until the upgrade, and an attempt must be stoppable."""
-        loop = asyncio.get_running_loop()
-        failed: OSError | None = None
-        async with asyncio.timeout(self._network_s(self.settings.connect_deadline_s)):
-            found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-            for family, kind, protocol, _, target in found:
-                connecting = socket.socket(family, kind, protocol)
-                try:
-                    connecting.setblocking(False)
-                    connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    await loop.sock_connect(connecting, target)
-                except OSError as error:
-                    connecting.close()
-                    failed = error
-                except BaseException:
-                    connecting.close()
-                    raise
-                else:
-                    self._socket = connecting
-                    return connecting
-        raise failed or OSError(f"no address for {address.host}")
-
-    def _abandon(self) -> None:
-        """Ends an attempt that is under way."""
-        if self._socket is None:
-            assert self._task is not None
-            self._task.cancel()  # still resolving or connecting: `_connect` cleans up
-        else:
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        """Makes whoever owns the socket of the attempt see its end and close it in order."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-    async def _serve(self, listener: FeedListener) -> None:
+    async def _serve(self, listener: Connection) -> None:
         self._totals.connections += 1
         self._listener = listener
         now_ns = self.clock.now_ns()
@@ -421,13 +364,7 @@ class SupervisedSocket:
         return max(engine_s / self.clock.scale, min(engine_s, REAL_TIME_FLOOR_S))
 
     @staticmethod
-    def _fold(stats: FeedStats, listener: FeedListener) -> None:
+    def _fold(stats: FeedStats, listener: Connection) -> None:
         for name in _COUNTED:
             setattr(stats, name, getattr(stats, name) + getattr(listener, name))
         stats.round_trip_ns = listener.round_trip_ns or stats.round_trip_ns
-
-
-def _retry_after_ns(error: WSInvalidStatusError) -> int:
-    """What a refusal asks to wait, in ns, at most RETRY_AFTER_MAX_S; 0 for nothing or a date."""
-    text = error.response.headers.get("Retry-After", "") if error.response is not None else ""
-    return min(int(text), RETRY_AFTER_MAX_S) * NS if text.isascii() and text.isdigit() else 0

@@ -12,8 +12,8 @@ from typing import Any
 from invmm._ext.sink import FrameSink
 from invmm.clock import LiveClock
 from invmm.feed.connection import NS, FeedSettings, SupervisedSocket
+from invmm.feed.dial import Connection
 from invmm.feed.frames import check_token_ids, market_add, market_first, market_remove
-from invmm.feed.listener import FeedListener
 from invmm.feed.liveness import Liveness
 from invmm.feed.states import EndCause, FeedState, TokenState
 
@@ -64,6 +64,7 @@ class MarketFeed(SupervisedSocket):
         super().__init__(url, sink, clock, settings, **rest)
         self._witness = witness
         self.patient = False
+        self._wanted_end = EndCause.NONE
         self.token_ids = check_token_ids(token_ids, self.settings.max_tokens)
         self._subscribed: tuple[str, ...] = ()
         self._first_sent = False
@@ -82,6 +83,12 @@ class MarketFeed(SupervisedSocket):
         """`set_tokens` without these."""
         gone = set(token_ids)
         self.set_tokens([token_id for token_id in self.token_ids if token_id not in gone])
+
+    def replace(self, cause: EndCause = EndCause.RESYNC) -> None:
+        """Replaces the present connection, for fresh books on a new one; nothing happens without one."""
+        if self.is_connected:
+            self._wanted_end = cause
+            self._wake.set()
 
     def token_states(self) -> dict[str, TokenState]:
         """State of every wanted token on the current connection, as of now."""
@@ -105,15 +112,18 @@ class MarketFeed(SupervisedSocket):
     def _wants_connection(self) -> bool:
         return bool(self.token_ids)
 
-    def _opened(self, listener: FeedListener, now_ns: int) -> None:
+    def _opened(self, listener: Connection, now_ns: int) -> None:
         limit_ns = self._liveness.limit_ns
         self._liveness = self._new_liveness()
         self._liveness.limit_ns = limit_ns  # what was learnt about the market outlives the connection
         self._subscribed = ()
         self._first_sent = False
+        self._wanted_end = EndCause.NONE
         self._subscribe(listener, now_ns)
 
-    def _check(self, listener: FeedListener, now_ns: int) -> EndCause:
+    def _check(self, listener: Connection, now_ns: int) -> EndCause:
+        if self._wanted_end is not EndCause.NONE:
+            return self._wanted_end
         if self._subscribed != self.token_ids:
             self._subscribe(listener, now_ns)
         self._observe(listener)
@@ -144,7 +154,7 @@ class MarketFeed(SupervisedSocket):
             due_ns = min(now_ns + ASK_AGAIN_NS, due_ns or now_ns + ASK_AGAIN_NS)
         return due_ns
 
-    def _subscribe(self, listener: FeedListener, now_ns: int) -> None:
+    def _subscribe(self, listener: Connection, now_ns: int) -> None:
         old = set(self._subscribed)
         new = set(self.token_ids)
         added = [token_id for token_id in self.token_ids if token_id not in old]
@@ -160,7 +170,7 @@ class MarketFeed(SupervisedSocket):
             self._liveness.subscribed(added, now_ns)
         self._subscribed = self.token_ids
 
-    def _observe(self, listener: FeedListener) -> None:
+    def _observe(self, listener: Connection) -> None:
         for token_id in self._subscribed:
             self._liveness.observe(token_id, *listener.heard(token_id))
 

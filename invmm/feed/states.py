@@ -44,3 +44,5 @@ class EndCause(IntEnum):
     FIRST_EVENT = 8  # a token never had a first book
     CONNECT = 9  # no connection came about
     REFUSED = 10  # 401 or 403 on upgrade
+    RESYNC = 11  # fresh books were asked for: those of this connection contradict themselves or a witness
+    RENEWED = 12  # replaced by plan, while another connection carries the data

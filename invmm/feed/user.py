@@ -13,8 +13,8 @@ from typing import Any
 from invmm._ext.sink import CallbackSink
 from invmm.clock import LiveClock
 from invmm.feed.connection import FeedSettings, SupervisedSocket
+from invmm.feed.dial import Connection
 from invmm.feed.frames import ApiCredentials, user_first
-from invmm.feed.listener import FeedListener
 from invmm.feed.states import EndCause, FeedState
 from invmm.feed.user_messages import OrderKeys, UserMessages
 from invmm.types import EventArray
@@ -75,9 +75,9 @@ class UserFeed(SupervisedSocket):
         if len(records):
             self._on_events(records)
 
-    def _opened(self, listener: FeedListener, now_ns: int) -> None:
+    def _opened(self, listener: Connection, now_ns: int) -> None:
         listener.send_text(user_first(self._credentials))
 
-    def _check(self, listener: FeedListener, now_ns: int) -> EndCause:
+    def _check(self, listener: Connection, now_ns: int) -> EndCause:
         self._set_state(FeedState.LIVE if listener.pongs else FeedState.SUBSCRIBING)
         return EndCause.NONE

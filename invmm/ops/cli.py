@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "run": ("invmm.run", "trade: a generated market, recorded markets, the live feed on paper"),
     "keys": ("invmm.ops.keys", "private keys and API credentials: create, import, show"),
     "credentials": ("invmm.ops.credentials", "get API credentials from the venue and keep them encrypted"),
+    "config": ("invmm.ops.config", "check, describe or begin a settings file"),
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),
     "status": ("invmm.ops.status", "open orders, positions, balances, trades"),
     "cancel-all": ("invmm.ops.cancel_all", "cancel every open order and verify it; no private key needed"),

@@ -181,6 +181,7 @@ def test_status_shows_orders_positions_and_trades(venue: TestVenue, client: Bloc
     bought = place(client, venue, 9900, order_type="FAK")
     venue.advance(10)  # the match is settled, so the balance has moved
     code, out, err = invmm("status", "--env", "--json", port=venue.port, **credentials_of(venue))
+    assert out, err
     told = json.loads(out)
     assert (code, err, told["problems"]) == (0, "", [])
     assert [row["id"] for row in told["open_orders"]] == [resting]

@@ -186,6 +186,25 @@ def test_an_engine_that_falls_silent_loses_its_orders(start: Start):
         key += 1
 
 
+def test_an_engine_that_falls_silent_loses_them_by_name_as_well(start: Start):
+    def script(seen: Seen) -> Reply:
+        if seen.path == "/cancel-all":
+            return Reply(http(503, b"{}"))
+        return accept(seen)
+
+    bench = start(script)
+    bench.submit(bench.place(1, 2, 3))
+    ids = [r["order_id"].tobytes() for r in bench.expect(6)[:3]]
+    bench.submit(bench.cancel(2))
+    bench.expect(1)
+    bench.executor.words.beat_ns = time.monotonic_ns() - 4 * 10**9
+    results = bench.expect(3)
+    gone = {r["order_id"].tobytes() for r in results if r["status"] == OrderStatus.CANCELED}
+    assert gone == {ids[0], ids[2]}, "what is known to be gone is not named"
+    assert bench.venue.seen[-1].path == "/orders"
+    assert sorted(bench.venue.seen[-1].json()) == sorted("0x" + ids[key].hex() for key in (0, 2))
+
+
 def test_close_waits_for_the_answers_in_flight(start: Start):
     hold = threading.Event()
     bench = start(lambda seen: Reply(accept(seen).send, wait=hold))

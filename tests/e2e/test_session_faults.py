@@ -96,7 +96,7 @@ async def rig(tape: Tape, settings: Settings | None = None, *, stop_s: float = 5
             await desk.quotes()
             yield desk
             stopped = True
-            assert await engine.stop(stop_s), desk.said
+            clean = await engine.stop(stop_s)
             truth = await desk.truth()
             assert list(desk.market.step.registry.position()) == truth["tokens_micro"], desk.said
             # An order whose answer was lost and that never arrived has no proof of its end before its fence.
@@ -104,6 +104,8 @@ async def rig(tape: Tape, settings: Settings | None = None, *, stop_s: float = 5
             if venue.executor.error is not None:  # what nobody takes off the ring stays what it is
                 left = [order for order in left if order["state"] != "prepared"]
             assert all(o["state"] == "unknown" and o["fence_ns"] > clock.now_ns() for o in left), left
+            assert clean == (not left), desk.said
+            assert desk.said.count("may be alive until its fence at ") == len(left)
             assert not [o for o in truth["orders"] if o["state"] in ("LIVE", "DELAYED")]
         finally:
             if not stopped:

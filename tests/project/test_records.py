@@ -33,6 +33,7 @@ ENUMS: list[tuple[str, type[IntEnum] | type[IntFlag]]] = [
     ("FLAG_", types.CommandFlag),
     ("FLAG_", types.EventFlag),
     ("MODE_", types.Mode),
+    ("GUARD_", types.GuardFact),
     ("R_", types.Reason),
 ]
 

@@ -74,3 +74,20 @@ def test_a_venue_that_hangs_fills_no_memory_and_does_not_keep_the_thread() -> No
         assert await asyncio.to_thread(edge.close)
 
     asyncio.run(play())
+
+
+def test_every_job_is_told_why_the_client_could_not_be_opened() -> None:
+    @asynccontextmanager
+    async def broken() -> AsyncIterator[str]:
+        raise TransportError("no such host")
+        yield ""
+
+    async def play() -> None:
+        edge = EdgeThread(broken)
+        edge.start()
+        for _ in range(2):
+            with pytest.raises(TransportError, match="no such host"):
+                await asyncio.wait_for(edge.result(where), 20)
+        assert await asyncio.to_thread(edge.close)
+
+    asyncio.run(play())

@@ -196,6 +196,24 @@ def test_a_demand_pulls_everything_at_once_and_only_a_pass_that_began_later_sati
     assert rig.permission.mode == Mode.RUNNING
 
 
+@pytest.mark.parametrize("asks_by_id", [False, True])
+def test_an_error_that_nobody_has_foreseen_is_an_alarm_and_not_silence(asks_by_id: bool):
+    rig = Rig()
+    rig.tick(0)
+    if asks_by_id:
+        del rig.venue.open[0]
+        rig.tick(10)
+    rig.venue.error = KeyError("a text that may quote anything")
+    rig.tick(10.1 if asks_by_id else 5)
+    (alarm,) = rig.permission.alarms
+    assert alarm.startswith("reconciliation failed: KeyError at ")
+    assert "anything" not in alarm
+    assert rig.permission.mode == Mode.PAUSED
+    rig.venue.error = None
+    rig.tick(16)
+    assert rig.reconciler.stats.passes >= 2, "it goes on asking"
+
+
 def test_fills_that_no_message_told_are_found_in_the_trades():
     rig = Rig()
     rig.tick(0)

@@ -86,6 +86,7 @@ class Stage:
         self.desk = Desk(self.settings)
         self.queue = SettlementQueue(self.capacity)
         self.said: list[str] = []
+        self.alarms: list[str] = []
         self.asked: list[str] = []
 
         def asked(window: Window) -> Found:
@@ -93,7 +94,14 @@ class Stage:
             return self.find(window)
 
         self.roller = Roller(
-            self.desk, self.clock, asked, self.series, self.queue, windows=self.windows, say=self.said.append
+            self.desk,
+            self.clock,
+            asked,
+            self.series,
+            self.queue,
+            windows=self.windows,
+            say=self.said.append,
+            alarm=self.alarms.append,
         )
 
     async def to(self, s: float) -> bool:
@@ -251,6 +259,29 @@ def test_a_failing_network_is_no_reason_to_give_up() -> None:
         assert "no route" in stage.said[-1]
         stage.find = tradable
         await stage.to(106)
+        assert stage.open == [0]
+
+    asyncio.run(run())
+
+
+def test_an_error_that_nobody_has_foreseen_is_an_alarm_told_once_and_the_search_goes_on() -> None:
+    broken = True
+
+    def find(window: Window) -> Found:
+        if broken:
+            raise KeyError("a text that may quote anything")
+        return tradable(window)
+
+    async def run() -> None:
+        nonlocal broken
+        stage = Stage(find=find)
+        await stage.to(100)
+        await stage.to(106)
+        assert len(stage.alarms) == 1
+        assert "looking for it failed: KeyError at test_rolling.py" in stage.alarms[0]
+        assert "anything" not in stage.alarms[0]
+        broken = False
+        await stage.to(112)
         assert stage.open == [0]
 
     asyncio.run(run())

@@ -215,7 +215,10 @@ def test_disconnect_pulls_every_quote_until_fresh_snapshots():
     for command in commands:
         desk.answer(command, OrderStatus.CANCELED, 30)
     assert not len(desk.frame(wire.change("SELL", 5100, 90, 4900, 5100, START_S * 1000 + 40), 40))
-    assert CommandKind.PLACE in kinds(desk.open(50))
+    desk.open(50)
+    assert desk.reasons == (Reason.UNCONFIRMED, Reason.UNCONFIRMED)
+    told = desk.frame(wire.change("SELL", 5100, 90, 4900, 5100, START_S * 1000 + 60), 60)
+    assert CommandKind.PLACE in kinds(told)
 
 
 def test_best_that_differs_from_the_message_pulls_quotes():

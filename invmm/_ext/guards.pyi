@@ -1,0 +1,1 @@
+"""The data guards of one market (C level only)."""

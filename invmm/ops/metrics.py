@@ -1,0 +1,180 @@
+"""Figures for Prometheus on loopback: `http://127.0.0.1:PORT/metrics`.
+
+The engine's thread takes a picture of itself now and then (`Metrics.update`), and the server's thread shows
+the last one: a scrape never touches what trades. `invmm_picture_age_seconds` tells how old it is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from invmm.errors import ConfigError
+from invmm.types import MICRO, Mode, Outcome, Reason
+
+if TYPE_CHECKING:
+    from invmm.engine import Engine
+    from invmm.market import Market
+
+GAUGE, COUNTER = GaugeMetricFamily, CounterMetricFamily
+Sample = tuple[dict[str, str], float]
+
+FAMILIES: dict[str, tuple[Any, str]] = {
+    "invmm_mode": (GAUGE, "1 for the mode that the engine is in (running, paused, stopped)"),
+    "invmm_alarms": (COUNTER, "alarms since the start"),
+    "invmm_position_shares": (GAUGE, "shares held, provisional fills included"),
+    "invmm_position_shares_worst": (GAUGE, "least and most shares that may be held once all is settled"),
+    "invmm_pairs": (GAUGE, "matched pairs held, shares"),
+    "invmm_pair_cost_dollars": (GAUGE, "average cost of a pair"),
+    "invmm_profit_dollars": (GAUGE, "profit by part, with what is held at its worth so far"),
+    "invmm_orders": (GAUGE, "own orders that may be alive, by state"),
+    "invmm_placed_orders": (COUNTER, "placements handed over"),
+    "invmm_fills": (COUNTER, "fill legs heard of"),
+    "invmm_failed_fills": (COUNTER, "fill legs that the chain refused"),
+    "invmm_frames": (COUNTER, "market messages"),
+    "invmm_decode_failures": (COUNTER, "market messages that were refused"),
+    "invmm_solves": (COUNTER, "solves, and buffers that did not deserve one"),
+    "invmm_reasons": (COUNTER, "how often a quote was prevented or ended, by reason"),
+    "invmm_not_quoted": (GAUGE, "1 where a token is not quoted now, by reason"),
+    "invmm_feed_age_seconds": (GAUGE, "time since the last message of a feed, engine time"),
+    "invmm_feed_reconnects": (COUNTER, "reconnects of a feed"),
+    "invmm_requests": (COUNTER, "requests to the venue, by kind"),
+    "invmm_answers": (COUNTER, "answers of the venue, by HTTP status"),
+    "invmm_unknown": (COUNTER, "requests whose fate was unknown after the deadline"),
+    "invmm_venue_mode": (GAUGE, "the venue's mode: 0 running … 4 halted"),
+    "invmm_missed_heartbeats": (GAUGE, "heartbeats to the venue that failed in a row"),
+    "invmm_latency_seconds": (GAUGE, "latency by stage and quantile, real time"),
+    "invmm_reconcile_passes": (COUNTER, "reconciliations, by outcome"),
+}
+"""Every family, its kind and what it means."""
+
+
+class Metrics(Collector):
+    """The last picture of an engine, for Prometheus.
+
+    Parameters
+    ----------
+    port : int
+        On 127.0.0.1; 0: a free one (`port` tells).
+
+    Raises
+    ------
+    ConfigError
+        The port is taken.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self._picture: dict[str, list[Sample]] = {}
+        self._taken_s = time.monotonic()
+        registry = CollectorRegistry()
+        registry.register(self)
+        self._server: WSGIServer
+        self._thread: threading.Thread
+        try:
+            self._server, self._thread = start_http_server(port, "127.0.0.1", registry)
+        except OSError as error:
+            raise ConfigError(f"[metrics] port: {port} cannot be listened on: {error}") from error
+        self.port = int(self._server.server_port)
+
+    def close(self) -> None:
+        """Stops serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def update(self, engine: Engine) -> None:
+        """Takes a picture. On the engine's thread."""
+        picture: dict[str, list[Sample]] = {}
+        for name, labels, value in _of_engine(engine):
+            picture.setdefault(name, []).append((labels, value))
+        self._picture, self._taken_s = picture, time.monotonic()
+
+    def collect(self) -> Iterable[Metric]:
+        """For the registry. On the server's thread."""
+        age = GaugeMetricFamily("invmm_picture_age_seconds", "how old these figures are, real time")
+        age.add_metric([], time.monotonic() - self._taken_s)
+        yield age
+        for name, samples in self._picture.items():
+            kind, what = FAMILIES[name]
+            family = kind(name, what, labels=list(samples[0][0]))
+            for labels, value in samples:
+                family.add_metric(list(labels.values()), value)
+            yield family
+
+
+Figure = tuple[str, dict[str, str], float]
+
+
+def _of_engine(engine: Engine) -> Iterator[Figure]:
+    for mode in Mode:
+        yield "invmm_mode", {"mode": mode.name.lower()}, float(engine.permission.mode is mode)
+    yield "invmm_alarms", {}, len(engine.permission.alarms)
+    for market in engine.markets.values():
+        yield from _of_market(market)
+    for feed in (*engine.feeds, *([engine.user_feed] if engine.user_feed is not None else [])):
+        stats, labels = feed.stats(), {"feed": feed.name}
+        yield "invmm_feed_reconnects", labels, stats.reconnects
+        if stats.data_age_ns is not None:
+            yield "invmm_feed_age_seconds", labels, stats.data_age_ns / 1e9
+    if engine.reconciler is not None:
+        counts = engine.reconciler.stats
+        for outcome in ("passes", "failed", "rejected"):
+            yield "invmm_reconcile_passes", {"outcome": outcome}, getattr(counts, outcome)
+    executor = getattr(engine.venue, "executor", None)
+    if executor is not None:
+        yield from _of_executor(executor)
+
+
+def _of_market(market: Market) -> Iterator[Figure]:
+    name, step, ledger = {"market": market.info.slug}, market.step, market.ledger
+    for outcome in Outcome:
+        labels = name | {"outcome": outcome.name.lower()}
+        low, high = ledger.interval(outcome)
+        yield "invmm_position_shares", labels, ledger.held_micro(outcome) / MICRO
+        yield "invmm_position_shares_worst", labels | {"bound": "least"}, low / MICRO
+        yield "invmm_position_shares_worst", labels | {"bound": "most"}, high / MICRO
+        if reason := step.no_quote_reasons[outcome]:
+            yield "invmm_not_quoted", labels | {"reason": Reason(reason).name.lower()}, 1
+    yield "invmm_pairs", name, ledger.pairs_micro / MICRO
+    if cost := ledger.pair_cost:
+        yield "invmm_pair_cost_dollars", name, cost
+    profit = ledger.settle(market.winner)
+    for part in ("pair_edge", "orphans", "fees", "total"):
+        yield "invmm_profit_dollars", name | {"part": part}, getattr(profit, part)
+    counts, stats = step.registry.counts(), step.stats()
+    states: dict[str, int] = {}
+    for order in step.registry.orders_live():
+        states[str(order["state"])] = states.get(str(order["state"]), 0) + 1
+    for state in ("prepared", "sent", "live", "unknown"):
+        yield "invmm_orders", name | {"state": state}, states.get(state, 0)
+    yield "invmm_placed_orders", name, counts["orders"]
+    yield "invmm_fills", name, counts["fills"]
+    yield "invmm_failed_fills", name, counts["failed_legs"]
+    yield "invmm_frames", name, stats["frames"]
+    yield "invmm_decode_failures", name, sum(step.books.stats["decode_failures"].values())
+    yield "invmm_solves", name | {"outcome": "solved"}, stats["solves"]
+    yield "invmm_solves", name | {"outcome": "suppressed"}, stats["suppressed"]
+    for number, count in stats["reasons"].items():
+        yield "invmm_reasons", name | {"reason": Reason(number).name.lower()}, count
+
+
+def _of_executor(executor: Any) -> Iterator[Figure]:
+    found = executor.statistics()
+    for kind, count in found.requests.items():
+        yield "invmm_requests", {"kind": str(kind)}, count
+    for status, count in found.answers.items():
+        yield "invmm_answers", {"status": str(status)}, count
+    yield "invmm_unknown", {}, found.unknown
+    yield "invmm_venue_mode", {}, float(found.venue_mode)
+    yield "invmm_missed_heartbeats", {}, found.missed_heartbeats
+    for stage, summary in found.latency_ns.items():
+        for quantile in ("p50", "p99", "p999"):
+            if (value := summary.get(quantile)) is not None:
+                yield "invmm_latency_seconds", {"stage": stage, "quantile": quantile}, value / 1e9
