@@ -69,6 +69,7 @@ cdef int64_t MILLISECOND_NS = 1000000
 cdef tuple PHASES = ("idle", "apply", "resolve")
 
 cdef enum:
+    LOT_MICRO = 10000           # sizes have two decimals
     RESOLVE_S = 5               # a placement that is not proven by then is given up
     VENUE_RUNNING = 0           # VenueMode
     VENUE_POST_ONLY = 2
@@ -197,6 +198,8 @@ cdef class ReplaceDesk(OrderDesk):
                 op.slot.size_micro -= self.registry.remaining_c(order)
             elif merged == MERGE_REFRESH:
                 op.slot.reason = R_EXPIRING
+            # What is left of a filled order is no whole number of lots; the venue takes nothing else.
+            op.slot.size_micro -= op.slot.size_micro % LOT_MICRO
             adds = adds or merged != MERGE_CANCEL
         if self.n_ops == 0:
             return
@@ -207,7 +210,6 @@ cdef class ReplaceDesk(OrderDesk):
                 self.replaced.discarded += 1
                 self.newer = True
         self.transaction += 1
-        self.replaced.begun += 1
         self.phase = PHASE_APPLY
         self.messages = 0
         self.resolve_ns = now_ns + RESOLVE_S * SECOND_NS
@@ -496,11 +498,18 @@ cdef class ReplaceDesk(OrderDesk):
                 order.replaced = False      # without a cancel on its way it stays, and is the policy's again
         self.phase = PHASE_IDLE
         self.n_ops = 0
+        if self.newer:
+            self.newer = False
+            self.own_dirty = True
+        if self.messages == 0:
+            self.transaction -= 1       # every placement was refused by a limit: nothing has happened
+            return
+        self.replaced.begun += 1
         if reverts:
             self.reasons[R_COMPENSATED] += 1
             self.pause_ns = min(max(2 * self.pause_ns, 50 * MILLISECOND_NS), 5 * SECOND_NS)
             self.pause_until_ns = now_ns + self.pause_ns
-            self.newer = True
+            self.own_dirty = True
         else:
             self.pause_ns = 0
         for i in range(self.n_closing):
@@ -512,9 +521,6 @@ cdef class ReplaceDesk(OrderDesk):
                 self.replaced.reverted += 1
             else:
                 self.replaced.committed += 1
-        if self.newer:
-            self.newer = False
-            self.own_dirty = True
 
     cdef void await_c(self, uint64_t key, bint reverts) noexcept nogil:
         """An order's end belongs to the present transaction's outcome."""
@@ -561,7 +567,6 @@ cdef class ReplaceDesk(OrderDesk):
             self.close_c(True, now_ns)
             self.pause_ns = 0
             self.pause_until_ns = 0
-            self.newer = False
 
     cdef dict replace_stats(self):
         result = dict(<dict> self.replaced)
