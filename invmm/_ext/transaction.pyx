@@ -234,14 +234,16 @@ cdef class ReplaceDesk(OrderDesk):
                 op.state = OP_DONE
         # The change that lowers the larger imbalance goes first.
         self.batch += 1
+        self.legs = 0
         for token in range(2):
             for i in range(self.n_ops):
                 op = &self.ops[i]
                 if op.state == OP_HELD and op.slot.token == (lighter if token == 0 else 1 - lighter):
                     if not op.cancel_first:
                         self.try_c(op, &sums, False, now_ns)
-        self.phase = PHASE_RESOLVE
         self.advance_c(0, now_ns)
+        if self.phase == PHASE_APPLY:
+            self.phase = PHASE_RESOLVE
 
     cdef bint try_c(self, op_t* op, exposure_t* sums, bint last, int64_t now_ns) noexcept nogil:
         """Places an operation's order if it is allowed now. If it is not, and nothing that this transaction
@@ -265,11 +267,13 @@ cdef class ReplaceDesk(OrderDesk):
             self.drop_c(op, R_CHILDREN)
             self.end_old_c(op, now_ns)
             return False
-        if self.messages and self.messages % LEGS_PER_BATCH == 0:
+        if self.legs == LEGS_PER_BATCH:
             self.batch += 1
+            self.legs = 0
         order = self.place_c(&action, sums, same_price, now_ns, &refused)
         if order != NULL:
             self.messages += 1
+            self.legs += 1
             op.state = OP_PLACED
             op.new_key = order.key
             if op.merged == MERGE_CHILD:
@@ -412,12 +416,14 @@ cdef class ReplaceDesk(OrderDesk):
                         self.close_c(True, now_ns)
                         return
                     op.state = OP_DONE
+                    self.end_old_c(op, now_ns)
                 elif order.cancel_first_ns and order.state == ORDER_UNKNOWN or now_ns >= self.resolve_ns:
                     self.close_c(True, now_ns)      # given up: no proof came
                     return
-                elif order.state == ORDER_LIVE or order.cancel_sent or order.cancel_wanted:
+                elif order.cancel_sent or order.cancel_wanted:
+                    op.state = OP_DONE              # a guard or a newer target wants its end
+                elif order.state == ORDER_LIVE:
                     op.state = OP_DONE
-                if op.state == OP_DONE and not op.cancel_first:
                     self.end_old_c(op, now_ns)
             if op.state != OP_DONE:
                 open = True
@@ -445,6 +451,7 @@ cdef class ReplaceDesk(OrderDesk):
                     removing = True
         exposure_of_c(&sums, self.registry)
         self.batch += 1
+        self.legs = 0
         for token in range(2):
             for i in range(self.n_ops):
                 op = &self.ops[i]
@@ -476,7 +483,7 @@ cdef class ReplaceDesk(OrderDesk):
                         self.own_dirty = True
                         continue
                 if not self.try_c(op, &sums, not removing, now_ns) and op.state == OP_DONE:
-                    self.own_dirty = True
+                    self.own_dirty = self.own_dirty or self.phase == PHASE_RESOLVE
 
     cdef void close_c(self, bint reverts, int64_t now_ns) noexcept nogil:
         """COMMIT, or COMPENSATE: what was added is cancelled. What is left to prove holds nothing up."""
