@@ -227,9 +227,11 @@ cdef class ReplaceDesk(OrderDesk):
                         op.cancel_first = True
         for i in range(self.n_ops):
             op = &self.ops[i]
-            if op.merged == MERGE_CANCEL or op.cancel_first or forbidden:
-                if op.merged != MERGE_REFRESH or not forbidden:
-                    self.end_old_c(op, now_ns)
+            if (
+                op.merged == MERGE_CANCEL or op.cancel_first
+                or (forbidden == R_VENUE_MODE and op.merged == MERGE_REPLACE)
+            ):
+                self.end_old_c(op, now_ns)
             if op.merged == MERGE_CANCEL or forbidden:
                 op.state = OP_DONE
         # The change that lowers the larger imbalance goes first.
