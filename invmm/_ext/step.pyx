@@ -27,8 +27,8 @@ from invmm._ext.desk cimport MAX_REASONS
 from invmm._ext.evidence cimport (
     ORDER_LIVE, ORDER_UNKNOWN, evidence_cancel_due_c, evidence_resend_due_c, order_t
 )
-from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.guards cimport guards_check_c, guards_reset_c, guards_told_c
+from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     DOWN,
