@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from invmm._ext.ring import CommandRing
     from invmm._ext.solver import Policy
     from invmm.clock import LiveClock
-    from invmm.execution.journal import SessionJournal
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.journal import SessionJournal
     from invmm.execution.left import Left
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
@@ -234,8 +234,7 @@ class Engine:
         loop.add_reader(venue.results.eventfd, inbox.drain)
         inbox.drain()
         if self._left is not None and venue.user_url:
-            self.recovery = Recovery(self, self._left)
-            inbox.find = self.recovery.key_of
+            self.recovery = Recovery(self, self._left, inbox)
             self.recovery.begin()
         if venue.user_url:
             self.user_feed = UserFeed(
@@ -337,8 +336,6 @@ class Engine:
 
     def _connect(self, market: Market) -> None:
         """Prepares signing for a market and subscribes to it."""
-        from invmm.feed.market import MarketFeed
-
         assert self.clock is not None
         assert self.guard is not None
         venue, info = self._remote(), market.info
@@ -346,20 +343,12 @@ class Engine:
         venue.words.set_market_version(market.number, 0)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-        market.step.watcher = market.compare_hash
-        market.feed = MarketFeed(
-            venue.market_url,
-            ids,
-            market.step,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-            witness=self.guard.watch(market),
-        )
+        sockets = feed_settings_of(self.settings, self.clock.scale)
+        witness = self.guard.watch(market)
+        feed = market.connect(venue.market_url, self.clock, sockets, self._budget, self._told, witness)
         self._tell_mode(market)
-        if self.clock.now_ns() < info.end_s * NS + LAST_WORD_NS:
-            market.feed.start()  # of one that is over nothing more is heard
+        if not market.has_had_last_word(self.clock.now_ns()):
+            feed.start()  # of one that is over nothing more is heard
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if every order is proven dead and the venue
@@ -489,11 +478,6 @@ class Engine:
     def order_ids(self, keys: Collection[int]) -> dict[int, str]:
         """The venue's ids (`0x…`) of own orders by key; those whose id is not announced yet are missing."""
         return {} if self._inbox is None else self._inbox.ids_of(keys)
-
-    def register(self, order_id: bytes, key: int) -> None:
-        """An order of an earlier session is one of ours again, under that key."""
-        assert self._inbox is not None
-        self._inbox.register(order_id, key)
 
     def take_evidence(self, records: EventArray) -> None:
         """Applies evidence about own orders and fills, after all that the executor has to say."""
