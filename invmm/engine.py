@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from invmm.execution.connected import ConnectedVenue
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
-    from invmm.feed.market import MarketFeed
+    from invmm.feed.pair import MarketStream
     from invmm.feed.states import EndCause, FeedState
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
@@ -150,7 +150,7 @@ class Engine:
         raise ConfigError(f"expected at most {limit} markets at once, all are in use")
 
     @property
-    def feeds(self) -> list[MarketFeed]:
+    def feeds(self) -> list[MarketStream]:
         """Sockets of the open markets, oldest market first."""
         return [market.feed for market in self.markets.values() if market.feed is not None]
 
@@ -291,7 +291,7 @@ class Engine:
 
     def _connect(self, market: Market) -> None:
         """Prepares signing for a market and subscribes to it."""
-        from invmm.feed.market import MarketFeed
+        from invmm.feed.pair import market_stream
 
         assert self.clock is not None
         assert self.guard is not None
@@ -301,7 +301,9 @@ class Engine:
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
         market.step.watcher = market.compare_hash
-        market.feed = MarketFeed(
+        market.feed = market_stream(
+            self.settings.feed.sockets,
+            self.settings.feed.renew_s,
             venue.market_url,
             ids,
             market.step,
@@ -331,7 +333,7 @@ class Engine:
             await asyncio.gather(self._ticking, return_exceptions=True)
         if self._edge is not None:
             await asyncio.to_thread(self._edge.close, EDGE_CLOSE_S)
-        feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
+        feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
         if self._vigil is not None:

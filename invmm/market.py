@@ -14,7 +14,7 @@ from invmm.settlement.ledger import Ledger
 from invmm.types import MICRO, EventFlag, EventKind, OrderStatus, Outcome, Side
 
 if TYPE_CHECKING:
-    from invmm.feed.market import MarketFeed
+    from invmm.feed.pair import MarketStream
 
 HASH_DOUBT = 2  # a second source is asked
 HASH_ALARM = 3  # a single mismatch is usual: the frame was not the last one of its timestamp
@@ -34,7 +34,7 @@ class Market:
     refused: int = 0  # frames refused that people have been told of
     say: Callable[[str], object] = field(default=lambda _: None, repr=False)  # what people should know
     on_hash_doubt: Callable[[], object] = field(default=lambda: None, repr=False)
-    feed: MarketFeed | None = None
+    feed: MarketStream | None = None
     held: bool = False  # connected and followed, but not quoted (yet)
     serial: int = 0  # how many markets had this number before
 
