@@ -7,7 +7,7 @@ from invmm.feed.connection import FeedSettings as SocketSettings
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
-from invmm.types import MICRO
+from invmm.types import MICRO, PRICE_ONE_E4
 
 MS = 1_000_000
 SECOND = 1_000_000_000
@@ -33,8 +33,13 @@ def step_limits(settings: Settings, info: MarketInfo, scale: float = 1.0) -> dic
         "cancel_retry_ns": engine.cancel_retry_ms * MS,
         "update_interval_ns": settings.strategy.update_interval_ms * MS,
         "max_cash_e10": round(risk.max_cash_dollars * MICRO) * E10_PER_MICRO_DOLLAR,
+        "max_direction_micro": round(risk.max_direction_shares * MICRO),
+        "max_gross_micro": round(risk.max_gross_shares * MICRO),
         "max_order_micro": round(risk.max_order_shares * MICRO),
+        "max_order_e10": round(risk.max_order_dollars * MICRO) * E10_PER_MICRO_DOLLAR,
         "max_open_orders": risk.max_open_orders,
+        "max_children": risk.max_children,
+        "price_collar_e4": round(risk.price_collar * PRICE_ONE_E4),
         "orders_per_second": risk.orders_per_second,
         "orders_burst": risk.orders_burst,
         "size_change_ppm": engine.size_change_ppm,

@@ -39,6 +39,7 @@ class Permission:
         self.mode = Mode.PAUSED
         self.alarms: deque[str] = deque(maxlen=200)  # oldest first; any of them forbids new risk
         self.say = say
+        self.blocked = ""  # why nothing may be quoted however well all is known
         self._announce = announce
         self._began = False
 
@@ -56,10 +57,24 @@ class Permission:
         if self.alarms:
             self.say(said + "not quoting because of an alarm")
             return
+        if self.blocked:
+            self.say(said + f"not quoting: {self.blocked}")
+            return
         if self._began or fills:
             self.say(said + "quoting again" if self._began else said + "quoting")
         self._began = True
         self._set(Mode.RUNNING)
+
+    def block(self, why: str) -> None:
+        """Pulls every quote until `unblock` and a reconciliation after it."""
+        self.blocked = why
+        if self.mode == Mode.RUNNING:
+            self.say(f"quotes pulled: {why}")
+            self._set(Mode.PAUSED)
+
+    def unblock(self) -> None:
+        """The next reconciliation lets quotes go on."""
+        self.blocked = ""
 
     def alarm(self, text: str) -> None:
         """Something that a person must look at: no new risk any more, cancels only."""

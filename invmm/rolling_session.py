@@ -29,6 +29,7 @@ from invmm.ops.view import Health, render
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import Residue, SettlementQueue
+from invmm.sim.hazards import Hazards
 from invmm.types import MICRO, Outcome
 from invmm.venue.listing import LABELS, Found
 from invmm.venue.series import Series, Window
@@ -103,8 +104,8 @@ class RollingSession:
         Of order salts.
     headless : bool
         No live view.
-    speed : float
-        Engine seconds per second, for the view.
+    hazards : Hazards, optional
+        What goes wrong at the embedded venue.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class RollingSession:
         duration_s: float | None = None,
         seed: int = 1,
         headless: bool = False,
+        hazards: Hazards | None = None,
     ) -> None:
         self.engine = Engine(settings, venue=venue, clock=clock, seed=seed)
         self.clock = clock
@@ -126,6 +128,7 @@ class RollingSession:
         self.clean = True
         self.interrupted = False
         self.messages: list[str] = []
+        self.hazards = hazards
         self.settlement = SettlementQueue()
         self.roller = Roller(
             self.engine,
@@ -151,6 +154,9 @@ class RollingSession:
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
         await self.engine.start()
+        if self.hazards is not None:
+            self.hazards.say = self.engine.messages.append
+            self.hazards.begin(self.clock, self._until_ns)
         rolling = loop.create_task(self.roller.run(self._stop), name="invmm roller")
         asking = loop.create_task(self._ask_winners(), name="invmm winners")
         console = Console(stderr=True)
@@ -174,6 +180,9 @@ class RollingSession:
                 live.stop()
             self._stop.set()
             await asyncio.gather(rolling, return_exceptions=True)
+            if self.hazards is not None:
+                hazards = self.hazards
+                await (hazards.end() if self.interrupted else hazards.settle(self.engine, self.clock))
             self.clean = await self.engine.stop()
             self.roller.hand_over_rest()
             self._settle_queue()
@@ -210,6 +219,7 @@ class RollingSession:
             "clean": self.clean,
             "interrupted": self.interrupted,
             "messages": self.messages,
+            **({} if self.hazards is None else {"faults": dict(self.hazards.counts)}),
         }
 
     def _is_time_over(self) -> bool:
@@ -311,7 +321,10 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
             settings,
         )
         find = Discovery(embedded.profile).window_blocking
-        return _run(options, RollingSession(**_of(options, settings, series, venue, clock, find)), "embedded")
+        parts = _of(options, settings, series, venue, clock, find)
+        if options.faults is not None:
+            parts["hazards"] = Hazards(options.faults, embedded.child.control, print)
+        return _run(options, RollingSession(**parts), "embedded")
 
 
 def _wait_ready(embedded: TestVenue) -> None:

@@ -2,15 +2,15 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from invmm._ext.desk cimport OrderDesk
 from invmm._ext.guards cimport guards_t
 from invmm._ext.places cimport own_fills_t
 from invmm._ext.records cimport event_t
 from invmm._ext.solver cimport Policy, policy_output_t
+from invmm._ext.transaction cimport ReplaceDesk
 from invmm._ext.trigger cimport trigger_t
 
 
-cdef class MarketStep(OrderDesk):
+cdef class MarketStep(ReplaceDesk):
     cdef:
         readonly Policy policy
         trigger_t trigger

@@ -6,14 +6,14 @@ import numpy.typing as npt
 from typing_extensions import Buffer, disjoint_base
 
 from invmm._ext.decode import MarketBooks
-from invmm._ext.desk import OrderDesk
 from invmm._ext.ring import CommandRing
 from invmm._ext.solver import Policy
+from invmm._ext.transaction import ReplaceDesk
 from invmm._ext.words import SharedWords
 from invmm.types import CommandArray
 
 @disjoint_base
-class MarketStep(OrderDesk):
+class MarketStep(ReplaceDesk):
     def __init__(
         self,
         books: MarketBooks,
@@ -30,6 +30,7 @@ class MarketStep(OrderDesk):
     def policy(self) -> Policy: ...
     @property
     def end_ms(self) -> int: ...
+    def retune(self, policy: Policy, limits: dict[str, int]) -> None: ...
     def step(self, event: Any, now_ns: int, frame: Buffer = b"") -> CommandArray: ...
     def run(
         self, events: npt.NDArray[np.uint8] | Buffer, first: int, last: int, frames: Buffer

@@ -4,12 +4,12 @@ from typing import NoReturn, Protocol, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from invmm._ext.ahead import SignedAhead
+from invmm._ext.gate import Gate
 from invmm._ext.l2 import L2Signer
-from invmm._ext.pace import Pace
 from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.template import OrderTemplate
 from invmm._ext.words import SharedWords
+from invmm.execution.signing import OrderSigning
 
 class _Line(Protocol):
     scale: float
@@ -29,15 +29,15 @@ class Intake:
     ) -> Self: ...
     def __reduce__(self) -> NoReturn: ...
     hold_cancels: bool
-    stopping: bool
-    trials: int
-    pace: Pace | None
     linger_ns: int
-    ahead: SignedAhead | None
     rehearsal: Callable[[bytes], object] | None
     rehearse_ns: int
     @property
     def rehearsals(self) -> int: ...
+    @property
+    def gate(self) -> Gate: ...
+    @property
+    def orders(self) -> OrderSigning: ...
     @property
     def words(self) -> SharedWords: ...
     @property
@@ -86,3 +86,4 @@ class Intake:
     def order_id(self, key: int) -> bytes | None: ...
     def flush(self) -> bool: ...
     def engine_ns(self, monotonic_ns: int) -> int: ...
+    def freeze(self, engine_ns: int) -> None: ...

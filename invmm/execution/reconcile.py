@@ -141,10 +141,16 @@ class Reconciler:
         """Whether a pass has succeeded since the last one was demanded."""
         return self._satisfied == self._demanded
 
-    def demand(self) -> None:
-        """Something may have been missed: a pass over everything, now; the permission is told its end."""
+    def demand(self, trades_from_ns: int | None = None) -> None:
+        """Something may have been missed: a pass over everything, now; the permission is told its end.
+
+        `trades_from_ns`: trades are asked for from that engine time on, if it is earlier than usual.
+        """
         self._demanded += 1
         self._next_ns = 0
+        if trades_from_ns is not None:
+            from_ns = trades_from_ns + TRADES_OVERLAP_S * SECOND
+            self._trades_asked_ns = min(self._trades_asked_ns, from_ns)
 
     def tick(self, now_ns: int) -> None:
         """From the engine's timer: asks what is due."""
@@ -404,6 +410,9 @@ class Reconciler:
                 self._foreign.add(order_id)
                 self.stats.foreign_orders += 1
                 self._permission.alarm(f"an open order is not ours: 0x{order_id.hex()}")
+        ids = ["0x" + record["order_id"].tobytes().hex() for record in records]
+        if ids:  # as long as it is listed: whoever sent it, this account is traded from here alone
+            self._edge.ask(lambda venue: venue.cancel(ids), lambda _: None)
 
     def _watch_registries(self) -> None:
         """What the evidence itself says cannot be."""

@@ -61,10 +61,10 @@ class Vigil:
                     self._cancelling = asyncio.get_running_loop().create_task(self._cancel())
                 continue
             self._permission.pause(concern.value)
-            if self._demand is not None:
-                self._demand()
-            else:
+            if self._demand is None:
                 self._permission.reconciled(0)
+            elif concern is not Concern.ABOUT_TO_CANCEL:  # then asking waits until heartbeats go on
+                self._demand()
         self._words.beat_ns = now_ns
         if self.beat is not None:
             self.beat.beat(now_ns, open_orders, self._words.missed_heartbeats)

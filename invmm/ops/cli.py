@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "config": ("invmm.ops.config", "check, describe or begin a settings file"),
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),
     "status": ("invmm.ops.status", "open orders, positions, balances, trades"),
+    "reaper": ("invmm.ops.reaper", "cancel everything when the engine gives no sign of life"),
     "cancel-all": ("invmm.ops.cancel_all", "cancel every open order and verify it; no private key needed"),
 }
 """Name to module and what it does."""
