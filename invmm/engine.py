@@ -18,7 +18,7 @@ import numpy as np
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
-from invmm.dataguard import DataGuard
+from invmm.dataguard import LAST_WORD_NS, DataGuard
 from invmm.errors import ConfigError, origin_of
 from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
@@ -60,8 +60,6 @@ if TYPE_CHECKING:
     from invmm.replay.tape import MarketInfo
 
 NS, MS = 1_000_000_000, 1_000_000
-LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
-HASH_EVERY_NS = 10_000_000_000
 EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
 MAX_MARKETS = 65_536  # where the venue does not say
 
@@ -415,7 +413,6 @@ class Engine:
         venue = self._remote()
         assert self._vigil is not None
         assert self._inbox is not None
-        hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
@@ -424,18 +421,9 @@ class Engine:
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
-            if now_ns >= hash_due_ns:
-                hash_due_ns = now_ns + HASH_EVERY_NS
-                for market in self.markets.values():
-                    market.step.wants_frame = True
             if self.guard is not None:
                 self.guard.tick(now_ns)
             for market in self.markets.values():
-                if market.feed is not None:
-                    ended_ns = now_ns - market.info.end_s * NS
-                    market.feed.patient = market.held or ended_ns >= 0
-                    if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
-                        market.feed.set_tokens(())  # what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1

@@ -24,7 +24,12 @@ SECOND_MS = 1000
 class Feed:
     def __init__(self) -> None:
         self.state = FeedState.LIVE
+        self.token_ids: tuple[str, ...] = (wire.UP, wire.DOWN)
+        self.patient = False
         self.replaced: list[EndCause] = []
+
+    def set_tokens(self, token_ids: tuple[str, ...]) -> None:
+        self.token_ids = token_ids
 
     def replace(self, cause: EndCause = EndCause.RESYNC) -> bool:
         self.replaced.append(cause)
@@ -199,6 +204,16 @@ def test_a_held_or_ended_market_is_not_asked_about(rig: Rig) -> None:
     rig.desk.market.held = False
     rig.tick(290_000)
     assert not rig.asked
+
+
+def test_f11_a_feed_expects_silence_by_the_clock_though_no_event_told_it(rig: Rig) -> None:
+    rig.tick(299_999)
+    assert not rig.feed.patient
+    rig.tick(300_000)
+    assert rig.feed.patient
+    assert rig.feed.token_ids
+    rig.tick(310_000)
+    assert not rig.feed.token_ids
 
 
 def test_facts_reach_the_step_as_events(rig: Rig) -> None:
