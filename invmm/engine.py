@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,10 @@ from invmm.execution.edge import EdgeThread
 from invmm.execution.inbox import Inbox
 from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
+from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
-from invmm.execution.risk import Risk
-from invmm.market import LAST_WORD_NS, Market, Numbers
+from invmm.market import Market, Numbers
 from invmm.permission import Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
@@ -56,13 +56,12 @@ if TYPE_CHECKING:
     from invmm.execution.left import Left
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
-    from invmm.feed.market import MarketFeed
+    from invmm.feed.pair import MarketStream
     from invmm.feed.states import EndCause, FeedState
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
 NS = 1_000_000_000
-HASH_EVERY_NS = 10_000_000_000
 EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
 
 
@@ -168,7 +167,7 @@ class Engine:
             market.step.retune(*self._tuning(market.info))
 
     @property
-    def feeds(self) -> list[MarketFeed]:
+    def feeds(self) -> list[MarketStream]:
         """Sockets of the open markets, oldest market first."""
         return [market.feed for market in self.markets.values() if market.feed is not None]
 
@@ -343,9 +342,8 @@ class Engine:
         venue.words.set_market_version(market.number, 0)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-        sockets = feed_settings_of(self.settings, self.clock.scale)
         witness = self.guard.watch(market)
-        feed = market.connect(venue.market_url, self.clock, sockets, self._budget, self._told, witness)
+        feed = market.connect(venue.market_url, self.clock, self.settings, self._budget, self._told, witness)
         self._tell_mode(market)
         if not market.has_had_last_word(self.clock.now_ns()):
             feed.start()  # of one that is over nothing more is heard
@@ -369,7 +367,7 @@ class Engine:
             await asyncio.gather(self._ticking, return_exceptions=True)
         if self._edge is not None:
             await asyncio.to_thread(self._edge.close, EDGE_CLOSE_S)
-        feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
+        feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
         await asyncio.to_thread(self.risk.close, self.verdict.is_clean)
@@ -387,7 +385,9 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while not (stopping.is_set() or self.risk.is_over) and any(m.winner is None for m in self.markets.values()):
+        while not (stopping.is_set() or self.risk.is_over) and any(
+            m.winner is None for m in self.markets.values()
+        ):
             await asyncio.sleep(0.05)
         return await self.stop()
 
@@ -409,7 +409,6 @@ class Engine:
         venue = self._remote()
         assert self._vigil is not None
         assert self._inbox is not None
-        hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
@@ -419,16 +418,11 @@ class Engine:
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
-            if now_ns >= hash_due_ns:
-                hash_due_ns = now_ns + HASH_EVERY_NS
-                for market in self.markets.values():
-                    market.step.wants_frame = True
             if self.guard is not None:
                 self.guard.tick(now_ns)
             for market in self.risk.tick(now_ns):
                 self._tell_mode(market)
             for market in self.markets.values():
-                market.keep_feed(now_ns)
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
