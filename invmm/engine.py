@@ -26,7 +26,8 @@ from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
 from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
-from invmm.market import Market
+from invmm.execution.risk import Risk
+from invmm.market import LAST_WORD_NS, Market, Numbers
 from invmm.permission import Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from invmm._ext.ring import CommandRing
     from invmm._ext.solver import Policy
     from invmm.clock import LiveClock
+    from invmm.execution.journal import SessionJournal
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
     from invmm.execution.left import Left
@@ -58,11 +60,9 @@ if TYPE_CHECKING:
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
-NS, MS = 1_000_000_000, 1_000_000
-LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
+NS = 1_000_000_000
 HASH_EVERY_NS = 10_000_000_000
 EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
-MAX_MARKETS = 65_536  # where the venue does not say
 
 
 class Engine:
@@ -82,6 +82,8 @@ class Engine:
         Of order salts.
     left : Left, optional
         What earlier sessions left: `start` deals with it before anything is quoted (`execution/recovery.py`).
+    journal : SessionJournal, optional
+        Its inputs are written here, its intents by the venue that was given the same one.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class Engine:
         clock: LiveClock | None = None,
         seed: int = 0,
         left: Left | None = None,
+        journal: SessionJournal | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.policy = policy or self.settings.strategy.policy
@@ -104,30 +107,31 @@ class Engine:
         self.messages: deque[str] = deque(maxlen=200)  # what people should know, oldest first
         self._inbox: Inbox | None = None  # from `start` on
         self._tokens: dict[str, tuple[int, int]] = {}  # of the markets whose feeds run
-        self._openings: Counter[int] = Counter()  # how often each number was given out
-        self._next_number = 0
+        self._numbers = Numbers()
         self._budget = reconnect_budget_of(self.settings)
         self._ticking: asyncio.Task[None] | None = None
+        self._checked: ConnectedVenue | None = None
         self.reconciler: Reconciler | None = None
         self.guard: DataGuard | None = None
         self._edge: EdgeThread[Any] | None = None
         self.state: StateFolder | None = None
         self._vigil: Vigil | None = None
         self.permission = Permission(self._announce, self.messages.append)
+        self.risk = Risk(self.settings, self.permission, self.messages.append, self.markets)
         self.verdict: Verdict | None = None  # of the last stop
         self.recovery: Recovery | None = None
         self.is_cautious = False
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
+        self.journal = journal
+        if journal is not None:
+            journal.begin(self.policy, seed, self.settings)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
     ) -> Market:
         """Opens a market; its events carry `number` (the next free one if omitted)."""
-        if number is None:
-            number = self._free_number()
-        if number in self.markets:
-            raise ConfigError(f"market number {number} is taken by {self.markets[number].info.slug}")
+        number, serial = self._numbers.take(self.markets, getattr(self.venue, "words", None), number)
         books = MarketBooks(info.up_token_id, info.down_token_id, info.tick_e4)
         policy, limits = self._tuning(info)
         step = MarketStep(
@@ -139,13 +143,15 @@ class Engine:
             seed=self.seed ^ (number << 32),
             ring=ring if ring is not None else getattr(self.venue, "commands", None),
             words=getattr(self.venue, "words", None),
-            serial=self._openings[number],
+            serial=serial,
+            account=self.risk.account,
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
-        market = Market(info, number, step, ledger, say=self.messages.append, serial=self._openings[number])
-        self._openings[number] += 1
-        self._next_number = number + 1
+        market = Market(info, number, step, ledger, say=self.messages.append, serial=serial)
+        if self.journal is not None:
+            step.journal_to(self.journal.open_market(market))
         self.markets[number] = market
+        self.risk.market_opened(market)
         return market
 
     def _tuning(self, info: MarketInfo) -> tuple[Policy, dict[str, int]]:
@@ -159,16 +165,6 @@ class Engine:
         self.is_cautious = on
         for market in self.markets.values():
             market.step.retune(*self._tuning(market.info))
-
-    def _free_number(self) -> int:
-        """The next number that is not in use. Numbers go round, so that each rests as long as possible."""
-        words = getattr(self.venue, "words", None)
-        limit = MAX_MARKETS if words is None else int(words.markets)
-        for ahead in range(limit):
-            number = (self._next_number + ahead) % limit
-            if number not in self.markets:
-                return number
-        raise ConfigError(f"expected at most {limit} markets at once, all are in use")
 
     @property
     def feeds(self) -> list[MarketFeed]:
@@ -222,7 +218,15 @@ class Engine:
         venue = self._remote()
         if self.clock is None:
             raise ConfigError("Engine.start: expected a clock, none was given")
-        self._inbox = inbox = Inbox(venue, self.clock, self.markets, self.step)
+        self.risk.open(
+            self.clock.now_ns(),
+            state=self.state,
+            words=venue.words,
+            venue=venue,
+            resume=self._resume,
+            scale=self.clock.scale,
+        )
+        self._inbox = inbox = Inbox(venue, self.clock, self.markets, self.step, self.risk.heard)
         self._announce(self.permission.mode)  # paused until what the venue lists is known
         venue.start()
         loop = asyncio.get_running_loop()
@@ -315,6 +319,7 @@ class Engine:
         if alive := market.step.registry.counts()["live"]:
             raise ConfigError(f"{market.info.slug}: expected no possibly-live order, found {alive}")
         del self.markets[number]
+        self.risk.market_closed(market)
         market.step.watcher = None
         for token in (market.info.up_token_id, market.info.down_token_id):
             self._tokens.pop(token, None)
@@ -335,8 +340,6 @@ class Engine:
         venue, info = self._remote(), market.info
         ids = (info.up_token_id, info.down_token_id)
         venue.words.set_market_version(market.number, 0)
-        close_ms = info.end_s * 1000 - self.settings.engine.stop_before_end_ms
-        venue.words.set_market_close(market.number, close_ms * MS)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
         market.step.watcher = market.compare_hash
@@ -376,6 +379,7 @@ class Engine:
         feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
+        await asyncio.to_thread(self.risk.close, self.verdict.is_clean)
         if self._vigil is not None:
             self._vigil.ended(self.verdict.is_clean)
         return self.verdict.is_clean
@@ -390,16 +394,19 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while not stopping.is_set() and any(m.winner is None for m in self.markets.values()):
+        while not (stopping.is_set() or self.risk.is_over) and any(m.winner is None for m in self.markets.values()):
             await asyncio.sleep(0.05)
         return await self.stop()
 
     def _remote(self) -> ConnectedVenue:
         from invmm.execution.connected import ConnectedVenue
 
-        if not isinstance(self.venue, ConnectedVenue):
-            raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
-        return self.venue
+        if self.venue is not self._checked:  # the look at a protocol's members is slow
+            if not isinstance(self.venue, ConnectedVenue):
+                raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
+            self._checked = self.venue
+        assert self._checked is not None
+        return self._checked
 
     async def _tick(self) -> None:
         assert self.clock is not None
@@ -415,6 +422,7 @@ class Engine:
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
             vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
+            self._look_after_journal()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
@@ -424,12 +432,10 @@ class Engine:
                     market.step.wants_frame = True
             if self.guard is not None:
                 self.guard.tick(now_ns)
+            for market in self.risk.tick(now_ns):
+                self._tell_mode(market)
             for market in self.markets.values():
-                if market.feed is not None:
-                    ended_ns = now_ns - market.info.end_s * NS
-                    market.feed.patient = market.held or ended_ns >= 0
-                    if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
-                        market.feed.set_tokens(())  # what is silent now is meant to be
+                market.keep_feed(now_ns)
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
@@ -437,6 +443,15 @@ class Engine:
                 market.tell_refused()
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
+
+    def _look_after_journal(self) -> None:
+        journal = self.journal
+        if journal is None:
+            return
+        if journal.needs_checkpoint:
+            journal.checkpoint(self.markets.values(), self._inbox or ())
+        if journal.failed and journal.failed not in self.permission.alarms:
+            self.permission.alarm(journal.failed)
 
     def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""
@@ -452,7 +467,7 @@ class Engine:
         assert self.clock is not None
         event = np.zeros(1, dtype=EVENT_DTYPE)
         event["kind"], event["market"] = EventKind.MODE, market.number
-        event["status"] = max(self.permission.mode, Mode.PAUSED if market.held else Mode.RUNNING)
+        event["status"] = max(self.permission.mode, market.mode)
         market.step.step(event, self.clock.now_ns())
 
     def settle(self, number: int, winner: Outcome, now_ns: int) -> None:
@@ -493,6 +508,17 @@ class Engine:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
         if feed is self.user_feed and feed.is_live:
+            self._demand()
+
+    def kill(self, level: int, why: str, by: str = "api") -> None:
+        """Raises the kill level (`execution/kill.py`): 1 no new risk, 2 cancel all and verify, 3 and end."""
+        self.risk.kill(level, why, by)
+
+    def _resume(self) -> None:
+        """The kill level was lifted: quotes go on when what the venue lists is known."""
+        if self.user_feed is None:
+            self.permission.reconciled(0)
+        else:
             self._demand()
 
     def _demand(self) -> None:
