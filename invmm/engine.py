@@ -20,7 +20,6 @@ from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.dataguard import DataGuard
 from invmm.errors import ConfigError, origin_of
-from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
 from invmm.execution.inbox import Inbox
 from invmm.execution.reconcile import Reconciler
@@ -267,9 +266,6 @@ class Engine:
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
-        beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
-        demand = None if self.user_feed is None else self._demand
-        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, self.clock, demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(partial(self._task_ended, "the engine's timer"))
 
@@ -407,12 +403,12 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
-        assert self._vigil is not None
+        vigil = self._vigil = Vigil.of(self, venue, self._demand)
         assert self._inbox is not None
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
-            self._vigil.tick(self.clock.mono_ns(), alive)
+            vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
             self._look_after_journal()
             for alarm in venue.news():
