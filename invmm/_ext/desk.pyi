@@ -1,5 +1,6 @@
 from typing_extensions import disjoint_base
 
+from invmm._ext.account import Account
 from invmm._ext.decode import MarketBooks
 from invmm._ext.registry import Registry
 from invmm._ext.ring import CommandRing
@@ -14,6 +15,8 @@ class OrderDesk(FrameSink):
     def registry(self) -> Registry: ...
     @property
     def ring(self) -> CommandRing | None: ...
+    @property
+    def account(self) -> Account | None: ...
     @property
     def words(self) -> SharedWords | None: ...
     @property

@@ -22,13 +22,14 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 import numpy as np
 
+from invmm._ext.account cimport Account
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.desk cimport MAX_REASONS
 from invmm._ext.evidence cimport (
     ORDER_LIVE, ORDER_UNKNOWN, evidence_cancel_due_c, evidence_resend_due_c, order_t
 )
-from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.guards cimport guards_check_c, guards_reset_c, guards_told_c
+from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     DOWN,
@@ -88,6 +89,8 @@ cdef class MarketStep(ReplaceDesk):
         Commands are pushed here as they are decided; None leaves them to the caller.
     words : SharedWords or None
         Where this market's version is published before the commands that rest on it.
+    account : Account or None
+        Asked for every placement, after the limits of this market.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ cdef class MarketStep(ReplaceDesk):
         CommandRing ring = None,
         SharedWords words = None,
         uint32_t serial = 0,
+        Account account = None,
     ) -> None:
         names = set(<dict> self.limits)
         if set(limits) != names:
@@ -111,6 +115,7 @@ cdef class MarketStep(ReplaceDesk):
         self.registry = Registry()
         self.ring = ring
         self.words = words
+        self.account = account
         self.market = market
         self.end_ms = end_ms
         self.salt_state = seed
@@ -128,6 +133,7 @@ cdef class MarketStep(ReplaceDesk):
         if set(limits) != names:
             raise ValueError(f"limits: expected {sorted(names)}, got {sorted(limits)}")
         self.limits = limits
+        self.bound_c()
         self.policy = policy
         self.own_dirty = True
 
