@@ -10,6 +10,7 @@ C; a test compares them.
 | EVENT | inputs | `EVENT_DTYPE`: what the step was told | number of the order's command, or 0 |
 | BYTES | both | 128 bytes of what the record before it announced; MORE: the next record goes on | offset |
 | BUFFER | inputs | `EVENT_DTYPE`, BUFFER_END: frames since the last one, and their CRC-32C | bytes in all |
+| VENUE | inputs | `EVENT_DTYPE`: mode of the venue (status), stop (reason), heartbeats missed (batch) | 0 |
 | COMMAND | both | `COMMAND_DTYPE`: as the engine pushes it; as the executor sends it | number |
 | INTENT | intents | `COMMAND_DTYPE`: a signed order with its id, before its first byte leaves | number |
 | RESULT | intents | `EVENT_DTYPE`: what the executor tells the engine | number |
@@ -66,6 +67,7 @@ class JournalKind(IntEnum):
     SESSION = 14
     NOTE = 15
     CLOSE = 16
+    VENUE = 17
 
 
 class JournalFlag(IntFlag):
@@ -100,7 +102,8 @@ class EndReason(StrEnum):
 class JournalEnd:
     """Where and why reading ended.
 
-    `sequence` is that of the last record that counts (0: none), `offset` the byte at which the next would be.
+    `sequence` is that of the last record that counts, or of the one before the file's first; `offset` is the
+    byte at which the next would be.
     """
 
     reason: EndReason

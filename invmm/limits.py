@@ -7,12 +7,12 @@ from invmm.feed.connection import FeedSettings as SocketSettings
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
-from invmm.types import MICRO
+from invmm.types import MICRO, PRICE_ONE_E4
 
 MS = 1_000_000
 SECOND = 1_000_000_000
 SILENCE_FLOOR_S = 0.5  # real seconds
-CONFIRM_S = 5.0  # a snapshot without a second source is asked for again after this time
+CONFIRM_S = 5.0  # a snapshot that does not come, or has no second source, is asked for again after this time
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
 
 
@@ -33,8 +33,13 @@ def step_limits(settings: Settings, info: MarketInfo, scale: float = 1.0) -> dic
         "cancel_retry_ns": engine.cancel_retry_ms * MS,
         "update_interval_ns": settings.strategy.update_interval_ms * MS,
         "max_cash_e10": round(risk.max_cash_dollars * MICRO) * E10_PER_MICRO_DOLLAR,
+        "max_direction_micro": round(risk.max_direction_shares * MICRO),
+        "max_gross_micro": round(risk.max_gross_shares * MICRO),
         "max_order_micro": round(risk.max_order_shares * MICRO),
+        "max_order_e10": round(risk.max_order_dollars * MICRO) * E10_PER_MICRO_DOLLAR,
         "max_open_orders": risk.max_open_orders,
+        "max_children": risk.max_children,
+        "price_collar_e4": round(risk.price_collar * PRICE_ONE_E4),
         "orders_per_second": risk.orders_per_second,
         "orders_burst": risk.orders_burst,
         "size_change_ppm": engine.size_change_ppm,
@@ -65,5 +70,5 @@ def feed_settings_of(settings: Settings, scale: float = 1.0) -> SocketSettings:
         pong_deadline_s=feed.pong_deadline_ms / 1000,
         first_event_s=max(feed.first_event_ms / 1000, SILENCE_FLOOR_S * scale),
         silence_s=silence_s,
-        silence_cap_s=max(SocketSettings.silence_cap_s, silence_s),
+        silence_cap_s=max(settings.engine.quiet_cap_ms / 1000, silence_s),
     )

@@ -30,6 +30,7 @@ from invmm.ops.view import Health, render
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import Residue, SettlementQueue
+from invmm.sim.hazards import Hazards
 from invmm.types import MICRO, Outcome
 from invmm.venue.listing import LABELS, Found
 from invmm.venue.series import Series, Window
@@ -104,6 +105,8 @@ class RollingSession:
         Of order salts.
     headless : bool
         No live view.
+    hazards : Hazards, optional
+        What goes wrong at the embedded venue.
     state : SessionState, optional
         Folder, journals and what earlier sessions left.
     watch : callable, optional
@@ -122,6 +125,7 @@ class RollingSession:
         duration_s: float | None = None,
         seed: int = 1,
         headless: bool = False,
+        hazards: Hazards | None = None,
         state: SessionState | None = None,
         watch: Callable[[], str] = lambda: "",
     ) -> None:
@@ -139,6 +143,7 @@ class RollingSession:
         self.clean = True
         self.interrupted = False
         self.messages: list[str] = []
+        self.hazards = hazards
         self.settlement = SettlementQueue()
         self.roller = Roller(
             self.engine,
@@ -168,6 +173,9 @@ class RollingSession:
         if self.engine.recovery is not None:
             for market in self.engine.recovery.markets:
                 self.roller.take_over(market)
+        if self.hazards is not None:
+            self.hazards.say = self.engine.messages.append
+            self.hazards.begin(self.clock, self._until_ns)
         rolling = loop.create_task(self.roller.run(self._stop), name="invmm roller")
         asking = loop.create_task(self._ask_winners(), name="invmm winners")
         console = Console(stderr=True)
@@ -193,6 +201,9 @@ class RollingSession:
                 live.stop()
             self._stop.set()
             await asyncio.gather(rolling, return_exceptions=True)
+            if self.hazards is not None:
+                hazards = self.hazards
+                await (hazards.end() if self.interrupted else hazards.settle(self.engine, self.clock))
             self.clean = await self.engine.stop()
             self.roller.hand_over_rest()
             self._settle_queue()
@@ -229,6 +240,7 @@ class RollingSession:
             "clean": self.clean,
             "interrupted": self.interrupted,
             "messages": self.messages,
+            **({} if self.hazards is None else {"faults": dict(self.hazards.counts)}),
         }
 
     def _is_time_over(self) -> bool:
@@ -327,8 +339,10 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
                 embedded.profile, embedded.credentials, signer, clock, settings, journal=state.journal
             )
             find = Discovery(embedded.profile).window_blocking
-            session = RollingSession(**session_options(options, settings, series, venue, clock, find, state))
-            return run_windows(options, session, "embedded")
+            parts = session_options(options, settings, series, venue, clock, find, state)
+            if options.faults is not None:
+                parts["hazards"] = Hazards(options.faults, embedded.child.control, print)
+            return run_windows(options, RollingSession(**parts), "embedded")
 
 
 def _wait_ready(embedded: TestVenue) -> None:

@@ -58,9 +58,16 @@ def parser() -> argparse.ArgumentParser:
         choices=("quiet", "trending", "jumping"),
         help="kind of generated market (default: drawn from the seed)",
     )
+    p.add_argument(
+        "--faults",
+        type=int,
+        metavar="SEED",
+        help="the embedded venue fails in ways drawn from SEED: cut sockets, lost answers, restarts, silent "
+        "data, failed settlements, refused heartbeats, …; told in the live view, counted in the report",
+    )
     add_modes(p)
     p.add_argument("--policy", metavar="NAME", help="inventory_mm (default) or inventory_mm_compatible")
-    p.add_argument("--config", metavar="FILE", help="TOML settings; unknown keys are errors")
+    p.add_argument("--config", metavar="FILE", help="TOML settings, or first-1000; unknown keys are errors")
     p.add_argument(
         "--state",
         type=Path,
@@ -165,6 +172,13 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, float | None]:
         raise ConfigError(f"--seed: expected an integer of at least 0, found {options.seed}")
     if options.duration is not None and not (options.duration > 0 and math.isfinite(options.duration)):
         raise ConfigError(f"--duration: expected seconds above 0, found {options.duration:g}")
+    if options.faults is not None:
+        if options.faults < 0 or options.speed == "max" or options.paper or options.live:
+            raise ConfigError(
+                "--faults: expected an integer of at least 0 and the embedded venue over sockets, found "
+                f"{options.faults} with --speed max, --paper, --live or below 0"
+            )
+        settings = replace(settings, executor=replace(settings.executor, heartbeat="on"))
     if options.speed == "max":
         return settings, None
     if options.speed is not None:

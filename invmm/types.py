@@ -173,14 +173,36 @@ class Reason(IntEnum):
     GEOBLOCKED = 50
     HEARTBEAT = 51
     CONFLICT = 52
+    DIRECTION = 53
+    GROSS = 54
+    COLLAR = 55
+    DUPLICATE = 56
+    CHILDREN = 57
+    BASE_MOVED = 58
+    COMPENSATED = 59
+    KILLED = 60
+    LOSS_MARKET = 61
+    LOSS_DAY = 62
+    TOTAL_CASH = 63
+    TOTAL_ORDERS = 64
+    MINUTE_RATE = 65
+    SEEN_ID = 66
+    OLD_BOOK = 67
+    RESERVE = 68
+    REJECT_STORM = 69
+    SETTLEMENT_FAILURES = 70
+    SLOW_VENUE = 71
+    LIMIT_ATTEMPT = 72
+    MESSAGE_RATE = 73
+    STATE_LOST = 75
     QUIET = 76
     DISPUTED = 77
     LATE = 78
     UNCONFIRMED = 79
     CLOCK = 80
-    RECOVERED = 86
     USER_FEED = 81
     UNRECONCILED = 82
+    RECOVERED = 86
     JOURNAL = 90
 
 
@@ -252,11 +274,27 @@ COMMAND_DTYPE = np.dtype(
     ]
 )
 
+RESERVATION_DTYPE = np.dtype(
+    [("cash_e10", "<i8"), ("transaction", "<u8"), ("padding", "<u8", 2)],
+)
+"""What the 32 bytes of a placement's `order_id` hold until it is signed: see `reservations`."""
+
 LEVEL_DTYPE = np.dtype([("price_e4", "<i4"), ("size_micro", "<i8")], align=True)
 """One row of `Book.depth`: best level first."""
 
 EventArray = npt.NDArray[np.void]
 CommandArray = npt.NDArray[np.void]
+
+
+def reservations(commands: CommandArray) -> npt.NDArray[np.void]:
+    """What the engine set aside for placements: `RESERVATION_DTYPE`, one row per command, a copy.
+
+    Means something for PLACE only, and until its order is signed: then the same bytes are the order's id.
+
+    >>> int(reservations(np.zeros(1, COMMAND_DTYPE))["cash_e10"][0])
+    0
+    """
+    return np.ascontiguousarray(commands["order_id"]).view(RESERVATION_DTYPE)
 
 
 @runtime_checkable

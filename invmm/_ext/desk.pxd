@@ -2,9 +2,11 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from invmm._ext.account cimport Account
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.evidence cimport order_t
+from invmm._ext.exposure cimport bounds_t, exposure_t
 from invmm._ext.inputs cimport InputLog
 from invmm._ext.registry cimport Registry
 from invmm._ext.ring cimport CommandRing
@@ -32,8 +34,13 @@ cdef struct limits_t:
     int64_t cancel_retry_ns
     int64_t update_interval_ns      # longest time between two solves
     int64_t max_cash_e10            # 1e-10 dollars
+    int64_t max_direction_micro     # one token over the other, if everything filled at worst
+    int64_t max_gross_micro         # shares of all possibly-live orders
     int64_t max_order_micro
+    int64_t max_order_e10           # price x size of one order
     int64_t max_open_orders
+    int64_t max_children            # placements that one target may lead to, its cancels counted
+    int32_t price_collar_e4         # a bid is at most this far above the mid
     int64_t orders_per_second
     int64_t orders_burst
     int64_t size_change_ppm         # see Trigger
@@ -63,7 +70,14 @@ cdef class OrderDesk(FrameSink):
         readonly CommandRing ring       # where commands are published; None: the caller takes them
         readonly InputLog log           # what all of it is journaled with
         readonly SharedWords words      # where the executor's gate reads the version, None: nobody does
+        readonly Account account        # limits over all markets, None: none
         limits_t limits
+        bounds_t bounds                 # those of the limits that bind sums
+        uint64_t transaction            # number of the last one begun
+        uint64_t venue_mode             # what the executor had published when this step began
+        uint64_t venue_stop
+        uint64_t missed_heartbeats
+        uint8_t[2] why_not              # Reason why Up and Down are not quoted, a limit's included; 0: they are
         counters_t counters
         policy_input_t view             # what the policy sees; placements are checked against its tops
         command_t[MAX_COMMANDS] commands
@@ -86,9 +100,20 @@ cdef class OrderDesk(FrameSink):
     cdef void cool_c(self, const event_t* event, int64_t now_ns) noexcept nogil
     cdef void resend_c(self, order_t* order, int64_t now_ns) noexcept nogil
     cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil
-    cdef uint8_t place_c(self, const action_t* action, int64_t now_ns) noexcept nogil
-    cdef uint8_t allowed_c(self, const action_t* action, int64_t now_ns) noexcept nogil
+    cdef void bound_c(self) noexcept nogil
+    cdef order_t* place_c(
+        self, const action_t* action, exposure_t* sums, bint same_price, int64_t now_ns, uint8_t* refused
+    ) noexcept nogil
+    cdef uint8_t sound_c(self, const action_t* action, int64_t now_ns) noexcept nogil
+    cdef uint8_t fits_c(
+        self, const action_t* action, const exposure_t* sums, bint same_price
+    ) noexcept nogil
+    cdef uint8_t allowed_c(
+        self, const action_t* action, const exposure_t* sums, bint same_price, int64_t now_ns
+    ) noexcept nogil
     cdef command_t* command_c(self, uint8_t kind, uint8_t reason, int64_t now_ns) noexcept nogil
+    cdef void look_c(self, int64_t now_ns) noexcept nogil
+    cdef void commit_c(self) noexcept nogil
     cdef void publish_c(self) noexcept nogil
     cdef void stir_salts_c(self) noexcept nogil
     cdef uint64_t salt_c(self) noexcept nogil

@@ -4,12 +4,15 @@ It holds the own orders (`Registry`), the limits and the commands of the present
 order that may be alive; each refusal is a Reason. The market step on top decides what is wanted.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 import numpy as np
 
 from invmm._ext.evidence cimport ORDER_PREPARED, ORDER_SENT, SAID_RESENT, order_t
+from invmm._ext.exposure cimport (
+    exposure_cost_c, exposure_of_c, exposure_order_c, exposure_refuses_c, exposure_t
+)
 from invmm._ext.records cimport (
     BUY,
     COMMAND_CANCEL,
@@ -22,20 +25,20 @@ from invmm._ext.records cimport (
     GTC,
     GTD,
     R_BELOW_MIN_SIZE,
-    R_CASH,
+    R_COLLAR,
     R_COOL_DOWN,
+    R_DUPLICATE,
     R_IN_FLIGHT,
     R_NOT_WANTED,
     R_ORDER_LIMIT,
     R_POST_ONLY,
     R_RATE_LIMIT,
     R_RING_FULL,
-    R_SELF_CROSS,
-    SELL,
     STATUS_LIVE,
     STATUS_REJECTED,
     command_t,
     event_t,
+    reservation_t,
 )
 from invmm._ext.solver cimport ACTION_QUOTE, ACTION_TAKE, action_t, top_t
 
@@ -130,26 +133,31 @@ cdef class OrderDesk(FrameSink):
         command.price_e4 = order.price_e4
         command.size_micro = order.original_micro
         order.said |= SAID_RESENT
-        self.publish_c()
 
-    cdef uint8_t allowed_c(self, const action_t* action, int64_t now_ns) noexcept nogil:
-        """The Reason why a placement is not allowed, 0 if it is. Every order that may be alive counts."""
+    cdef void bound_c(self) noexcept nogil:
+        """Takes over the limits that bind sums; funds are not known yet."""
+        self.bounds.max_direction_micro = self.limits.max_direction_micro
+        self.bounds.max_gross_micro = self.limits.max_gross_micro
+        self.bounds.max_cash_e10 = self.limits.max_cash_e10
+        self.bounds.max_orders = self.limits.max_open_orders
+        self.bounds.fee_rate_ppm = self.limits.fee_rate_ppm
+        self.bounds.funds_e10 = -1
+        self.registry.fee_rate_ppm = self.limits.fee_rate_ppm
+
+    cdef uint8_t sound_c(self, const action_t* action, int64_t now_ns) noexcept nogil:
+        """The Reason why a placement is not allowed whatever else there is, 0 if it is: size, grid of time,
+        price.
+        """
         cdef:
-            int i
-            const order_t* order
-            int64_t committed_e10 = self.registry.spent_e10
-            int64_t new_e10 = <int64_t> action.price_e4 * action.size_micro
-            int other = 1 - action.token
             const top_t* top = &self.view.top[action.token]
             int64_t interval_ns = SECOND_NS // self.limits.orders_per_second
+            int32_t away_e4
 
-        if action.side != BUY and action.size_micro > self.registry.position_micro[action.token]:
-            return R_CASH
         if action.size_micro < self.books.min_size_micro:
             return R_BELOW_MIN_SIZE
         if (
             action.size_micro > self.limits.max_order_micro
-            or self.registry.n_live >= self.limits.max_open_orders
+            or action.price_e4 * action.size_micro > self.limits.max_order_e10
         ):
             return R_ORDER_LIMIT
         if now_ns < self.cool_until_ns[action.token]:
@@ -158,46 +166,90 @@ cdef class OrderDesk(FrameSink):
             self.order_tokens_ns = now_ns - self.limits.orders_burst * interval_ns
         if self.order_tokens_ns + interval_ns > now_ns:
             return R_RATE_LIMIT
-        for i in range(self.registry.n_live):
-            order = &self.registry.live[i]
-            if order.side == BUY:
-                committed_e10 += self.registry.exposed_c(order) * order.price_e4
-            if action.side == BUY:
-                # Our bids for both tokens that sum to a dollar or more would be minted against each other.
-                if order.side == BUY and order.token == other and order.price_e4 + action.price_e4 >= 10000:
-                    return R_SELF_CROSS
-                if order.side == SELL and order.token == action.token and order.price_e4 <= action.price_e4:
-                    return R_SELF_CROSS
-            else:
-                if order.side == SELL and order.token == other and order.price_e4 + action.price_e4 <= 10000:
-                    return R_SELF_CROSS
-                if order.side == BUY and order.token == action.token and order.price_e4 >= action.price_e4:
-                    return R_SELF_CROSS
-            if action.kind == ACTION_TAKE and order.order_type >= FOK:
-                return R_IN_FLIGHT
-        if action.side == BUY and committed_e10 + new_e10 > self.limits.max_cash_e10:
-            return R_CASH
         if action.kind == ACTION_QUOTE:
             if action.side == BUY:
                 if top.ask_e4 >= 0 and action.price_e4 >= top.ask_e4:
                     return R_POST_ONLY
             elif action.price_e4 <= top.bid_e4:
                 return R_POST_ONLY
-        self.order_tokens_ns += interval_ns
+        if top.ask_e4 < 0 and top.bid_e4 < 0:
+            return R_COLLAR
+        # Twice the distance from the mid; with one side empty the other one stands for it.
+        away_e4 = 2 * action.price_e4 - (
+            2 * top.bid_e4 if top.ask_e4 < 0 else 2 * top.ask_e4 if top.bid_e4 < 0
+            else top.ask_e4 + top.bid_e4
+        )
+        if (away_e4 if action.side == BUY else -away_e4) > 2 * self.limits.price_collar_e4:
+            return R_COLLAR
         return 0
 
-    cdef uint8_t place_c(self, const action_t* action, int64_t now_ns) noexcept nogil:
-        """Turns a wanted quote or take into a placement; the Reason if it is not made."""
-        cdef:
-            uint8_t refused = self.allowed_c(action, now_ns)
-            command_t* command
+    cdef uint8_t fits_c(
+        self, const action_t* action, const exposure_t* sums, bint same_price
+    ) noexcept nogil:
+        """The Reason why a placement does not fit to what may be alive (`sums`), 0 if it does.
 
+        `same_price`: an own order at its price and token is meant to be joined, not doubled.
+        """
+        cdef:
+            int i
+            const order_t* order
+
+        for i in range(self.registry.n_live):
+            order = &self.registry.live[i]
+            if order.order_type >= FOK:
+                if action.kind == ACTION_TAKE:
+                    return R_IN_FLIGHT
+            elif (
+                order.price_e4 == action.price_e4 and order.token == action.token and order.side == action.side
+                and not same_price and action.kind == ACTION_QUOTE
+            ):
+                return R_DUPLICATE
+        return exposure_refuses_c(
+            sums, &self.bounds, action.token, action.side, action.price_e4, action.size_micro,
+            action.kind == ACTION_TAKE,
+        )
+
+    cdef uint8_t allowed_c(
+        self, const action_t* action, const exposure_t* sums, bint same_price, int64_t now_ns
+    ) noexcept nogil:
+        """The Reason why a placement is not allowed beside what may be alive (`sums`), 0 if it is: then its
+        place in the rate is taken.
+        """
+        cdef uint8_t refused = self.sound_c(action, now_ns)
+
+        if refused == 0:
+            refused = self.fits_c(action, sums, same_price)
+        if refused == 0 and self.account is not None:
+            refused = self.account.admit_c(
+                self.market, action.side, exposure_cost_c(
+                    action.price_e4, action.size_micro,
+                    self.limits.fee_rate_ppm if action.kind == ACTION_TAKE else 0,
+                ), now_ns,
+            )
         if refused:
             return refused
+        self.order_tokens_ns += SECOND_NS // self.limits.orders_per_second
+        return 0
+
+    cdef order_t* place_c(
+        self, const action_t* action, exposure_t* sums, bint same_price, int64_t now_ns, uint8_t* refused
+    ) noexcept nogil:
+        """Turns a wanted quote or take into a placement and adds it to `sums`; NULL, and the Reason, if it is
+        not made.
+        """
+        cdef:
+            command_t* command
+            reservation_t* reservation
+            order_t* order
+
+        refused[0] = self.allowed_c(action, sums, same_price, now_ns)
+        if refused[0]:
+            return NULL
         command = self.command_c(COMMAND_PLACE, action.reason, now_ns)
         if command == NULL:
             self.own_dirty = True
-            return R_RING_FULL
+            refused[0] = R_RING_FULL
+            return NULL
         command.token = action.token
         command.side = action.side
         command.level = action.level
@@ -215,12 +267,22 @@ cdef class OrderDesk(FrameSink):
                 command.order_type = GTC
         command.key = self.next_key
         command.salt = self.salt_c()
-        if self.registry.add_c(command) == NULL:
+        reservation = <reservation_t*> &command.order_id[0]
+        reservation.transaction = self.transaction
+        if action.side == BUY:
+            reservation.cash_e10 = exposure_cost_c(
+                action.price_e4, action.size_micro,
+                self.limits.fee_rate_ppm if action.kind == ACTION_TAKE else 0,
+            )
+        order = self.registry.add_c(command)
+        if order == NULL:
             self.n_commands -= 1
             self.sequence -= 1
-            return R_ORDER_LIMIT
+            refused[0] = R_ORDER_LIMIT
+            return NULL
         self.next_key += 1
-        return 0
+        exposure_order_c(sums, self.registry, order)
+        return order
 
     cdef void stir_salts_c(self) noexcept nogil:
         """Makes the salts to come depend on the level changes of the last frame.
@@ -275,12 +337,32 @@ cdef class OrderDesk(FrameSink):
         command.entered_ns_low = <uint32_t> self.cause_ns
         return command
 
+    cdef void look_c(self, int64_t now_ns) noexcept nogil:
+        """Reads what the executor publishes, once for a step: what follows from it can be made again."""
+        if self.words is None:
+            return
+        self.venue_mode = self.words.venue_mode_c()
+        self.venue_stop = self.words.venue_stop_c()
+        self.missed_heartbeats = self.words.missed_heartbeats_c()
+        self.log.venue_c(self.venue_mode, self.venue_stop, self.missed_heartbeats, now_ns)
+
+    cdef void commit_c(self) noexcept nogil:
+        """Tells the account what this market has committed by now."""
+        cdef exposure_t sums
+
+        if self.account is not None:
+            exposure_of_c(&sums, self.registry)
+            self.account.commit_c(
+                self.market, sums.spent_e10 + sums.bids_e10, sums.bids_e10 + sums.unsettled_e10, sums.orders
+            )
+
     cdef void publish_c(self) noexcept nogil:
         """Marks the last leg of each batch and hands the step's commands to the ring."""
         cdef:
             int i
             int last = -1
 
+        self.commit_c()
         for i in range(self.n_commands):
             if self.commands[i].kind == COMMAND_PLACE:
                 if last >= 0 and self.commands[last].batch != self.commands[i].batch:

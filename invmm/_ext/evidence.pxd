@@ -46,6 +46,7 @@ cdef struct order_t:
     uint8_t reason              # Reason of its end, the largest one told
     uint8_t cancel_sent         # a cancel is under way
     uint8_t cancel_wanted       # cancel as soon as it can be named (Reason), 0 if not
+    uint8_t replaced            # the open transaction removes it once its successor is proven
     uint16_t said               # SAID_*
     int32_t price_e4
     int64_t original_micro

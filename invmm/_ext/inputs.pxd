@@ -19,12 +19,16 @@ cdef class InputLog:
         uint64_t frames                 # since the last boundary
         uint64_t frame_bytes
         uint32_t frames_crc
+        uint64_t[3] venue               # of the last VENUE record
         uint8_t[2] told                 # reason of each token's last QUOTE, 255: none yet
 
     cdef bint writable_c(self) noexcept nogil
     cdef void event_c(self, const event_t* event, int64_t now_ns) noexcept nogil
     cdef void frame_c(self, const char* data, size_t size, int64_t now_ns) noexcept nogil
     cdef void boundary_c(self, uint16_t flags, int64_t now_ns) noexcept nogil
+    cdef void venue_c(
+        self, uint64_t mode, uint64_t stop, uint64_t missed, int64_t now_ns
+    ) noexcept nogil
     cdef void commands_c(self, const command_t* commands, int count) noexcept nogil
     cdef void quotes_c(
         self,

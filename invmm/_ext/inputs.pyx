@@ -17,15 +17,16 @@ from invmm._ext.journal cimport (
     KIND_ORDER,
     KIND_QUOTE,
     KIND_REVIVED,
-    command_number,
+    KIND_VENUE,
     crc32c_c,
     journaled_order_t,
     quote_t,
 )
-from invmm._ext.records cimport BUY, EVENT_BUFFER_END, EVENT_FRAME
+from invmm._ext.records cimport BUY, EVENT_BUFFER_END, EVENT_FRAME, EVENT_MODE
 
 cdef enum:
     SOURCE_MARKET_FEED = 1      # Source
+    SOURCE_EXECUTOR = 3
     NOTHING_TOLD = 255
     RECORDS_OF_A_STEP = 600     # commands, their market's orders and what led to them
 
@@ -119,20 +120,30 @@ cdef class InputLog:
         self.frames = self.frame_bytes = 0
         self.frames_crc = 0
 
+    cdef void venue_c(
+        self, uint64_t mode, uint64_t stop, uint64_t missed, int64_t now_ns
+    ) noexcept nogil:
+        """What the executor publishes about the venue, when it is something else than last time."""
+        cdef event_t event
+
+        if self.journal is None or (
+            mode == self.venue[0] and stop == self.venue[1] and missed == self.venue[2]
+        ):
+            return
+        self.venue[0], self.venue[1], self.venue[2] = mode, stop, missed
+        memset(&event, 0, sizeof(event))
+        event.kind = EVENT_MODE
+        event.source = SOURCE_EXECUTOR
+        event.market = self.market
+        event.status = <uint8_t>mode
+        event.reason = <uint8_t>stop
+        event.batch = <uint32_t>missed
+        self.journal.append_c(KIND_VENUE, &event, sizeof(event), now_ns, 0)
+
     cdef void commands_c(self, const command_t* commands, int count) noexcept nogil:
         """What the step is about to push."""
-        cdef int i
-
-        if self.journal is None:
-            return
-        for i in range(count):
-            self.journal.append_c(
-                KIND_COMMAND,
-                &commands[i],
-                sizeof(command_t),
-                commands[i].decided_ns,
-                command_number(&commands[i]),
-            )
+        if self.journal is not None and count:
+            self.journal.commands_c(KIND_COMMAND, commands, count, commands[0].decided_ns)
 
     cdef void quotes_c(
         self,

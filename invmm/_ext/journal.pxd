@@ -24,6 +24,7 @@ cdef enum:
     KIND_SESSION = 14
     KIND_NOTE = 15
     KIND_CLOSE = 16
+    KIND_VENUE = 17
 
     FLAG_MORE = 1               # JournalFlag
     FLAG_LOST = 2
@@ -101,6 +102,9 @@ cdef class Journal:
 
     cdef bint append_c(
         self, int kind, const void* payload, size_t size, int64_t time_ns, uint64_t link
+    ) noexcept nogil
+    cdef bint commands_c(
+        self, int kind, const command_t* commands, size_t count, int64_t time_ns
     ) noexcept nogil
     cdef bint append_bytes_c(
         self, const uint8_t* data, size_t size, int64_t time_ns

@@ -17,6 +17,7 @@ from invmm import journal_types as layout
 from invmm._ext.atomics cimport (
     atomic_load_acquire, atomic_load_relaxed, atomic_store_relaxed, atomic_store_release
 )
+from invmm._ext.records cimport command_t
 
 
 cdef extern from "journal.h" nogil:
@@ -192,6 +193,19 @@ cdef class Journal:
     ) noexcept nogil:
         """One record with at most 128 bytes of payload; False when it was not written."""
         return self.put_c(kind, 0, payload, size, time_ns, link)
+
+    cdef bint commands_c(
+        self, int kind, const command_t* commands, size_t count, int64_t time_ns
+    ) noexcept nogil:
+        """A group of commands, none if there is no room for all; False when it was not written."""
+        cdef size_t i
+
+        if self.room_c() < <int64_t>count:
+            self.lose_c()
+            return False
+        for i in range(count):
+            self.put_c(kind, 0, &commands[i], sizeof(command_t), time_ns, command_number(&commands[i]))
+        return True
 
     cdef bint append_bytes_c(self, const uint8_t* data, size_t size, int64_t time_ns) noexcept nogil:
         """The bytes that the record before announced with MORE."""
@@ -380,4 +394,4 @@ def read_bytes(data):
         reason = layout.EndReason.FULL
     if count and records["kind"][count - 1] == KIND_CLOSE:
         reason = layout.EndReason.CLOSED
-    return records, layout.JournalEnd(reason, first + count - 1 if count else 0, (count + 1) * RECORD)
+    return records, layout.JournalEnd(reason, first + count - 1, (count + 1) * RECORD)

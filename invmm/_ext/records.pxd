@@ -82,7 +82,16 @@ cdef enum:
     R_EXPIRING = 35
     R_SETTLED = 36
     R_POLICY_ERROR = 37
+    R_VENUE_MODE = 46
+    R_HEARTBEAT = 51
     R_CONFLICT = 52
+    R_DIRECTION = 53
+    R_GROSS = 54
+    R_COLLAR = 55
+    R_DUPLICATE = 56
+    R_CHILDREN = 57
+    R_BASE_MOVED = 58
+    R_COMPENSATED = 59
     R_QUIET = 76
     R_DISPUTED = 77
     R_LATE = 78
@@ -144,4 +153,11 @@ cdef struct command_t:
     int64_t decided_ns          # engine clock
     int64_t deadline_ns         # engine clock; not sent later than this
     uint64_t salt               # below 2^53, from the engine's injected source
-    uint8_t[32] order_id        # CANCEL of an order that the executor does not know by key
+    uint8_t[32] order_id        # CANCEL of an order that the executor does not know by key; PLACE: a
+                                # reservation_t until the order is signed, then its id
+
+
+cdef struct reservation_t:
+    int64_t cash_e10            # BUY: set aside for it by the engine, 1e-10 dollars, a taker's fee in
+    uint64_t transaction        # number of the replace transaction in its market, from 1
+    uint64_t[2] padding

@@ -40,12 +40,16 @@ cdef class Registry:
         int n_live
         order_t* ended                  # MAX_ENDED, ring of ended orders; key 0: came back to life
         uint64_t n_ended
+        uint64_t owing_from             # no order that ended before this one has matched shares without a leg
         fill_leg_t* legs                # FILL_SLOTS, by hash
         int n_legs
         int64_t position_micro[2]       # provisional and confirmed fills
         int64_t confirmed_micro[2]
         int64_t unsettled_buys_micro[2]
         int64_t unsettled_sells_micro[2]
+        int64_t unsettled_e10           # cash of the unsettled buys
+        int64_t reserved_micro[2]       # confirmed shares promised to a merge
+        int32_t fee_rate_ppm            # of orders that take
         int64_t cost_e10[2]             # paid for the present position, 1e-10 dollars (price_e4 x size_micro)
         int64_t bought_micro[2]         # over the whole market
         int64_t bought_e10[2]
@@ -60,6 +64,9 @@ cdef class Registry:
         uint64_t revived                # orders that a query found open after a proof of their end
         uint64_t contradicted           # orders both accepted and refused
         uint64_t full                   # evidence that no table had room for
+        uint64_t orders_version         # grows when an order's record changes in a way that matters
+        uint64_t inventory_version      # … when a fill is booked or taken back
+        uint64_t settlement_version     # … when one becomes final
         fence_t fence                   # what an order's fence is made of
 
     cdef order_t* find_c(self, uint64_t key) noexcept nogil

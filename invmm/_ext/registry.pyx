@@ -111,6 +111,7 @@ cdef class Registry:
         order.expiration_s = command.expiration_s
         order.sent_ns = command.decided_ns
         self.orders += 1
+        self.orders_version += 1
         self.placed_micro += command.size_micro
         return order
 
@@ -142,7 +143,9 @@ cdef class Registry:
             bint over = state == ORDER_DEAD or state == ORDER_FILLED
 
         if state == order.state:
+            self.orders_version += changed
             return APPLIED if changed else IGNORED
+        self.orders_version += 1
         if state == ORDER_UNKNOWN:
             if order.unknown_ns == 0:
                 order.unknown_ns = now_ns
@@ -309,8 +312,10 @@ cdef class Registry:
         """Counts a leg as unsettled or confirmed (sign 1), or no longer as that (sign −1)."""
         if confirmed:
             self.confirmed_micro[leg.token] += sign * (leg.size_micro if leg.side == BUY else -leg.size_micro)
+            self.settlement_version += 1
         elif leg.side == BUY:
             self.unsettled_buys_micro[leg.token] += sign * leg.size_micro
+            self.unsettled_e10 += sign * <int64_t>leg.price_e4 * leg.size_micro
         else:
             self.unsettled_sells_micro[leg.token] += sign * leg.size_micro
 
@@ -325,6 +330,7 @@ cdef class Registry:
             int token = leg.token
             int64_t held
 
+        self.inventory_version += 1
         if leg.side == BUY:
             self.position_micro[token] += sign * leg.size_micro
             self.bought_micro[token] += sign * leg.size_micro

@@ -2,22 +2,21 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from invmm._ext.desk cimport OrderDesk
 from invmm._ext.guards cimport guards_t
 from invmm._ext.places cimport own_fills_t
 from invmm._ext.records cimport event_t
 from invmm._ext.solver cimport Policy, policy_output_t
+from invmm._ext.transaction cimport ReplaceDesk
 from invmm._ext.trigger cimport trigger_t
 
 
-cdef class MarketStep(OrderDesk):
+cdef class MarketStep(ReplaceDesk):
     cdef:
         readonly Policy policy
         trigger_t trigger
         policy_output_t wanted
         own_fills_t own_fills
         uint8_t[2] no_quote             # present Reason per token, 0: it is quoted
-        uint8_t[2] why_not              # the same, or the limit that refused the last placement wanted
         readonly int64_t end_ms         # window end
         uint8_t mode
         guards_t guards

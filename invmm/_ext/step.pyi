@@ -5,15 +5,16 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer, disjoint_base
 
+from invmm._ext.account import Account
 from invmm._ext.decode import MarketBooks
-from invmm._ext.desk import OrderDesk
 from invmm._ext.ring import CommandRing
 from invmm._ext.solver import Policy
+from invmm._ext.transaction import ReplaceDesk
 from invmm._ext.words import SharedWords
 from invmm.types import CommandArray
 
 @disjoint_base
-class MarketStep(OrderDesk):
+class MarketStep(ReplaceDesk):
     def __init__(
         self,
         books: MarketBooks,
@@ -25,6 +26,7 @@ class MarketStep(OrderDesk):
         ring: CommandRing | None = None,
         words: SharedWords | None = None,
         serial: int = 0,
+        account: Account | None = None,
     ) -> None: ...
     @property
     def policy(self) -> Policy: ...

@@ -22,12 +22,14 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 import numpy as np
 
+from invmm._ext.account cimport Account
 from invmm._ext.decode cimport MarketBooks
-from invmm._ext.desk cimport LEGS_PER_BATCH, MAX_REASONS, OrderDesk
+from invmm._ext.desk cimport MAX_REASONS
 from invmm._ext.evidence cimport (
     ORDER_LIVE, ORDER_UNKNOWN, evidence_cancel_due_c, evidence_resend_due_c, order_t
 )
 from invmm._ext.guards cimport guards_check_c, guards_reset_c, guards_told_c
+from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     DOWN,
@@ -44,7 +46,6 @@ from invmm._ext.records cimport (
     MODE_RUNNING,
     R_CONFLICT,
     R_DISCONNECTED,
-    R_EXPIRING,
     R_JOURNAL,
     R_MARKET_ENDING,
     R_MODE,
@@ -59,22 +60,18 @@ from invmm._ext.records cimport (
 )
 from invmm._ext.registry cimport APPLIED, Registry
 from invmm._ext.ring cimport CommandRing
-from invmm._ext.solver cimport ACTION_CANCEL, Policy, top_t
+from invmm._ext.solver cimport Policy, top_t
+from invmm._ext.transaction cimport ReplaceDesk
 from invmm._ext.trigger cimport best_moved_c, remember_best_c
 from invmm._ext.view cimport view_fill_c, view_tops_c
 from invmm._ext.words cimport SharedWords
 
 from invmm import types
 
-cdef int64_t SECOND_NS = 1000000000
 cdef int64_t MILLISECOND_NS = 1000000
 
-cdef enum:
-    EXPIRES_EARLY_S = 60        # the venue ends a GTD order this long before its stated expiration
-    REFRESH_BEFORE_S = 20       # quotes this close to their real end are replaced
 
-
-cdef class MarketStep(OrderDesk):
+cdef class MarketStep(ReplaceDesk):
     """The compiled step of one market.
 
     Parameters
@@ -93,6 +90,8 @@ cdef class MarketStep(OrderDesk):
         Commands are pushed here as they are decided; None leaves them to the caller.
     words : SharedWords or None
         Where this market's version is published before the commands that rest on it.
+    account : Account or None
+        Asked for every placement, after the limits of this market.
     """
 
     def __init__(
@@ -106,6 +105,7 @@ cdef class MarketStep(OrderDesk):
         CommandRing ring = None,
         SharedWords words = None,
         uint32_t serial = 0,
+        Account account = None,
     ) -> None:
         names = set(<dict> self.limits)
         if set(limits) != names:
@@ -116,6 +116,7 @@ cdef class MarketStep(OrderDesk):
         self.registry = Registry()
         self.ring = ring
         self.words = words
+        self.account = account
         self.market = market
         self.end_ms = end_ms
         self.salt_state = seed
@@ -124,6 +125,7 @@ cdef class MarketStep(OrderDesk):
         self.sequence = <uint64_t>(serial & 0xFFFF) << 24  # of commands: none twice, as for keys
         self.winner = -1
         self.connected = True
+        self.bound_c()
         self.trigger.size_change_ppm = self.limits.size_change_ppm
         self.trigger.queue_change_ppm = self.limits.queue_change_ppm
 
@@ -133,6 +135,7 @@ cdef class MarketStep(OrderDesk):
         if set(limits) != names:
             raise ValueError(f"limits: expected {sorted(names)}, got {sorted(limits)}")
         self.limits = limits
+        self.bound_c()
         self.policy = policy
         self.own_dirty = True
 
@@ -203,6 +206,7 @@ cdef class MarketStep(OrderDesk):
 
         self.n_commands = 0
         self.cause_ns = self.entered_ns
+        self.look_c(now_ns)
         self.frame_c(data, size, now_ns)
         if number < self.n_expected and self.expected[number]:
             self.checkpoint_c()
@@ -215,18 +219,25 @@ cdef class MarketStep(OrderDesk):
             self._show(data[:size])
 
     cdef void _show(self, bytes frame) noexcept:
-        """Hands a frame to the watcher, after its commands are published. Rare: each one is asked for."""
+        """Hands a frame to the watcher, after its commands are published. Rare: the caller asks for each one.
+        A watcher that fails is a fault of the frame: the feed ends its connection, the books are dropped.
+        """
         if self.watcher is not None:
-            self.watcher(self.books, frame)
+            try:
+                self.watcher(self.books, frame)
+            except Exception:
+                self.fault = 1
 
     cdef void on_buffer_end_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0
+        self.look_c(now_ns)
         self.log.boundary_c(0, now_ns)
         self.buffer_end_c(now_ns)
 
     cdef void on_disconnect_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0
         self.n_expected = 0  # what comes next is not known any more
+        self.look_c(now_ns)
         self.log.boundary_c(FLAG_DISCONNECTED, now_ns)
         self.disconnect_c(now_ns)
 
@@ -239,6 +250,7 @@ cdef class MarketStep(OrderDesk):
         cdef uint8_t kind = event.kind
 
         self.n_commands = 0
+        self.look_c(now_ns)
         self.log.event_c(event, now_ns)
         if kind == EVENT_FRAME:
             if event.offset + event.length > size:
@@ -298,12 +310,15 @@ cdef class MarketStep(OrderDesk):
                     )
                 if order.cancel_wanted and not order.cancel_sent:
                     self.cancel_c(order, order.cancel_wanted, now_ns)
-                    self.publish_c()
+            if self.phase or self.n_closing:
+                view_tops_c(&self.view, self.books)
+                self.advance_c(self.guard_c(now_ns) if self.holds_c() else 0, now_ns)
 
         if event.status == STATUS_NOT_FOUND and self.mode == MODE_RUNNING and not self.blocked:
             order = self.registry.find_c(event.key)
             if order != NULL and evidence_resend_due_c(order, event.time_ns):
                 self.resend_c(order, now_ns)
+        self.publish_c()
 
     cdef void checkpoint_c(self) noexcept nogil:
         """The frame just applied repeated what was known: it must have changed nothing."""
@@ -372,11 +387,14 @@ cdef class MarketStep(OrderDesk):
                 if order.cancel_sent:
                     if now_ns - order.cancel_ns >= self.limits.cancel_retry_ns:
                         self.cancel_c(order, order.cancel_sent, now_ns)  # no proof came: ask again
-                elif (
-                    order.expiration_s
-                    and (order.expiration_s - EXPIRES_EARLY_S - REFRESH_BEFORE_S) * SECOND_NS <= now_ns
-                ):
-                    self.cancel_c(order, R_EXPIRING, now_ns)
+                elif order_expiring_c(order, self.registry.fence.early_ns, now_ns):
+                    self.own_dirty = True
+        if self.phase:
+            view_tops_c(&self.view, self.books)
+            self.advance_c(self.guard_c(now_ns) if self.holds_c() else 0, now_ns)
+        if self.venue_mode != self.seen_venue_mode:
+            self.seen_venue_mode = self.venue_mode
+            self.own_dirty = True
         if (
             self.own_dirty
             or now_ns - self.solved_ns >= self.limits.update_interval_ns
@@ -418,9 +436,6 @@ cdef class MarketStep(OrderDesk):
             int reason = self.guard_c(now_ns)
             int i
             int token
-            int legs = 0
-            uint8_t refused
-            order_t* order
             const top_t* top
 
         self.dirty = False
@@ -439,6 +454,7 @@ cdef class MarketStep(OrderDesk):
                 if self.no_quote[token] != reason:
                     self.reasons[reason] += 1
                     self.no_quote[token] = reason
+            self.abandon_c(now_ns)
             self.cancel_all_c(reason, now_ns)
             return
         self.counters.solves += 1
@@ -449,27 +465,14 @@ cdef class MarketStep(OrderDesk):
             self.counters.policy_errors += 1
             self.reasons[R_POLICY_ERROR] += 1
             self.why_not[0] = self.why_not[1] = R_POLICY_ERROR
+            self.abandon_c(now_ns)
             self.cancel_all_c(R_POLICY_ERROR, now_ns)
             return
         for token in range(2):
             if self.wanted.reason[token] and self.no_quote[token] != self.wanted.reason[token]:
                 self.reasons[self.wanted.reason[token] & (MAX_REASONS - 1)] += 1
             self.no_quote[token] = self.why_not[token] = self.wanted.reason[token]
-        for i in range(self.wanted.n_actions):
-            if self.wanted.actions[i].kind == ACTION_CANCEL:
-                order = self.registry.find_c(self.wanted.actions[i].key)
-                if order != NULL:
-                    self.cancel_c(order, self.wanted.actions[i].reason, now_ns)
-        for i in range(self.wanted.n_actions):
-            if self.wanted.actions[i].kind != ACTION_CANCEL:
-                if legs % LEGS_PER_BATCH == 0:
-                    self.batch += 1
-                refused = self.place_c(&self.wanted.actions[i], now_ns)
-                if refused:
-                    self.reasons[refused] += 1
-                    self.why_not[self.wanted.actions[i].token] = refused
-                else:
-                    legs += 1
+        self.target_c(&self.wanted, now_ns)
 
     # ---- for people and tests ------------------------------------------------------------------------------
 
@@ -477,6 +480,7 @@ cdef class MarketStep(OrderDesk):
         """Counters of the step; `reasons` maps Reason numbers to how often each ended or forbade a quote."""
         result = dict(<dict> self.counters)
         result["fills"] = self.registry.fills
+        result["transaction"] = self.replace_stats()
         result["reasons"] = {i: self.reasons[i] for i in range(MAX_REASONS) if self.reasons[i]}
         return result
 

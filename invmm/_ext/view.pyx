@@ -65,7 +65,7 @@ cdef void view_fill_c(
         seen.token = order.token
         seen.side = order.side
         seen.is_taker = order.order_type >= FOK
-        if order.cancel_sent or order.cancel_wanted:
+        if order.cancel_sent or order.cancel_wanted or order.replaced:
             seen.state = VIEW_PENDING_CANCEL
         elif order.state == ORDER_UNKNOWN:
             # Until it is given up it is one of the policy's orders, so that it is kept only while wanted.

@@ -19,7 +19,7 @@ import mmap
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -109,7 +109,8 @@ class SessionJournal:
         self._clock = clock
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.inherited = possibly_alive(folder)
-        """Orders of earlier sessions that may be alive; each stays in the checkpoints until `ended`."""
+        """Orders of earlier sessions that may be alive; those that the engine has not adopted are in each
+        checkpoint until `ended`."""
         header = np.zeros(1, FILE_DTYPE)
         header["magic"], header["record_bytes"] = MAGIC, RECORD_BYTES
         header["session"], header["pid"], header["started_ns"] = self.session, os.getpid(), clock.now_ns()
@@ -118,7 +119,7 @@ class SessionJournal:
         self._inputs = _Files(folder, Stream.INPUTS, header, settings, clock)
         self._intents = _Files(folder, Stream.INTENTS, header, settings, clock)
         self._problem = ""
-        self._checked = 0  # changes of the inputs' file that a checkpoint has followed
+        self._checked = -1  # changes of the inputs' file that a checkpoint has followed
         self._closed = False
         self._tending = threading.Lock()
         self._stop = threading.Event()
@@ -129,8 +130,6 @@ class SessionJournal:
         except OSError as error:
             self._discard()
             raise ConfigError(f"journal in {folder}: its first files cannot be made: {error}") from error
-        if self.inherited:
-            self.checkpoint(())
         if background:
             self._thread = threading.Thread(target=self._keep, name="invmm journal", daemon=True)
             self._thread.start()
@@ -157,7 +156,7 @@ class SessionJournal:
 
     @property
     def needs_checkpoint(self) -> bool:
-        """Whether another file of inputs was begun since the last checkpoint."""
+        """Whether there is none yet in this session, or another file of inputs was begun since."""
         return self._inputs.turns != self._checked
 
     # On the engine's thread.
@@ -185,8 +184,15 @@ class SessionJournal:
             words = _inherited_order(order)
             self.inputs.append(JournalKind.ENDED, words.tobytes(), self._clock.now_ns(), order.key)
 
-    def checkpoint(self, markets: Iterable[Market]) -> bool:
+    def checkpoint(self, markets: Iterable[Market], adopted: Container[bytes] = ()) -> bool:
         """Writes every order that may be alive: those of open markets and the inherited ones.
+
+        Parameters
+        ----------
+        markets : iterable of Market
+            All that are open.
+        adopted : container of bytes
+            Ids of the orders that these markets have had; inherited ones among them are theirs now.
 
         Returns
         -------
@@ -197,6 +203,7 @@ class SessionJournal:
         open_markets = [market for market in markets if market.step.log.journal is self.inputs]
         for market in open_markets:
             self._write_market(_market_words(market), _market_json(market))
+        self.inherited = [each for each in self.inherited if _id_bytes(each.order_id) not in adopted]
         for order in self.inherited:
             self._write_market(_inherited_market(order), _json({"slug": order.slug}))
         head = np.zeros(1, CHECKPOINT_DTYPE)

@@ -275,7 +275,7 @@ class _Living:
 
     def _with_evidence(self, order_id: bytes, order: JournaledOrder) -> JournaledOrder:
         status, heard_ns = self._heard.get(order_id, (0, 0))
-        if heard_ns < order.heard_ns:
+        if not status or heard_ns < order.heard_ns:
             return order
         return replace(order, last_evidence=OrderStatus(status).name, heard_ns=heard_ns)
 

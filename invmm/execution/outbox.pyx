@@ -78,6 +78,12 @@ cdef class Outbox:
         self.backlog[(self.backlog_first + self.backlog_count) & (BACKLOG_MAX - 1)] = event
         self.backlog_count += 1
 
+    cdef bint note_c(
+        self, int kind, const command_t* commands, size_t count, int64_t engine_ns
+    ) noexcept nogil:
+        """What is about to be sent, for the journal; False: it could not be written, all or nothing of it."""
+        return self.journal is None or self.journal.commands_c(kind, commands, count, engine_ns)
+
     cdef bint flush_c(self) noexcept nogil:
         """Moves waiting results to the ring; true when none is left."""
         while self.backlog_count and self.results.try_push_c(&self.backlog[self.backlog_first]):

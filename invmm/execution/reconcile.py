@@ -112,6 +112,8 @@ class Reconciler:
     ) -> None:
         self.stats = ReconcileStats()
         self.clock_bound_ns = SECOND
+        self.clock_offset_ns = 0  # venue minus engine, what is certain of it
+        self.reconciled_ns = 0  # when the last pass that succeeded was asked for
         self._account = account
         self._permission = permission
         self._edge = edge
@@ -206,6 +208,7 @@ class Reconciler:
             self._failed(error)
             return
         self._number += 1
+        self.reconciled_ns = outcome.asked_ns
         self.stats.passes += 1
         self.stats.missed_fills += found
         if everything:
@@ -239,6 +242,7 @@ class Reconciler:
     def _set_clock(self, reading: ClockReading) -> None:
         """Fences rest on how far the venue's clock may be from ours."""
         self.clock_bound_ns = reading.bound_ns
+        self.clock_offset_ns = reading.offset_ns
         for market in self._account.markets.values():
             market.step.registry.set_fence(clock_bound_ns=reading.bound_ns)
         text = f"the venue's clock is at least {reading.least_ns / SECOND:.1f} s from ours"

@@ -5,6 +5,7 @@
     FOLDER/risk.json        limits used up today
     FOLDER/kill             the kill switch: absent, or its level and why
     FOLDER/beat             sign of life for the reaper
+    FOLDER/reaper           the reaper's own
 
 The lock is the kernel's (flock): it ends with the process, however that ends. An engine that trades for an
 account holds the lock of that account's default folder as well, wherever its own folder is: one engine per
@@ -52,6 +53,7 @@ class StateFolder:
         self.risk = path / "risk.json"
         self.kill = path / "kill"
         self.beat = path / "beat"
+        self.reaper = path / "reaper"
         self._held: list[int] = []
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)

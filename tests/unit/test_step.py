@@ -376,8 +376,10 @@ def test_expiring_quote_is_replaced_before_the_venue_ends_it():
     placed = desk.open()
     desk.accept(placed, 10)
     assert not len(desk.event(EventKind.TIMER, 103_000))  # expires at 184 - 60 = 124 s, refreshed 20 s before
-    commands = desk.event(EventKind.TIMER, 104_100)
-    assert [c["key"] for c in commands if c["kind"] == CommandKind.CANCEL] == list(placed["key"][::-1])
+    fresh = desk.event(EventKind.TIMER, 104_100)
+    assert kinds(fresh) == [CommandKind.PLACE] * len(placed)
+    assert sorted(fresh["price_e4"].tolist()) == sorted(placed["price_e4"].tolist())
+    assert [int(c["key"][0]) for c in desk.accept(fresh, 104_110)] == placed["key"].tolist()
 
 
 @pytest.mark.parametrize(
