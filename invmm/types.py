@@ -202,6 +202,7 @@ class Reason(IntEnum):
     CLOCK = 80
     USER_FEED = 81
     UNRECONCILED = 82
+    RECOVERED = 86
     JOURNAL = 90
 
 

@@ -97,6 +97,7 @@ cdef enum:
     R_LATE = 78
     R_UNCONFIRMED = 79
     R_CLOCK = 80
+    R_RECOVERED = 86
     R_JOURNAL = 90
 
     FLAG_POST_ONLY = 1          # command flags
