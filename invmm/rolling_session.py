@@ -23,6 +23,7 @@ from invmm.affinity import elsewhere, prepare
 from invmm.clock import NS, LiveClock
 from invmm.engine import Engine
 from invmm.errors import ConfigError, InvmmError, TransportError
+from invmm.execution import kill
 from invmm.execution.connected import ConnectedVenue
 from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.market import Market
@@ -169,6 +170,7 @@ class RollingSession:
         loop.set_default_executor(ThreadPoolExecutor(4, "invmm slow", initializer=elsewhere))
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
+        kill.listen(loop, self.engine.kill)
         await self.engine.start()
         if self.engine.recovery is not None:
             for market in self.engine.recovery.markets:
@@ -186,7 +188,7 @@ class RollingSession:
         told = 0
         try:
             while not rolling.done():
-                if self._is_time_over():
+                if self._is_time_over() or self.engine.risk.is_over:
                     self._stop.set()
                 told = self._keep_messages(told)
                 if (missing := self._watch()) and not self.engine.permission.alarms:

@@ -139,7 +139,8 @@ def test_what_was_left_is_handed_on_so_that_old_files_may_go(tmp_path: Path) -> 
     old = set((tmp_path / "journal").iterdir())
     with hold_folder(tmp_path) as folder, keep_journal(folder, SMALL, session.clock, ACCOUNT) as state:
         assert state.left is not None
-        Engine(SMALL, clock=session.clock, journal=state.journal).add_market(WINDOW)
+        market = Engine(SMALL, clock=session.clock, journal=state.journal).add_market(WINDOW)
+        state.journal.checkpoint([market])
     before = read_left(tmp_path / "journal")
     for path in old:
         path.unlink()
