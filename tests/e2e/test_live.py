@@ -135,11 +135,13 @@ def test_it_trades_is_killed_recovers_and_stops_verified(stage: Stage) -> None:
     assert not left & {order["order_id"] for order in stage.open_orders()}, "what was left is cancelled"
     engine.send_signal(signal.SIGTERM)
     out, err = engine.communicate(timeout=PATIENCE_S)
-    assert engine.returncode == 130, err
     told = json.loads(out.splitlines()[-1])
+    said = "\n".join(told["messages"])
     assert told["mode"] == "live"
-    assert told["clean"]
-    assert any("the last session was cut off" in line for line in told["messages"])
-    assert any(line.startswith("start 10/10, caution: over") for line in told["messages"])
+    assert "the last session was cut off" in said
+    assert "start 9/10, mode: running" in said
+    # Had the kill hit an order on its way, nobody could say yet that it will not arrive.
+    assert told["clean"] is ("not verified: order" not in said)
+    assert engine.returncode == (130 if told["clean"] else 4), err
     assert not stage.open_orders()
     assert stage.venue.private_key[2:] not in out + err
