@@ -343,13 +343,15 @@ class Engine:
         """
         from invmm.execution.closing import close_orders
 
+        if self.verdict is not None:
+            return self.verdict.is_clean  # it has been stopped
         venue = self._remote()
         self.permission.stop()
         if self._recovering is not None:
             self._recovering.cancel()
         if self._vigil is not None:
             self._vigil.stopping()
-        self.verdict = await close_orders(self, venue, deadline_s)
+        self.verdict = await close_orders(self, venue, max(0.1, deadline_s - EDGE_CLOSE_S))
         self.messages += self.verdict.words()
         if self._ticking is not None:
             self._ticking.cancel()
