@@ -81,7 +81,7 @@ async def recover(engine: Engine) -> dict[str, Any]:
     ]
     known = {
         "left": began,
-        "waiting": recovery.waiting,
+        "undated": len([order for order in alive(engine) if not order["fence_ns"]]),
         "dated": len([order for order in alive(engine) if order["fence_ns"]]),
         "markets": [market.info.condition_id for market in recovery.markets],
         "journaled": ["0x" + order_id.hex() for order_id in recovery.left.orders],

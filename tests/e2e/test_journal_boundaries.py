@@ -143,7 +143,7 @@ class Rig:
         told = "\n".join(known["messages"])
         truth = self.venue.truth()
         assert known["dated"] == 0, told
-        assert known["clean"] is (known["waiting"] == 0), told
+        assert known["clean"] is (known["undated"] == 0), told
         assert known["alarms"] == [], told
         assert [o for o in truth["orders"] if o["state"] in OPEN] == [], told
         journaled = set(known["journaled"])
