@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
 from collections import deque
 from collections.abc import Collection
 from functools import partial
@@ -29,7 +28,7 @@ from invmm.execution.recovery import Recovery, cautious
 from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
-from invmm.market import LAST_WORD_NS, Market, Numbers
+from invmm.market import Market, Numbers
 from invmm.permission import Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from invmm.clock import LiveClock
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.journal import SessionJournal
     from invmm.execution.left import Left
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
@@ -83,6 +83,8 @@ class Engine:
         Of order salts.
     left : Left, optional
         What earlier sessions left: `start` deals with it before anything is quoted (`execution/recovery.py`).
+    journal : SessionJournal, optional
+        Its inputs are written here, its intents by the venue that was given the same one.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Engine:
         clock: LiveClock | None = None,
         seed: int = 0,
         left: Left | None = None,
+        journal: SessionJournal | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.policy = policy or self.settings.strategy.policy
@@ -108,6 +111,7 @@ class Engine:
         self._numbers = Numbers()
         self._budget = reconnect_budget_of(self.settings)
         self._ticking: asyncio.Task[None] | None = None
+        self._checked: ConnectedVenue | None = None
         self.reconciler: Reconciler | None = None
         self.guard: DataGuard | None = None
         self._edge: EdgeThread[Any] | None = None
@@ -120,6 +124,9 @@ class Engine:
         self.is_cautious = False
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
+        self.journal = journal
+        if journal is not None:
+            journal.begin(self.policy, seed, self.settings)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -142,6 +149,8 @@ class Engine:
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
         market = Market(info, number, step, ledger, say=self.messages.append, serial=serial)
+        if self.journal is not None:
+            step.journal_to(self.journal.open_market(market))
         self.markets[number] = market
         self.risk.market_opened(market)
         return market
@@ -218,8 +227,7 @@ class Engine:
         loop.add_reader(venue.results.eventfd, inbox.drain)
         inbox.drain()
         if self._left is not None and venue.user_url:
-            self.recovery = Recovery(self, self._left)
-            inbox.find = self.recovery.key_of
+            self.recovery = Recovery(self, self._left, inbox)
             self.recovery.begin()
         if venue.user_url:
             self.user_feed = UserFeed(
@@ -254,7 +262,7 @@ class Engine:
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
         beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
-        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, self._demand, beat)
+        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, self.clock, self._demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(partial(self._task_ended, "the engine's timer"))
 
@@ -267,6 +275,7 @@ class Engine:
             assert self._edge is not None
             key = self._remote().credentials.api_key
             self.reconciler = Reconciler(self, self.permission, self._edge, self.clock, self._tokens, key)
+            self.reconciler.tell_cash = self.risk.cash_told
             if self.guard is not None:
                 self.guard.user_feed, self.guard.reconciler = self.user_feed, self.reconciler
         self.reconciler.demand(trades_from_ns)
@@ -320,8 +329,6 @@ class Engine:
 
     def _connect(self, market: Market) -> None:
         """Prepares signing for a market and subscribes to it."""
-        from invmm.feed.market import MarketFeed
-
         assert self.clock is not None
         assert self.guard is not None
         venue, info = self._remote(), market.info
@@ -329,20 +336,12 @@ class Engine:
         venue.words.set_market_version(market.number, 0)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-        market.step.watcher = market.compare_hash
-        market.feed = MarketFeed(
-            venue.market_url,
-            ids,
-            market.step,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-            witness=self.guard.watch(market),
-        )
+        sockets = feed_settings_of(self.settings, self.clock.scale)
+        witness = self.guard.watch(market)
+        feed = market.connect(venue.market_url, self.clock, sockets, self._budget, self._told, witness)
         self._tell_mode(market)
-        if self.clock.now_ns() < info.end_s * NS + LAST_WORD_NS:
-            market.feed.start()  # of one that is over nothing more is heard
+        if not market.has_had_last_word(self.clock.now_ns()):
+            feed.start()  # of one that is over nothing more is heard
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if every order is proven dead and the venue
@@ -390,9 +389,12 @@ class Engine:
     def _remote(self) -> ConnectedVenue:
         from invmm.execution.connected import ConnectedVenue
 
-        if not isinstance(self.venue, ConnectedVenue):
-            raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
-        return self.venue
+        if self.venue is not self._checked:  # the look at a protocol's members is slow
+            if not isinstance(self.venue, ConnectedVenue):
+                raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
+            self._checked = self.venue
+        assert self._checked is not None
+        return self._checked
 
     async def _tick(self) -> None:
         assert self.clock is not None
@@ -406,8 +408,9 @@ class Engine:
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
-            self._vigil.tick(time.monotonic_ns(), alive)
+            self._vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
+            self._look_after_journal()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
@@ -428,6 +431,15 @@ class Engine:
                 market.tell_refused()
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
+
+    def _look_after_journal(self) -> None:
+        journal = self.journal
+        if journal is None:
+            return
+        if journal.needs_checkpoint:
+            journal.checkpoint(self.markets.values(), self._inbox or ())
+        if journal.failed and journal.failed not in self.permission.alarms:
+            self.permission.alarm(journal.failed)
 
     def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""
@@ -461,11 +473,6 @@ class Engine:
     def order_ids(self, keys: Collection[int]) -> dict[int, str]:
         """The venue's ids (`0x…`) of own orders by key; those whose id is not announced yet are missing."""
         return {} if self._inbox is None else self._inbox.ids_of(keys)
-
-    def register(self, order_id: bytes, key: int) -> None:
-        """An order of an earlier session is one of ours again, under that key."""
-        assert self._inbox is not None
-        self._inbox.register(order_id, key)
 
     def take_evidence(self, records: EventArray) -> None:
         """Applies evidence about own orders and fills, after all that the executor has to say."""

@@ -17,7 +17,11 @@ from invmm.types import MICRO, EventFlag, EventKind, Mode, OrderStatus, Outcome,
 
 if TYPE_CHECKING:
     from invmm._ext.words import SharedWords
-    from invmm.feed.market import MarketFeed
+    from invmm.clock import LiveClock
+    from invmm.feed.backoff import ReconnectBudget
+    from invmm.feed.connection import FeedSettings, SupervisedSocket
+    from invmm.feed.market import MarketFeed, Witness
+    from invmm.feed.states import EndCause, FeedState
 
 HASH_DOUBT = 2  # a second source is asked
 NS = 1_000_000_000
@@ -88,12 +92,36 @@ class Market:
         """What may be done in this market as far as it is concerned."""
         return Mode.PAUSED if self.held or self.barred else Mode.RUNNING
 
+    def connect(
+        self,
+        url: str,
+        clock: LiveClock,
+        settings: FeedSettings,
+        budget: ReconnectBudget,
+        on_state: Callable[[SupervisedSocket, FeedState, EndCause], object],
+        witness: Witness | None = None,
+    ) -> MarketFeed:
+        """Makes the market's socket; not started yet."""
+        from invmm.feed.market import MarketFeed
+
+        ids = (self.info.up_token_id, self.info.down_token_id)
+        self.step.watcher = self.compare_hash
+        self.feed = MarketFeed(
+            url, ids, self.step, clock, settings, budget=budget, on_state=on_state, witness=witness
+        )
+        return self.feed
+
+    def has_had_last_word(self, now_ns: int) -> bool:
+        """Whether nothing more is to be heard of it."""
+        return now_ns >= self.info.end_s * NS + LAST_WORD_NS
+
     def keep_feed(self, now_ns: int) -> None:
-        """What the clock changes about its socket: what is silent after the end is meant to be."""
+        """What the clock changes about its socket: what is silent because it is over, or not begun, is meant
+        to be.
+        """
         if self.feed is not None:
-            ended_ns = now_ns - self.info.end_s * NS
-            self.feed.patient = self.held or ended_ns >= 0
-            if self.feed.token_ids and ended_ns >= LAST_WORD_NS:
+            self.feed.patient = self.held or now_ns >= self.info.end_s * NS
+            if self.feed.token_ids and self.has_had_last_word(now_ns):
                 self.feed.set_tokens(())
 
     def up_mid(self) -> float | None:

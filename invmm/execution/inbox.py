@@ -55,6 +55,10 @@ class Inbox:
         self._keys: dict[bytes, int] = {}
         self._taken = np.zeros(ROOM, dtype=EVENT_DTYPE)
 
+    def __contains__(self, order_id: object) -> bool:
+        """Whether an id is one of this session's orders."""
+        return order_id in self._keys
+
     def __len__(self) -> int:
         """How many ids are known."""
         return len(self._keys)

@@ -1,6 +1,6 @@
-"""The guards of the data, over sockets: the running engine against an embedded venue whose stream misbehaves.
+"""The guards of the data, over sockets: the engine against an embedded venue whose stream misbehaves.
 
-One test per row of the catalogue that a socket can show; `tests/unit/test_guards.py` has every row by hand, in
+One test per row that a socket can show; `tests/unit/test_guards.py` has every row by hand, in
 milliseconds, so most of these belong to the long campaigns.
 """
 
