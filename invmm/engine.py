@@ -20,7 +20,6 @@ from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.dataguard import DataGuard
 from invmm.errors import ConfigError, origin_of
-from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
 from invmm.execution.inbox import Inbox
 from invmm.execution.reconcile import Reconciler
@@ -56,13 +55,12 @@ if TYPE_CHECKING:
     from invmm.execution.left import Left
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
-    from invmm.feed.market import MarketFeed
+    from invmm.feed.pair import MarketStream
     from invmm.feed.states import EndCause, FeedState
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
 NS = 1_000_000_000
-HASH_EVERY_NS = 10_000_000_000
 EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
 
 
@@ -168,7 +166,7 @@ class Engine:
             market.step.retune(*self._tuning(market.info))
 
     @property
-    def feeds(self) -> list[MarketFeed]:
+    def feeds(self) -> list[MarketStream]:
         """Sockets of the open markets, oldest market first."""
         return [market.feed for market in self.markets.values() if market.feed is not None]
 
@@ -261,8 +259,6 @@ class Engine:
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
-        beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
-        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, self.clock, self._demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(partial(self._task_ended, "the engine's timer"))
 
@@ -336,9 +332,8 @@ class Engine:
         venue.words.set_market_version(market.number, 0)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-        sockets = feed_settings_of(self.settings, self.clock.scale)
         witness = self.guard.watch(market)
-        feed = market.connect(venue.market_url, self.clock, sockets, self._budget, self._told, witness)
+        feed = market.connect(venue.market_url, self.clock, self.settings, self._budget, self._told, witness)
         self._tell_mode(market)
         if not market.has_had_last_word(self.clock.now_ns()):
             feed.start()  # of one that is over nothing more is heard
@@ -362,7 +357,7 @@ class Engine:
             await asyncio.gather(self._ticking, return_exceptions=True)
         if self._edge is not None:
             await asyncio.to_thread(self._edge.close, EDGE_CLOSE_S)
-        feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
+        feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
         await asyncio.to_thread(self.risk.close, self.verdict.is_clean)
@@ -402,28 +397,22 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
-        assert self._vigil is not None
+        vigil = self._vigil = Vigil.of(self, venue, self._demand)
         assert self._inbox is not None
-        hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
-            self._vigil.tick(self.clock.mono_ns(), alive)
+            vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
             self._look_after_journal()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
-            if now_ns >= hash_due_ns:
-                hash_due_ns = now_ns + HASH_EVERY_NS
-                for market in self.markets.values():
-                    market.step.wants_frame = True
             if self.guard is not None:
                 self.guard.tick(now_ns)
             for market in self.risk.tick(now_ns):
                 self._tell_mode(market)
             for market in self.markets.values():
-                market.keep_feed(now_ns)
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1

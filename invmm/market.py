@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from invmm._ext.words import SharedWords
     from invmm.clock import LiveClock
     from invmm.feed.backoff import ReconnectBudget
-    from invmm.feed.connection import FeedSettings, SupervisedSocket
-    from invmm.feed.market import MarketFeed, Witness
+    from invmm.feed.connection import SupervisedSocket
+    from invmm.feed.market import Witness
+    from invmm.feed.pair import MarketStream
     from invmm.feed.states import EndCause, FeedState
+    from invmm.settings import Settings
 
 HASH_DOUBT = 2  # a second source is asked
 NS = 1_000_000_000
@@ -72,7 +74,7 @@ class Market:
     refused: int = 0  # frames refused that people have been told of
     say: Callable[[str], object] = field(default=lambda _: None, repr=False)  # what people should know
     on_hash_doubt: Callable[[], object] = field(default=lambda: None, repr=False)
-    feed: MarketFeed | None = None
+    feed: MarketStream | None = None
     held: bool = False  # connected and followed, but not quoted (yet)
     barred: Reason = Reason.NONE  # why it is not quoted any more
     changes: int = 0  # of its ledger
@@ -96,33 +98,33 @@ class Market:
         self,
         url: str,
         clock: LiveClock,
-        settings: FeedSettings,
+        settings: Settings,
         budget: ReconnectBudget,
-        on_state: Callable[[SupervisedSocket, FeedState, EndCause], object],
+        on_state: Callable[[SupervisedSocket, FeedState, EndCause], None],
         witness: Witness | None = None,
-    ) -> MarketFeed:
-        """Makes the market's socket; not started yet."""
-        from invmm.feed.market import MarketFeed
+    ) -> MarketStream:
+        """Makes the market's channel; not started yet."""
+        from invmm.feed.pair import market_stream
+        from invmm.limits import feed_settings_of
 
-        ids = (self.info.up_token_id, self.info.down_token_id)
         self.step.watcher = self.compare_hash
-        self.feed = MarketFeed(
-            url, ids, self.step, clock, settings, budget=budget, on_state=on_state, witness=witness
+        self.feed = market_stream(
+            settings.feed.sockets,
+            settings.feed.renew_s,
+            url,
+            (self.info.up_token_id, self.info.down_token_id),
+            self.step,
+            clock,
+            feed_settings_of(settings, clock.scale),
+            budget=budget,
+            on_state=on_state,
+            witness=witness,
         )
         return self.feed
 
     def has_had_last_word(self, now_ns: int) -> bool:
         """Whether nothing more is to be heard of it."""
         return now_ns >= self.info.end_s * NS + LAST_WORD_NS
-
-    def keep_feed(self, now_ns: int) -> None:
-        """What the clock changes about its socket: what is silent because it is over, or not begun, is meant
-        to be.
-        """
-        if self.feed is not None:
-            self.feed.patient = self.held or now_ns >= self.info.end_s * NS
-            if self.feed.token_ids and self.has_had_last_word(now_ns):
-                self.feed.set_tokens(())
 
     def up_mid(self) -> float | None:
         """Mid price of Up in dollars; None while a side is empty."""

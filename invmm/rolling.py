@@ -123,7 +123,9 @@ class Roller:
         self._done: dict[Window, None] = {}
         self._open: dict[int, Window] = {}
         self._complained: set[int] = set()
-        self._resolutions: dict[int, _Search] = {}  # of ended windows whose orders only the winner proves dead
+        self._resolutions: dict[
+            int, _Search
+        ] = {}  # of ended windows whose orders only the winner proves dead
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Rolls until told to stop, or until the last window that is wanted has been handed over."""

@@ -112,8 +112,8 @@ cdef class OrderDesk(FrameSink):
         self, const action_t* action, const exposure_t* sums, bint same_price, int64_t now_ns
     ) noexcept nogil
     cdef command_t* command_c(self, uint8_t kind, uint8_t reason, int64_t now_ns) noexcept nogil
-    cdef void commit_c(self) noexcept nogil
     cdef void look_c(self, int64_t now_ns) noexcept nogil
+    cdef void commit_c(self) noexcept nogil
     cdef void publish_c(self) noexcept nogil
     cdef void stir_salts_c(self) noexcept nogil
     cdef uint64_t salt_c(self) noexcept nogil

@@ -337,6 +337,15 @@ cdef class OrderDesk(FrameSink):
         command.entered_ns_low = <uint32_t> self.cause_ns
         return command
 
+    cdef void look_c(self, int64_t now_ns) noexcept nogil:
+        """Reads what the executor publishes, once for a step: what follows from it can be made again."""
+        if self.words is None:
+            return
+        self.venue_mode = self.words.venue_mode_c()
+        self.venue_stop = self.words.venue_stop_c()
+        self.missed_heartbeats = self.words.missed_heartbeats_c()
+        self.log.venue_c(self.venue_mode, self.venue_stop, self.missed_heartbeats, now_ns)
+
     cdef void commit_c(self) noexcept nogil:
         """Tells the account what this market has committed by now."""
         cdef exposure_t sums
@@ -346,15 +355,6 @@ cdef class OrderDesk(FrameSink):
             self.account.commit_c(
                 self.market, sums.spent_e10 + sums.bids_e10, sums.bids_e10 + sums.unsettled_e10, sums.orders
             )
-
-    cdef void look_c(self, int64_t now_ns) noexcept nogil:
-        """Reads what the executor publishes, once for a step: what follows from it can be made again."""
-        if self.words is None:
-            return
-        self.venue_mode = self.words.venue_mode_c()
-        self.venue_stop = self.words.venue_stop_c()
-        self.missed_heartbeats = self.words.missed_heartbeats_c()
-        self.log.venue_c(self.venue_mode, self.venue_stop, self.missed_heartbeats, now_ns)
 
     cdef void publish_c(self) noexcept nogil:
         """Marks the last leg of each batch and hands the step's commands to the ring."""

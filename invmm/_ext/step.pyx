@@ -219,9 +219,14 @@ cdef class MarketStep(ReplaceDesk):
             self._show(data[:size])
 
     cdef void _show(self, bytes frame) noexcept:
-        """Hands a frame to the watcher, after its commands are published. Rare: each one is asked for."""
+        """Hands a frame to the watcher, after its commands are published. Rare: the caller asks for each one.
+        A watcher that fails is a fault of the frame: the feed ends its connection, the books are dropped.
+        """
         if self.watcher is not None:
-            self.watcher(self.books, frame)
+            try:
+                self.watcher(self.books, frame)
+            except Exception:
+                self.fault = 1
 
     cdef void on_buffer_end_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0

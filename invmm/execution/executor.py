@@ -38,7 +38,6 @@ from invmm.execution.connections import MS, Connection, Endpoint, Lane, Request
 from invmm.execution.errands import Errands
 from invmm.execution.follow import FAILED, Alarm, Follower
 from invmm.execution.intake import Intake
-from invmm.execution.kill import KillLevel
 from invmm.execution.latency import Latency
 from invmm.execution.pool import Pool
 from invmm.execution.rehearsal import Rehearsal
@@ -338,8 +337,7 @@ class Executor:
         self.follow.tick(engine_ns)
         if self.follow.modes.mode is not VenueMode.CANCEL_ONLY:
             self.intake.gate.trials = 0
-        is_wanted = self._stop_ns is None and self.words.kill < KillLevel.END
-        self._errands.pulse(now_ns, engine_ns, is_wanted and self._watch.lives(now_ns))
+        self._errands.pulse(now_ns, engine_ns, self._stop_ns is None and self._watch.lives(now_ns))
         if self._waiting.placements:
             self._tell(self._waiting.expire(engine_ns), OrderStatus.REFUSED, Reason.DEADLINE)
         while self._resends and not self._errands.is_young(self._resends[0], engine_ns):
