@@ -271,6 +271,7 @@ class Engine:
             assert self._edge is not None
             key = self._remote().credentials.api_key
             self.reconciler = Reconciler(self, self.permission, self._edge, self.clock, self._tokens, key)
+            self.reconciler.tell_cash = self.risk.cash_told
             if self.guard is not None:
                 self.guard.user_feed, self.guard.reconciler = self.user_feed, self.reconciler
         self.reconciler.demand(trades_from_ns)
