@@ -354,7 +354,7 @@ cdef class MarketStep(ReplaceDesk):
                     self.cancel_c(order, R_NOT_WANTED, now_ns)
             elif order.state == ORDER_LIVE:
                 if order.cancel_sent:
-                    if now_ns - order.cancel_ns >= self.limits.cancel_retry_ns:
+                    if now_ns - order.cancel_ns >= self.cancel_pause_c(order):
                         self.cancel_c(order, order.cancel_sent, now_ns)  # no proof came: ask again
                 elif order_expiring_c(order, self.registry.fence.early_ns, now_ns):
                     self.own_dirty = True

@@ -85,4 +85,5 @@ cdef class ReplaceDesk(OrderDesk):
     cdef bint passed_c(self, const slot_t* slot) noexcept nogil
     cdef void base_c(self, int64_t now_ns) noexcept nogil
     cdef void drop_c(self, op_t* op, uint8_t reason) noexcept nogil
+    cdef int64_t cancel_pause_c(self, const order_t* order) noexcept nogil
     cdef dict replace_stats(self)

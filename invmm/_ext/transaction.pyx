@@ -27,7 +27,9 @@ from libc.string cimport memset
 
 from invmm._ext.desk cimport LEGS_PER_BATCH, MAX_REASONS, OrderDesk
 from invmm._ext.evidence cimport ORDER_LIVE, ORDER_UNKNOWN, order_t
-from invmm._ext.exposure cimport exposure_begin_c, exposure_exceeds_c, exposure_of_c, exposure_order_c, exposure_t
+from invmm._ext.exposure cimport (
+    exposure_begin_c, exposure_exceeds_c, exposure_of_c, exposure_order_c, exposure_t
+)
 from invmm._ext.merge cimport (
     BASE_FILLED,
     BASE_LIVE,
@@ -72,8 +74,11 @@ cdef enum:
     LOT_MICRO = 10000           # sizes have two decimals
     RESOLVE_S = 5               # a placement that is not proven by then is given up
     VENUE_RUNNING = 0           # VenueMode
+    VENUE_RESTARTING = 1
     VENUE_POST_ONLY = 2
     VENUE_CANCEL_ONLY = 3
+    VENUE_HALTED = 4
+    DEAF_PAUSE_S = 8            # longest time between two cancels of an order at a venue that takes none
 
 
 cdef class ReplaceDesk(OrderDesk):
@@ -576,6 +581,34 @@ cdef class ReplaceDesk(OrderDesk):
             self.close_c(True, now_ns)
             self.pause_ns = 0
             self.pause_until_ns = 0
+
+    cdef int64_t cancel_pause_c(self, const order_t* order) noexcept nogil:
+        """How long a cancel waits for proof before it is repeated; ever longer while the venue takes none."""
+        cdef int64_t pause_ns = self.limits.cancel_retry_ns
+        cdef uint64_t mode = self.words.venue_mode_c() if self.words is not None else VENUE_RUNNING
+
+        if mode == VENUE_RESTARTING or mode == VENUE_HALTED:
+            return max(pause_ns, min(order.cancel_ns - order.cancel_first_ns, DEAF_PAUSE_S * SECOND_NS))
+        return pause_ns
+
+    # ---- for Python ----------------------------------------------------------------------------------------
+
+    def set_funds(self, micro_dollars: int | None) -> None:
+        """The cash that this market's bids and provisional buys may take, in micro-dollars: what is confirmed
+        less what is kept back. None: not known, and no limit.
+        """
+        self.bounds.funds_e10 = -1 if micro_dollars is None else max(micro_dollars, 0) * 10000
+
+    def reserve(self, int64_t up_micro, int64_t down_micro) -> None:
+        """Confirmed shares of each token (1e-6) that a merge is about to take: they are not offered."""
+        self.registry.reserved_micro[UP], self.registry.reserved_micro[DOWN] = up_micro, down_micro
+
+    def exposure(self) -> dict[str, object]:
+        """The sums that the limits bind, over every order that may be alive: the fields of `exposure_t`."""
+        cdef exposure_t sums
+
+        exposure_of_c(&sums, self.registry)
+        return dict(<dict> sums)
 
     cdef dict replace_stats(self):
         result = dict(<dict> self.replaced)

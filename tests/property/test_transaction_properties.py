@@ -32,7 +32,9 @@ SAID = {
 }
 
 quotes = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(40, 52), st.integers(5, 100)), max_size=4, unique_by=lambda q: q[:2]
+    st.tuples(st.integers(0, 1), st.integers(40, 52), st.integers(5, 100)),
+    max_size=4,
+    unique_by=lambda q: q[:2],
 )
 
 
@@ -49,7 +51,9 @@ class Duel:
         for c in commands:
             key = int(c["key"])
             if c["kind"] == CommandKind.PLACE:
-                order = VenueOrder(key, int(c["token"]), int(c["side"]), int(c["price_e4"]), int(c["size_micro"]))
+                order = VenueOrder(
+                    key, int(c["token"]), int(c["side"]), int(c["price_e4"]), int(c["size_micro"])
+                )
                 self.truth.asked("place", key, order)
             elif c["kind"] == CommandKind.CANCEL:
                 self.truth.asked("cancel", key)
@@ -64,7 +68,11 @@ class Duel:
         order = self.truth.orders[key]
         self.at_ms += 1
         if what == "fill":
-            about: dict[str, Any] = {"status": OrderStatus.TRADE_MATCHED, "trade": trade, "size_micro": shares}
+            about: dict[str, Any] = {
+                "status": OrderStatus.TRADE_MATCHED,
+                "trade": trade,
+                "size_micro": shares,
+            }
             kind = EventKind.USER_EVENT
         else:
             about = {"status": SAID[what], "size_micro": order.size}
@@ -172,4 +180,6 @@ def test_without_faults_the_newest_target_is_what_rests_in_the_end(
             resting[order.token, order.price_e4] += order.size
     assert set(resting) == {(t, 100 * cents) for t, cents, _ in newest}
     for token, cents, shares in newest:
-        assert resting[token, 100 * cents] > (shares - 5) * SHARE, "less than the venue's smallest order is missing"
+        assert resting[token, 100 * cents] > (shares - 5) * SHARE, (
+            "less than the venue's smallest order is missing"
+        )

@@ -55,17 +55,34 @@ class State:
     def crosses_itself(self) -> bool:
         """Whether two of the orders would match each other, over one token or both."""
         for one, two in product(self.orders, self.orders):
-            if one.side == two.side == BUY and one.token != two.token and one.price_e4 + two.price_e4 >= ONE_E4:
+            if (
+                one.side == two.side == BUY
+                and one.token != two.token
+                and one.price_e4 + two.price_e4 >= ONE_E4
+            ):
                 return True
-            if one.side == two.side == SELL and one.token != two.token and one.price_e4 + two.price_e4 <= ONE_E4:
+            if (
+                one.side == two.side == SELL
+                and one.token != two.token
+                and one.price_e4 + two.price_e4 <= ONE_E4
+            ):
                 return True
-            if one.side == BUY and two.side == SELL and one.token == two.token and one.price_e4 >= two.price_e4:
+            if (
+                one.side == BUY
+                and two.side == SELL
+                and one.token == two.token
+                and one.price_e4 >= two.price_e4
+            ):
                 return True
         return False
 
     def breaches(self, bounds: Bounds) -> list[str]:
         """Every limit that does not hold."""
-        found = [f"lead of {token}: {self.lead(token)}" for token in (UP, DOWN) if self.lead(token) > bounds.direction]
+        found = [
+            f"lead of {token}: {self.lead(token)}"
+            for token in (UP, DOWN)
+            if self.lead(token) > bounds.direction
+        ]
         if self.cash_e10() > bounds.cash_e10:
             found.append(f"cash: {self.cash_e10()}")
         if sum(o.left for o in self.orders) > bounds.gross:

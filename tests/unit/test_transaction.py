@@ -12,7 +12,6 @@ from invmm._ext.standing import StandingPolicy
 from invmm._ext.step import MarketStep
 from invmm._ext.words import SharedWords
 from invmm.limits import step_limits
-from invmm.settings import Settings
 from invmm.types import (
     CommandArray,
     CommandKind,
@@ -48,7 +47,11 @@ class Replacing(Desk):
         engine = self.engine
         old = self.market.step
         self.market.step = MarketStep(
-            old.books, self.policy, step_limits(engine.settings, self.market.info), end_ms=old.end_ms, words=words
+            old.books,
+            self.policy,
+            step_limits(engine.settings, self.market.info),
+            end_ms=old.end_ms,
+            words=words,
         )
 
     def want(self, at_ms: float, *quotes: Quote) -> CommandArray:
@@ -76,7 +79,9 @@ class Replacing(Desk):
         return found
 
 
-def quoting(text: str = "", *quotes: Quote, words: SharedWords | None = None) -> tuple[Replacing, CommandArray]:
+def quoting(
+    text: str = "", *quotes: Quote, words: SharedWords | None = None
+) -> tuple[Replacing, CommandArray]:
     """A market in which these quotes rest since 10 ms."""
     desk = Replacing(text, words)
     desk.open()
@@ -214,7 +219,11 @@ def test_what_does_not_fit_together_is_cancelled_proven_dead_then_placed(text: s
 def test_no_proof_no_placement() -> None:
     desk, placed = quoting("[risk]\nmax_cash_dollars = 100\n")
     desk.want(200, bid(UP, 4900), bid(DOWN, 4700))
-    for at, status in [(210, OrderStatus.NOT_CANCELED), (220, OrderStatus.UNKNOWN), (230, OrderStatus.NOT_FOUND)]:
+    for at, status in [
+        (210, OrderStatus.NOT_CANCELED),
+        (220, OrderStatus.UNKNOWN),
+        (230, OrderStatus.NOT_FOUND),
+    ]:
         assert PLACE not in kinds(desk.answer(placed[0], status, at))
     assert placed["key"][0] in [order["key"] for order in desk.live()]
 
@@ -227,7 +236,10 @@ def test_a_bid_that_an_old_bid_of_the_other_token_would_match_waits_for_its_end(
     assert (CANCEL, placed["key"][1]) in list(zip(kinds(first), first["key"].tolist(), strict=True))
     assert 5200 not in first["price_e4"][first["kind"] == PLACE]
     then = desk.said(placed[1], OrderStatus.CANCELED, 210)
-    assert {(int(c["token"]), int(c["price_e4"])) for c in then if c["kind"] == PLACE} == {(UP, 5200), (DOWN, 4600)}
+    assert {(int(c["token"]), int(c["price_e4"])) for c in then if c["kind"] == PLACE} == {
+        (UP, 5200),
+        (DOWN, 4600),
+    }
 
 
 def test_an_order_that_the_market_has_passed_is_cancelled_first() -> None:
@@ -380,6 +392,36 @@ def test_while_the_venue_takes_cancels_only_one_order_a_second_finds_out_whether
             placed.append(at)
             desk.said(command, OrderStatus.REFUSED, at, reason=Reason.VENUE_MODE)
     assert 2 <= len(placed) <= 3
+
+
+@pytest.mark.parametrize("mode", [VenueMode.RUNNING, VenueMode.HALTED])
+def test_cancels_without_proof_are_repeated_ever_less_often_while_the_venue_takes_none(
+    mode: VenueMode,
+) -> None:
+    words = SharedWords(1)
+    desk, _ = quoting("[engine]\nbook_max_age_ms = 600000\n", words=words)
+    words.venue_mode = mode
+    desk.want(1_000)
+    repeats = [at for at in range(1_050, 30_000, 50) if len(desk.event(EventKind.TIMER, at))]
+    gaps = np.diff([1_000, *repeats]).tolist()
+    assert gaps[:4] == ([1_000] * 4 if mode == VenueMode.RUNNING else [1_000, 1_000, 2_000, 4_000])
+    assert max(gaps) <= 8_000
+
+
+def test_known_funds_and_shares_promised_to_a_merge_bind() -> None:
+    desk, placed = quoting()
+    step = desk.market.step
+    desk.policy.want([bid(DOWN, 4700)])
+    desk.fill(placed[0], 100, 150, status=OrderStatus.TRADE_CONFIRMED)
+    step.set_funds(10_000_000)
+    assert PLACE not in kinds(desk.want(200, bid(DOWN, 4700), bid(UP, 4500)))
+    assert step.stats()["reasons"][Reason.CASH] == 1
+    step.set_funds(None)
+    step.reserve(60 * SHARE, 0)
+    offered = desk.want(300, bid(DOWN, 4700), (UP, SELL, 5300, 50 * SHARE))
+    assert PLACE not in kinds(offered)
+    step.reserve(0, 0)
+    assert kinds(desk.want(400, bid(DOWN, 4700), (UP, SELL, 5300, 50 * SHARE))) == [PLACE]
 
 
 def test_a_sick_heartbeat_lets_nothing_be_placed() -> None:
