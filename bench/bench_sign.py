@@ -76,7 +76,7 @@ class Desk:
         )
         self.intake.set_template(0, 0, template_of(kind))
         self.ahead = SignedAhead(16, 60_000, 1) if is_ahead else None
-        self.intake.ahead = self.ahead
+        self.intake.orders.ahead = self.ahead
         self.out = np.zeros(256, EVENT_DTYPE)
         self.keys = 0
 
@@ -109,7 +109,7 @@ def online_part(count: int, rounds: int) -> list[Distribution]:
             taken[which].append(desk.place(count))
     rows = []
     for (kind, ahead), ns in taken.items():
-        served = desks[kind, ahead].intake.ahead
+        served = desks[kind, ahead].intake.orders.ahead
         note = "" if served is None else f"{served.counts()['used']} of {desks[kind, ahead].keys} were ready"
         name = f"type {kind}, {'signed ahead' if ahead else 'signed when asked'}"
         rows.append(distribution(name, ns[rounds // 10 :], note))

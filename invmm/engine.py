@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
+from invmm.dataguard import DataGuard
 from invmm.errors import ConfigError, origin_of
-from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
+from invmm.execution.inbox import Inbox
 from invmm.execution.reconcile import Reconciler
+from invmm.execution.recovery import Recovery, cautious
+from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
-from invmm.market import Market
+from invmm.market import Market, Numbers
 from invmm.permission import Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
@@ -36,7 +39,6 @@ from invmm.types import (
     EventArray,
     EventKind,
     Mode,
-    OrderStatus,
     Outcome,
     Venue,
 )
@@ -45,21 +47,21 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from invmm._ext.ring import CommandRing
+    from invmm._ext.solver import Policy
     from invmm.clock import LiveClock
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.journal import SessionJournal
+    from invmm.execution.left import Left
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
-    from invmm.feed.market import MarketFeed
+    from invmm.feed.pair import MarketStream
     from invmm.feed.states import EndCause, FeedState
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
 NS = 1_000_000_000
-LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
-HASH_EVERY_NS = 10_000_000_000
 EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
-MAX_MARKETS = 65_536  # where the venue does not say
 
 
 class Engine:
@@ -77,6 +79,10 @@ class Engine:
         The engine clock of `start`; `step` takes its time as an argument.
     seed : int
         Of order salts.
+    left : Left, optional
+        What earlier sessions left: `start` deals with it before anything is quoted (`execution/recovery.py`).
+    journal : SessionJournal, optional
+        Its inputs are written here, its intents by the venue that was given the same one.
     """
 
     def __init__(
@@ -87,6 +93,8 @@ class Engine:
         venue: Venue | None = None,
         clock: LiveClock | None = None,
         seed: int = 0,
+        left: Left | None = None,
+        journal: SessionJournal | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.policy = policy or self.settings.strategy.policy
@@ -96,59 +104,69 @@ class Engine:
         self.markets: dict[int, Market] = {}
         self.user_feed: UserFeed | None = None
         self.messages: deque[str] = deque(maxlen=200)  # what people should know, oldest first
-        self._keys: dict[bytes, int] = {}
+        self._inbox: Inbox | None = None  # from `start` on
         self._tokens: dict[str, tuple[int, int]] = {}  # of the markets whose feeds run
-        self._openings: Counter[int] = Counter()  # how often each number was given out
-        self._next_number = 0
+        self._numbers = Numbers()
         self._budget = reconnect_budget_of(self.settings)
-        self._inbox = np.zeros(256, dtype=EVENT_DTYPE)
         self._ticking: asyncio.Task[None] | None = None
+        self._checked: ConnectedVenue | None = None
         self.reconciler: Reconciler | None = None
+        self.guard: DataGuard | None = None
         self._edge: EdgeThread[Any] | None = None
         self.state: StateFolder | None = None
         self._vigil: Vigil | None = None
         self.permission = Permission(self._announce, self.messages.append)
+        self.risk = Risk(self.settings, self.permission, self.messages.append, self.markets)
         self.verdict: Verdict | None = None  # of the last stop
+        self.recovery: Recovery | None = None
+        self.is_cautious = False
+        self._left = left
+        self._recovering: asyncio.Task[None] | None = None
+        self.journal = journal
+        if journal is not None:
+            journal.begin(self.policy, seed, self.settings)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
     ) -> Market:
         """Opens a market; its events carry `number` (the next free one if omitted)."""
-        if number is None:
-            number = self._free_number()
-        if number in self.markets:
-            raise ConfigError(f"market number {number} is taken by {self.markets[number].info.slug}")
+        number, serial = self._numbers.take(self.markets, getattr(self.venue, "words", None), number)
         books = MarketBooks(info.up_token_id, info.down_token_id, info.tick_e4)
+        policy, limits = self._tuning(info)
         step = MarketStep(
             books,
-            make_policy(self.policy, self.settings.strategy),
-            step_limits(self.settings, info, self.clock.scale if self.clock else 1.0),
+            policy,
+            limits,
             market=number,
             end_ms=info.end_s * 1000,
             seed=self.seed ^ (number << 32),
             ring=ring if ring is not None else getattr(self.venue, "commands", None),
             words=getattr(self.venue, "words", None),
-            serial=self._openings[number],
+            serial=serial,
+            account=self.risk.account,
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
-        market = Market(info, number, step, ledger, say=self.messages.append, serial=self._openings[number])
-        self._openings[number] += 1
-        self._next_number = number + 1
+        market = Market(info, number, step, ledger, say=self.messages.append, serial=serial)
+        if self.journal is not None:
+            step.journal_to(self.journal.open_market(market))
         self.markets[number] = market
+        self.risk.market_opened(market)
         return market
 
-    def _free_number(self) -> int:
-        """The next number that is not in use. Numbers go round, so that each rests as long as possible."""
-        words = getattr(self.venue, "words", None)
-        limit = MAX_MARKETS if words is None else int(words.markets)
-        for ahead in range(limit):
-            number = (self._next_number + ahead) % limit
-            if number not in self.markets:
-                return number
-        raise ConfigError(f"expected at most {limit} markets at once, all are in use")
+    def _tuning(self, info: MarketInfo) -> tuple[Policy, dict[str, int]]:
+        """Policy and limits of a market as they are to be now."""
+        settings = cautious(self.settings) if self.is_cautious else self.settings
+        limits = step_limits(settings, info, self.clock.scale if self.clock else 1.0)
+        return make_policy(self.policy, settings.strategy), limits
+
+    def set_caution(self, on: bool) -> None:
+        """Whether every market is quoted with the settings of `execution.recovery.cautious`."""
+        self.is_cautious = on
+        for market in self.markets.values():
+            market.step.retune(*self._tuning(market.info))
 
     @property
-    def feeds(self) -> list[MarketFeed]:
+    def feeds(self) -> list[MarketStream]:
         """Sockets of the open markets, oldest market first."""
         return [market.feed for market in self.markets.values() if market.feed is not None]
 
@@ -199,16 +217,21 @@ class Engine:
         venue = self._remote()
         if self.clock is None:
             raise ConfigError("Engine.start: expected a clock, none was given")
+        self.risk.open(self.clock, venue, self.state, self._demand)
+        self._inbox = inbox = Inbox(venue, self.clock, self.markets, self.step, self.risk.heard)
         self._announce(self.permission.mode)  # paused until what the venue lists is known
         venue.start()
         loop = asyncio.get_running_loop()
-        loop.add_reader(venue.results.eventfd, self._drain)
-        self._drain()
+        loop.add_reader(venue.results.eventfd, inbox.drain)
+        inbox.drain()
+        if self._left is not None and venue.user_url:
+            self.recovery = Recovery(self, self._left, inbox)
+            self.recovery.begin()
         if venue.user_url:
             self.user_feed = UserFeed(
                 venue.user_url,
                 venue.credentials,
-                self._on_user_events,
+                inbox.take,
                 self.key_of,
                 self._tokens,
                 self.clock,
@@ -217,23 +240,41 @@ class Engine:
                 on_state=self._told,
                 on_disconnect=self._user_lost,
             )
+        self.guard = DataGuard(
+            self.markets,
+            self.clock,
+            self.settings,
+            lambda job, done: self._edge is not None and self._edge.ask(job, done),
+        )
         for market in self.markets.values():
             self._connect(market)
         if self.user_feed is not None:
             self._edge = EdgeThread(venue.client)
             self._edge.start()
-            self.reconciler = Reconciler(
-                self, self.permission, self._edge, self.clock, self._tokens, venue.credentials.api_key
-            )
-            self.reconciler.demand()
+            if self.recovery is None:
+                self.begin_reconciling()
+            else:
+                self._recovering = loop.create_task(self.recovery.run(venue), name="invmm recovery")
+                self._recovering.add_done_callback(partial(self._task_ended, "the start-up sequence"))
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
-        beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
-        demand = None if self.reconciler is None else self.reconciler.demand
-        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
-        self._ticking.add_done_callback(self._timer_ended)
+        self._ticking.add_done_callback(partial(self._task_ended, "the engine's timer"))
+
+    def begin_reconciling(self, trades_from_ns: int | None = None) -> Reconciler:
+        """Has everything listed, trades from that engine time on if it is given; the reconciler goes on by
+        itself. Nothing is quoted before its first pass has succeeded.
+        """
+        if self.reconciler is None:
+            assert self.clock is not None
+            assert self._edge is not None
+            key = self._remote().credentials.api_key
+            self.reconciler = Reconciler(self, self.permission, self._edge, self.clock, self._tokens, key)
+            if self.guard is not None:
+                self.guard.user_feed, self.guard.reconciler = self.user_feed, self.reconciler
+        self.reconciler.demand(trades_from_ns)
+        return self.reconciler
 
     def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
         """Adds a market to a running engine: signing prepared, subscribed, quoted unless `held`.
@@ -269,11 +310,12 @@ class Engine:
         if alive := market.step.registry.counts()["live"]:
             raise ConfigError(f"{market.info.slug}: expected no possibly-live order, found {alive}")
         del self.markets[number]
+        self.risk.market_closed(market)
         market.step.watcher = None
         for token in (market.info.up_token_id, market.info.down_token_id):
             self._tokens.pop(token, None)
-        for order_id in [each for each, key in self._keys.items() if market.owns(key)]:
-            del self._keys[order_id]
+        if self._inbox is not None:
+            self._inbox.forget(market)
         self._remote().close_market(number)
         if market.feed is not None:
             await market.feed.close()
@@ -282,26 +324,18 @@ class Engine:
 
     def _connect(self, market: Market) -> None:
         """Prepares signing for a market and subscribes to it."""
-        from invmm.feed.market import MarketFeed
-
         assert self.clock is not None
+        assert self.guard is not None
         venue, info = self._remote(), market.info
         ids = (info.up_token_id, info.down_token_id)
         venue.words.set_market_version(market.number, 0)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-        market.step.watcher = market.compare_hash
-        market.feed = MarketFeed(
-            venue.market_url,
-            ids,
-            market.step,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-        )
+        witness = self.guard.watch(market)
+        feed = market.connect(venue.market_url, self.clock, self.settings, self._budget, self._told, witness)
         self._tell_mode(market)
-        market.feed.start()
+        if not market.has_had_last_word(self.clock.now_ns()):
+            feed.start()  # of one that is over nothing more is heard
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if every order is proven dead and the venue
@@ -311,6 +345,8 @@ class Engine:
 
         venue = self._remote()
         self.permission.stop()
+        if self._recovering is not None:
+            self._recovering.cancel()
         if self._vigil is not None:
             self._vigil.stopping()
         self.verdict = await close_orders(self, venue, deadline_s)
@@ -320,9 +356,10 @@ class Engine:
             await asyncio.gather(self._ticking, return_exceptions=True)
         if self._edge is not None:
             await asyncio.to_thread(self._edge.close, EDGE_CLOSE_S)
-        feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
+        feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
+        await asyncio.to_thread(self.risk.close, self.verdict.is_clean)
         if self._vigil is not None:
             self._vigil.ended(self.verdict.is_clean)
         return self.verdict.is_clean
@@ -337,16 +374,21 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while not stopping.is_set() and any(m.winner is None for m in self.markets.values()):
+        while any(market.winner is None for market in self.markets.values()):
+            if stopping.is_set() or self.risk.is_over:
+                break
             await asyncio.sleep(0.05)
         return await self.stop()
 
     def _remote(self) -> ConnectedVenue:
         from invmm.execution.connected import ConnectedVenue
 
-        if not isinstance(self.venue, ConnectedVenue):
-            raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
-        return self.venue
+        if self.venue is not self._checked:  # the look at a protocol's members is slow
+            if not isinstance(self.venue, ConnectedVenue):
+                raise ConfigError(f"expected a venue reached over sockets, found {type(self.venue).__name__}")
+            self._checked = self.venue
+        assert self._checked is not None
+        return self._checked
 
     async def _tick(self) -> None:
         assert self.clock is not None
@@ -354,26 +396,22 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
-        assert self._vigil is not None
-        hash_due_ns = 0
+        vigil = self._vigil = Vigil.of(self, venue, self._demand)
+        assert self._inbox is not None
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
-            self._vigil.tick(time.monotonic_ns(), alive)
-            self._drain()
+            vigil.tick(self.clock.mono_ns(), alive)
+            self._inbox.drain()
+            self._look_after_journal()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
-            if now_ns >= hash_due_ns:
-                hash_due_ns = now_ns + HASH_EVERY_NS
-                for market in self.markets.values():
-                    market.step.wants_frame = True
+            if self.guard is not None:
+                self.guard.tick(now_ns)
+            for market in self.risk.tick(now_ns):
+                self._tell_mode(market)
             for market in self.markets.values():
-                if market.feed is not None:
-                    ended_ns = now_ns - market.info.end_s * NS
-                    market.feed.patient = market.held or ended_ns >= 0
-                    if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
-                        market.feed.set_tokens(())  # what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
@@ -382,10 +420,19 @@ class Engine:
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
 
-    def _timer_ended(self, ticking: asyncio.Task[None]) -> None:
+    def _look_after_journal(self) -> None:
+        journal = self.journal
+        if journal is None:
+            return
+        if journal.needs_checkpoint:
+            journal.checkpoint(self.markets.values(), self._inbox or ())
+        if journal.failed and journal.failed not in self.permission.alarms:
+            self.permission.alarm(journal.failed)
+
+    def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""
-        if not ticking.cancelled() and (error := ticking.exception()) is not None:
-            self.permission.alarm(f"the engine's timer failed: {origin_of(error)}")
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.permission.alarm(f"{name} failed: {origin_of(error)}")
 
     def _announce(self, mode: Mode) -> None:
         self._remote().words.mode = mode
@@ -396,44 +443,8 @@ class Engine:
         assert self.clock is not None
         event = np.zeros(1, dtype=EVENT_DTYPE)
         event["kind"], event["market"] = EventKind.MODE, market.number
-        event["status"] = max(self.permission.mode, Mode.PAUSED if market.held else Mode.RUNNING)
+        event["status"] = max(self.permission.mode, market.mode)
         market.step.step(event, self.clock.now_ns())
-
-    def _drain(self) -> None:
-        """Applies everything that the executor has answered."""
-        assert self.clock is not None
-        venue = self._remote()
-        now_ns = self.clock.now_ns()
-        touched: set[int] = set()
-        while True:
-            got = venue.poll(now_ns, self._inbox)
-            for record in self._inbox[:got]:
-                if int(record["status"]) == OrderStatus.SENT:
-                    self._keys[record["order_id"].tobytes()] = int(record["key"])
-                touched.add(self._apply(record, now_ns))
-            if not got and venue.results.arm():
-                break
-        self._coalesce(touched, now_ns)
-
-    def _on_user_events(self, records: Any) -> None:
-        assert self.clock is not None
-        self._drain()  # an order's id is announced before its bytes leave: now it is known
-        now_ns = self.clock.now_ns()
-        self._coalesce({self._apply(record, now_ns) for record in records}, now_ns)
-
-    def _apply(self, record: Any, now_ns: int) -> int:
-        number = int(record["market"])
-        if number in self.markets:
-            self.step(record, now_ns)
-        return number
-
-    def _coalesce(self, touched: set[int], now_ns: int) -> None:
-        end = np.zeros(1, dtype=EVENT_DTYPE)
-        end["kind"] = EventKind.BUFFER_END
-        for number in touched & self.markets.keys():
-            market = self.markets[number]
-            end["market"] = number
-            market.step.step(end, now_ns)
 
     def settle(self, number: int, winner: Outcome, now_ns: int) -> None:
         """The market is resolved: nothing more is quoted, and its ledger knows what its shares are worth."""
@@ -445,19 +456,16 @@ class Engine:
 
     def key_of(self, order_id: bytes) -> int | None:
         """Own key of an order by the venue's 32-byte id; None if it is not ours."""
-        key = self._keys.get(order_id)
-        if key is None and self._ticking is not None:
-            self._drain()  # an order's id is announced before its bytes leave: it may lie in the ring
-            key = self._keys.get(order_id)
-        return key
+        return None if self._inbox is None else self._inbox.key_of(order_id)
 
     def order_ids(self, keys: Collection[int]) -> dict[int, str]:
         """The venue's ids (`0x…`) of own orders by key; those whose id is not announced yet are missing."""
-        return {key: "0x" + order_id.hex() for order_id, key in self._keys.items() if key in keys}
+        return {} if self._inbox is None else self._inbox.ids_of(keys)
 
     def take_evidence(self, records: EventArray) -> None:
         """Applies evidence about own orders and fills, after all that the executor has to say."""
-        self._on_user_events(records)
+        if self._inbox is not None:
+            self._inbox.take(records)
 
     def venue_mode(self) -> int:
         """The venue's mode as the executor has learnt it (`VenueMode`)."""
@@ -470,5 +478,16 @@ class Engine:
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
-        if feed is self.user_feed and feed.is_live and self.reconciler is not None:
+        if feed is self.user_feed and feed.is_live:
+            self._demand()
+
+    def kill(self, level: int, why: str, by: str = "api") -> None:
+        """Raises the kill level (`execution/kill.py`): 1 no new risk, 2 cancel all and verify, 3 and end."""
+        self.risk.kill(level, why, by)
+
+    def _demand(self) -> None:
+        """What the venue lists may be news; before the start-up sequence asks, nothing is known anyway."""
+        if self.reconciler is not None:
             self.reconciler.demand()
+        elif self.user_feed is None:
+            self.permission.reconciled(0)  # own events do not travel: none can have been missed

@@ -12,7 +12,7 @@ from invmm.types import MICRO, PRICE_ONE_E4
 MS = 1_000_000
 SECOND = 1_000_000_000
 SILENCE_FLOOR_S = 0.5  # real seconds
-CONFIRM_S = 5.0  # a snapshot without a second source is asked for again after this time
+CONFIRM_S = 5.0  # a snapshot that does not come, or has no second source, is asked for again after this time
 QUEUE_EXPONENT = {"conservative": 0, "proportional": 1, "power2": 2, "power3": 3}
 
 
@@ -70,5 +70,5 @@ def feed_settings_of(settings: Settings, scale: float = 1.0) -> SocketSettings:
         pong_deadline_s=feed.pong_deadline_ms / 1000,
         first_event_s=max(feed.first_event_ms / 1000, SILENCE_FLOOR_S * scale),
         silence_s=silence_s,
-        silence_cap_s=max(SocketSettings.silence_cap_s, silence_s),
+        silence_cap_s=max(settings.engine.quiet_cap_ms / 1000, silence_s),
     )

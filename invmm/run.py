@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from invmm.errors import ConfigError, DataError, InvmmError
+from invmm.errors import ConfigError, DataError, InUseError, InvmmError
 from invmm.ops.venue_options import add_venue_options
 from invmm.ops.wallet_options import DiscreetParser, add_wallet_options
 from invmm.replay.tape import Tape, find, load
@@ -58,9 +58,23 @@ def parser() -> argparse.ArgumentParser:
         choices=("quiet", "trending", "jumping"),
         help="kind of generated market (default: drawn from the seed)",
     )
+    p.add_argument(
+        "--faults",
+        type=int,
+        metavar="SEED",
+        help="the embedded venue fails in ways drawn from SEED: cut sockets, lost answers, restarts, silent "
+        "data, failed settlements, refused heartbeats, …; told in the live view, counted in the report",
+    )
     add_modes(p)
     p.add_argument("--policy", metavar="NAME", help="inventory_mm (default) or inventory_mm_compatible")
-    p.add_argument("--config", metavar="FILE", help="TOML settings; unknown keys are errors")
+    p.add_argument("--config", metavar="FILE", help="TOML settings, or first-1000; unknown keys are errors")
+    p.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="state folder: lock, journal, limits used up, kill switch (with --live the default is [state] "
+        "folder or the account's own, else a temporary one)",
+    )
     p.add_argument("--headless", action="store_true", help="no live view")
     p.add_argument(
         "--json",
@@ -117,6 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from invmm.session import run_session  # sockets and the child process are not needed at full speed
 
         return run_session(options, settings, speed, tapes(options))
+    except InUseError as error:
+        print(f"invmm: refused: {error}", file=sys.stderr)
+        return EXIT_REFUSED
     except (ConfigError, DataError) as error:
         print(f"invmm: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -155,6 +172,13 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, float | None]:
         raise ConfigError(f"--seed: expected an integer of at least 0, found {options.seed}")
     if options.duration is not None and not (options.duration > 0 and math.isfinite(options.duration)):
         raise ConfigError(f"--duration: expected seconds above 0, found {options.duration:g}")
+    if options.faults is not None:
+        if options.faults < 0 or options.speed == "max" or options.paper or options.live:
+            raise ConfigError(
+                "--faults: expected an integer of at least 0 and the embedded venue over sockets, found "
+                f"{options.faults} with --speed max, --paper, --live or below 0"
+            )
+        settings = replace(settings, executor=replace(settings.executor, heartbeat="on"))
     if options.speed == "max":
         return settings, None
     if options.speed is not None:

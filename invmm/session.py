@@ -26,6 +26,8 @@ from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.errors import InvmmError
 from invmm.execution.remote import RemoteVenue
+from invmm.execution.session_state import SessionState, hold_folder, keep_journal
+from invmm.execution.state import StateFolder
 from invmm.market import Market
 from invmm.ops.results import finish
 from invmm.ops.view import Health, render
@@ -35,6 +37,7 @@ from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
 from invmm.sim.child import ChildCredentials, VenueChild
+from invmm.sim.hazards import QUIET_S, Hazards
 from invmm.types import Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.profile import loopback
@@ -51,8 +54,8 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
     child_key = ChildCredentials.fresh(signer.address)
     profile = replace(venue_profile(settings.sim), record_truth=True)
     child = VenueChild(tapes, credentials=child_key, profile=profile, seed=options.seed)
-    with child:
-        session = _Session(options, settings, speed, child, signer, child_key)
+    with hold_folder(options.state) as folder, child:
+        session = _Session(options, settings, speed, child, signer, child_key, folder)
         prepare(settings)  # after the child, which is not to share the engine's core
         asyncio.run(session.run(tapes))
     if not session.results:
@@ -70,6 +73,7 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
             "reconnects": session.reconnects,
             "messages": session.messages,
             "clean": session.clean,
+            **({} if session.hazards is None else {"faults": dict(session.hazards.counts)}),
         },
         complete=options.duration is None and not session.interrupted,
     )
@@ -87,12 +91,14 @@ class _Session:
         child: VenueChild,
         signer: OrderSigner,
         key: ChildCredentials,
+        folder: StateFolder,
     ) -> None:
         self.options = options
         self.settings = settings
         self.speed = speed
         self.child = child
         self.signer = signer
+        self.folder = folder
         self.credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
         self.results: list[MarketResult] = []
         self.latency_ns: dict[str, dict[str, float]] = {}
@@ -101,6 +107,9 @@ class _Session:
         self.reconnects = 0
         self.clean = True
         self.interrupted = False
+        self.hazards: Hazards | None = None
+        if options.faults is not None:
+            self.hazards = Hazards(options.faults, child.control, self.messages.append)
         self._stop = asyncio.Event()
         self._cash_micro = 0
 
@@ -132,17 +141,28 @@ class _Session:
     async def _trade(self, number: int, tape: Tape, live: Any) -> None:
         mapping = await asyncio.to_thread(self.child.begin, number, speed=self.speed, in_s=LEAD_S)
         clock = LiveClock(self.speed, int(mapping["tape_ns"]), int(mapping["monotonic_ns"]))
+        with keep_journal(self.folder, self.settings, clock) as state:
+            await self._trade_with(state, clock, number, tape, live)
+
+    async def _trade_with(
+        self, state: SessionState, clock: LiveClock, number: int, tape: Tape, live: Any
+    ) -> None:
         venue = RemoteVenue(
             loopback(self.child.port),
             self.credentials,
             self.signer,
             clock,
             self.settings,
+            journal=state.journal,
         )
-        engine = Engine(self.settings, venue=venue, clock=clock, seed=self.options.seed)
+        engine = Engine(
+            self.settings, venue=venue, clock=clock, seed=self.options.seed, journal=state.journal
+        )
+        engine.state = state.folder
         market = engine.add_market(tape.market, number=number)
         checkpoints = (tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
-        market.step.expect_checkpoints(checkpoints.astype(np.uint8))
+        if self.hazards is None:  # they count frames, of which hazards lose some
+            market.step.expect_checkpoints(checkpoints.astype(np.uint8))
         await engine.start()
         mids: list[tuple[int, float]] = []
         estimates: list[tuple[int, int, int]] = []  # time, own order key, estimated shares ahead
@@ -151,6 +171,10 @@ class _Session:
         next_sample, told, winner, polled, is_heard = first_ns, 0, None, 0.0, False
         loop = asyncio.get_running_loop()
         last_ns = max(int(tape.rows["recv_ns"][-1]), tape.market.end_s * SECOND)
+        if self.hazards is not None:
+            self.hazards.say = engine.messages.append
+            quiet_ns = tape.market.end_s * SECOND - int(QUIET_S * SECOND)
+            self.hazards.begin(clock, quiet_ns if until_ns is None else min(until_ns, quiet_ns))
         give_up_ns = last_ns + int((self.settings.sim.settlement_lag_s + 120) * SECOND)
         while not self._stop.is_set():
             now_ns = clock.now_ns()
@@ -190,6 +214,8 @@ class _Session:
             told = len(messages)
             live.update(render(market, health), refresh=True)
             await asyncio.sleep(DRAW_S if self.speed <= 50 else 0.02)
+        if self.hazards is not None:
+            await (self.hazards.end() if self._stop.is_set() else self.hazards.settle(engine, clock))
         clean = await engine.stop()
         self.messages += list(engine.messages)[told:]
         if not clean:

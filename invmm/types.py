@@ -180,6 +180,21 @@ class Reason(IntEnum):
     CHILDREN = 57
     BASE_MOVED = 58
     COMPENSATED = 59
+    KILLED = 60
+    LOSS_MARKET = 61
+    LOSS_DAY = 62
+    TOTAL_CASH = 63
+    TOTAL_ORDERS = 64
+    MINUTE_RATE = 65
+    SEEN_ID = 66
+    OLD_BOOK = 67
+    RESERVE = 68
+    REJECT_STORM = 69
+    SETTLEMENT_FAILURES = 70
+    SLOW_VENUE = 71
+    LIMIT_ATTEMPT = 72
+    MESSAGE_RATE = 73
+    STATE_LOST = 75
     QUIET = 76
     DISPUTED = 77
     LATE = 78
@@ -187,6 +202,8 @@ class Reason(IntEnum):
     CLOCK = 80
     USER_FEED = 81
     UNRECONCILED = 82
+    RECOVERED = 86
+    JOURNAL = 90
 
 
 class CommandFlag(IntFlag):

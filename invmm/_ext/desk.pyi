@@ -1,6 +1,8 @@
 from typing_extensions import disjoint_base
 
+from invmm._ext.account import Account
 from invmm._ext.decode import MarketBooks
+from invmm._ext.inputs import InputLog
 from invmm._ext.registry import Registry
 from invmm._ext.ring import CommandRing
 from invmm._ext.sink import FrameSink
@@ -13,7 +15,12 @@ class OrderDesk(FrameSink):
     @property
     def registry(self) -> Registry: ...
     @property
+    def log(self) -> InputLog: ...
+    def journal_to(self, log: InputLog) -> None: ...
+    @property
     def ring(self) -> CommandRing | None: ...
+    @property
+    def account(self) -> Account | None: ...
     @property
     def words(self) -> SharedWords | None: ...
     @property

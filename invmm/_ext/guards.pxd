@@ -11,6 +11,7 @@ cdef struct guards_t:
     int64_t[2] vouched_ns       # a witness had this token's book at that time, engine clock
     int64_t[2] disputed_ns      # a witness had another book, 0: none; until the next snapshot
     int64_t unconfirmed_ns      # since when a snapshot waits for a second source, 0: none does
+    int64_t missing_ns          # since when a token has no snapshot, 0: both have one
     int64_t crossed_ns          # since when a book is crossed, 0: none is
     int64_t unlike_ns           # since when books contradict the message or each other, 0: they do not
     int64_t clock_ns            # venue clock minus engine clock, as measured

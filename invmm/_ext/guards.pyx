@@ -89,9 +89,12 @@ cdef uint8_t guards_check_c(
         if not books.has_snapshot[token]:
             # Nothing below means anything before the books are there, and what was true of others is over.
             guards.crossed_ns = guards.unlike_ns = guards.unconfirmed_ns = 0
+            if lasting_c(&guards.missing_ns, True, now_ns, limits.confirm_ns):
+                guards.resync = R_NO_SNAPSHOT
             if reason:
                 return reason
             return R_EPOCH_CHANGED if books.epoch[token] else R_NO_SNAPSHOT
+    guards.missing_ns = 0
     for token in range(2):
         if books.checks.unconfirmed[token] and (guards.vouched_ns[token] or told_c(books, token)):
             books.checks.unconfirmed[token] = False

@@ -49,8 +49,8 @@ cdef inline bint checks_take_book(
     """
     cdef bint older = venue_ms < max(token_ms, checks.stream_ms[token])
     checks.old_snapshots += older
-    if older and has_snapshot:
-        return False
+    if has_snapshot:
+        return not older
     checks.unconfirmed[token] = older or checks.stream_ms[token] > 0
     return True
 

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer, disjoint_base
 
+from invmm._ext.account import Account
 from invmm._ext.decode import MarketBooks
 from invmm._ext.ring import CommandRing
 from invmm._ext.solver import Policy
@@ -25,11 +26,13 @@ class MarketStep(ReplaceDesk):
         ring: CommandRing | None = None,
         words: SharedWords | None = None,
         serial: int = 0,
+        account: Account | None = None,
     ) -> None: ...
     @property
     def policy(self) -> Policy: ...
     @property
     def end_ms(self) -> int: ...
+    def retune(self, policy: Policy, limits: dict[str, int]) -> None: ...
     def step(self, event: Any, now_ns: int, frame: Buffer = b"") -> CommandArray: ...
     def run(
         self, events: npt.NDArray[np.uint8] | Buffer, first: int, last: int, frames: Buffer

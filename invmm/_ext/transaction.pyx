@@ -125,13 +125,11 @@ cdef class ReplaceDesk(OrderDesk):
 
         if now_ns < self.pause_until_ns:
             return R_COOL_DOWN
-        if self.words is None:
-            return 0
-        if self.words.venue_stop_c():
-            return <uint8_t> self.words.venue_stop_c()
-        if self.words.missed_heartbeats_c():
+        if self.venue_stop:
+            return <uint8_t> self.venue_stop
+        if self.missed_heartbeats:
             return R_HEARTBEAT
-        mode = self.words.venue_mode_c()
+        mode = self.venue_mode
         if mode == VENUE_RUNNING or mode == VENUE_POST_ONLY:
             return 0
         # One order now and then, because it takes one to find out that the venue takes orders again.
@@ -212,6 +210,7 @@ cdef class ReplaceDesk(OrderDesk):
             forbidden = self.forbidden_c(now_ns)
             if forbidden:
                 self.reasons[forbidden & (MAX_REASONS - 1)] += 1
+                self.why_not[UP] = self.why_not[DOWN] = forbidden
                 self.replaced.discarded += 1
                 self.newer = True
         self.transaction += 1
@@ -322,6 +321,7 @@ cdef class ReplaceDesk(OrderDesk):
     cdef void drop_c(self, op_t* op, uint8_t reason) noexcept nogil:
         """Gives a placement up before it was sent."""
         self.reasons[reason & (MAX_REASONS - 1)] += 1
+        self.why_not[op.slot.token & 1] = reason
         op.state = OP_DONE
 
     cdef void end_old_c(self, op_t* op, int64_t now_ns) noexcept nogil:

@@ -21,7 +21,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
 
@@ -41,6 +41,7 @@ from invmm.execution.intake import Intake
 from invmm.execution.latency import Latency
 from invmm.execution.pool import Pool
 from invmm.execution.rehearsal import Rehearsal
+from invmm.execution.statistics import ExecutorStatistics
 from invmm.execution.waiting import Legs, Waiting
 from invmm.execution.watch import EngineWatch
 from invmm.settings import ExecutorSettings
@@ -63,28 +64,6 @@ LONGEST_WAIT_NS = 200 * MS
 LOOK_AROUND_NS = 5 * MS  # between two looks at what time alone changes
 
 
-@dataclass(frozen=True)
-class ExecutorStatistics:
-    """Counts since the start, and latencies in ns."""
-
-    requests: dict[str, int]
-    answers: dict[int, int]
-    refused_by_pool: int
-    unknown: int
-    warm: int
-    connects: int
-    lost: int
-    waiting_cancels: int
-    venue_mode: VenueMode
-    venue_mode_changes: int
-    missed_heartbeats: int
-    throttle: dict[str, float | str]
-    alarms: int
-    latency_ns: dict[str, dict[str, int | None]]
-    signed_ahead: dict[str, int]
-    """Orders signed in advance: signed, used, missed (signed when they were asked for), dropped."""
-
-
 class Executor:
     """Implements `Venue` over HTTP. Producer of commands and consumer of results: one thread, the engine's.
 
@@ -101,6 +80,8 @@ class Executor:
         As `settings.ring_capacity` says (results: four times that) unless given.
     limits : Limits, optional
         Of the venue's profile; what exceeds them is not sent. None: no buckets of its own.
+    connection : callable
+        Makes what carries the requests.
     """
 
     def __init__(
@@ -114,6 +95,7 @@ class Executor:
         ring: CommandRing | None = None,
         results: ResultRing | None = None,
         limits: Limits | None = None,
+        connection: Callable[..., Connection] = Connection,
     ) -> None:
         settings = settings or ExecutorSettings()
         self.settings = settings
@@ -122,7 +104,7 @@ class Executor:
         self.results = ResultRing(4 * settings.ring_capacity) if results is None else results
         self.intake = Intake(self.commands, self.results, self.words, signer, endpoint.header, clock)
         if settings.sign_ahead:
-            self.intake.ahead = SignedAhead(
+            self.intake.orders.ahead = SignedAhead(
                 settings.sign_ahead, settings.sign_ahead_age_ms, secrets.randbits(64)
             )
         self.error: BaseException | None = None
@@ -140,6 +122,7 @@ class Executor:
             cancel_lanes=min(settings.cancel_connections, settings.connections - 1),
             connect_ns=settings.connect_timeout_ms * MS,
             heartbeat=with_heartbeat,
+            make=connection,
         )
         self._spin_ns = {"spin": -1, "spin-park": settings.spin_us * 1000, "park": 0}[settings.wait]
         self._unknown_ns = settings.unknown_after_ms * MS
@@ -149,7 +132,9 @@ class Executor:
         self._resends: deque[Legs] = deque()
         self._rehearsal: Rehearsal | None = None
         self._stop_ns: int | None = None
+        self.look_around_ns = LOOK_AROUND_NS
         self._looked_around_ns = 0
+        self._polled_ns = 0
         self._watch = EngineWatch(self.words)
         self._closing = False
         self._refused = 0
@@ -188,10 +173,10 @@ class Executor:
         with self._close_lock:
             if not self._thread.is_alive():
                 if self._thread.ident is None:
-                    self._pool.close(time.monotonic_ns())
+                    self._pool.close(self._clock.mono_ns())
                 return
             self._closing = True
-            self.intake.stopping = True
+            self.intake.gate.stopping = True
             shutdown = np.zeros(1, dtype=COMMAND_DTYPE)
             shutdown["kind"] = CommandKind.SHUTDOWN
             end = time.monotonic() + timeout_s
@@ -232,7 +217,8 @@ class Executor:
                 "pop_to_write": self.pop_to_write.summary(),
                 "write_to_answer": self.follow.write_to_answer.summary(),
             },
-            signed_ahead={} if (ahead := self.intake.ahead) is None else ahead.counts(),
+            signed_ahead={} if (ahead := self.intake.orders.ahead) is None else ahead.counts(),
+            refusals=self.intake.gate.refusals(),
         )
 
     # ── executor thread ─────────────────────────────────────────────────────────────────────────────────────
@@ -250,8 +236,8 @@ class Executor:
             self.follow.alarm(FAILED, f"the executor failed, no order goes out any more: {origin_of(error)}")
             self._last_resort()
         finally:
-            self.intake.stopping = True
-            self._pool.close(time.monotonic_ns())
+            self.intake.gate.stopping = True
+            self._pool.close(self._clock.mono_ns())
             self._drop_waiting()
             self.intake.flush()
             if self._rehearsal is not None:
@@ -269,60 +255,74 @@ class Executor:
         self.intake.rehearsal = self._rehearsal
 
     def _loop(self) -> None:
+        self._polled_ns = now_ns = self._clock.mono_ns()
+        while self.turn(now_ns):
+            now_ns = self._clock.mono_ns()
+
+    def turn(self, now_ns: int, *, may_wait: bool = True) -> bool:
+        """One round: what is due, then one group of commands and what the sockets have. False: it was the
+        last.
+
+        Parameters
+        ----------
+        now_ns : int
+            CLOCK_MONOTONIC.
+        may_wait : bool
+            False: takes what is there at once and returns, for whoever gives the thread its time.
+        """
         intake, pool = self.intake, self._pool
-        now_ns = looked_ns = time.monotonic_ns()
-        while True:
-            pool.keep(now_ns)
-            if now_ns - self._looked_around_ns >= LOOK_AROUND_NS:
-                self._looked_around_ns = now_ns
-                self._look_around(now_ns)
-            self._send_waiting(now_ns)
-            intake.flush()
-            if self._stop_ns is not None and (now_ns >= self._stop_ns or not self._is_working()):
-                return
-            intake.hold_cancels = bool(self._waiting.placements) or self.follow.modes.is_deaf
-            place, cancel = pool.idle(Lane.PLACE), pool.idle(Lane.CANCEL)
-            kind = intake.take(
-                self._spin_ns,
-                self._wait_ns(now_ns),
-                pool.epoll.fileno(),
-                _target(place),
-                _target(cancel),
-                None if place is None else place.writer,
-                None if cancel is None else cancel.writer,
-            )
-            if kind == CommandKind.SHUTDOWN:
-                intake.stopping = True
-                if self._stop_ns is None:
-                    self._stop_ns = time.monotonic_ns() + self._hard_ns
-            elif kind == CommandKind.RESEND:
-                self._resends.append(intake.legs_copy())
-            elif kind:
-                self._sent(kind, place if kind == CommandKind.PLACE else cancel)
-            now_ns = time.monotonic_ns()
-            # A look lets the interpreter lock go. A ring that is never empty hides the sockets: look by the
-            # clock.
-            if intake.seen & RING_WAIT_FD or now_ns - looked_ns > LONGEST_BLIND_NS:
-                looked_ns = now_ns
-                pool.poll(now_ns)
+        pool.keep(now_ns)
+        if now_ns - self._looked_around_ns >= self.look_around_ns:
+            self._looked_around_ns = now_ns
+            self._look_around(now_ns)
+        self._send_waiting(now_ns)
+        intake.flush()
+        if self._stop_ns is not None and (now_ns >= self._stop_ns or not self._is_working()):
+            return False
+        intake.hold_cancels = bool(self._waiting.placements) or self.follow.modes.is_deaf
+        place, cancel = pool.idle(Lane.PLACE), pool.idle(Lane.CANCEL)
+        kind = intake.take(
+            self._spin_ns if may_wait else 0,
+            self.wait_ns(now_ns) if may_wait else 0,
+            pool.epoll.fileno(),
+            _target(place),
+            _target(cancel),
+            None if place is None else place.writer,
+            None if cancel is None else cancel.writer,
+        )
+        if kind == CommandKind.SHUTDOWN:
+            intake.gate.stopping = True
+            if self._stop_ns is None:
+                self._stop_ns = self._clock.mono_ns() + self._hard_ns
+        elif kind == CommandKind.RESEND:
+            self._resends.append(intake.legs_copy())
+        elif kind:
+            self._sent(kind, place if kind == CommandKind.PLACE else cancel)
+        now_ns = self._clock.mono_ns()
+        # A look lets the interpreter lock go. A ring that is never empty hides the sockets: look by the
+        # clock.
+        if intake.seen & RING_WAIT_FD or now_ns - self._polled_ns > LONGEST_BLIND_NS:
+            self._polled_ns = now_ns
+            pool.poll(now_ns)
+        return True
 
     def _is_working(self) -> bool:
         return bool(self._pool.busy() or self._waiting or self._resends or len(self.commands))
 
-    def _wait_ns(self, now_ns: int) -> int:
+    def wait_ns(self, now_ns: int) -> int:
         """How long nothing happens by itself."""
         times = [now_ns + LONGEST_WAIT_NS]
         for connection in self._pool.connections:
             if connection.request is not None and not connection.request.told_unknown:
                 at_ns = connection.request.written_ns + self._unknown_ns
-                times.append(max(at_ns, self._looked_around_ns + LOOK_AROUND_NS))
+                times.append(max(at_ns, self._looked_around_ns + self.look_around_ns))
         at = self._pool.next_ns()
         if at is not None:
             times.append(at)
         if self._waiting.cancels and not self.follow.modes.is_deaf:
             times.append(now_ns + MS)  # for their rate
         elif self._waiting or self._resends or self.follow.modes.mode is not VenueMode.RUNNING:
-            times.append(now_ns + LOOK_AROUND_NS)  # a connection that becomes free is seen at once
+            times.append(now_ns + self.look_around_ns)  # a connection that becomes free is seen at once
         if self.follow.heartbeat is not None:
             wait_ns = self.follow.heartbeat.wait_ns(self._clock.at_ns(now_ns))
             times.append(now_ns + int(wait_ns / self._clock.scale))
@@ -336,7 +336,7 @@ class Executor:
         self._watch_engine(now_ns, engine_ns)
         self.follow.tick(engine_ns)
         if self.follow.modes.mode is not VenueMode.CANCEL_ONLY:
-            self.intake.trials = 0
+            self.intake.gate.trials = 0
         self._errands.pulse(now_ns, engine_ns, self._stop_ns is None and self._watch.lives(now_ns))
         if self._waiting.placements:
             self._tell(self._waiting.expire(engine_ns), OrderStatus.REFUSED, Reason.DEADLINE)
@@ -353,7 +353,7 @@ class Executor:
             self._keep(kind, legs)
             return
         assert connection is not None
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock.mono_ns()
         request = Request(kind, legs, intake.popped_ns, now_ns)  # `begin` may end it at once: it needs a time
         if intake.sent < 0:
             # The kernel took nothing, so the venue knows nothing; but SENT is out, so only REFUSED can take
@@ -364,7 +364,7 @@ class Executor:
             return
         unsent = b"" if intake.sent and intake.sent == intake.size else intake.request()
         connection.begin(request, unsent, now_ns + self._hard_ns, now_ns)
-        request.written_ns = intake.written_ns if not unsent else time.monotonic_ns()
+        request.written_ns = intake.written_ns if not unsent else self._clock.mono_ns()
         self.pop_to_ready.add(intake.ready_ns - intake.popped_ns)
         self.pop_to_write.add(request.written_ns - intake.popped_ns)
         self._errands.sent(kind, legs, now_ns)
@@ -404,7 +404,7 @@ class Executor:
                 self._again(legs, connection)
         if mode is VenueMode.CANCEL_ONLY and self.follow.modes.is_due(engine_ns, False):
             self.follow.modes.asked(engine_ns)
-            self.intake.trials = 1
+            self.intake.gate.trials = 1
         while self._resends and (connection := pool.idle(Lane.PLACE)) is not None:
             self._errands.resend(self._resends.popleft(), connection, now_ns, engine_ns)
         while waiting.placements and (connection := pool.idle(Lane.PLACE)) is not None:
@@ -457,7 +457,7 @@ class Executor:
         if self._stop_ns is not None:
             return
         is_due = self._watch.tick(now_ns)
-        self.intake.stopping = self._closing or self._watch.is_abandoned
+        self.intake.gate.stopping = self._closing or self._watch.is_abandoned
         if is_due:
             if not self._waiting.cancel_alls:
                 self._keep(CommandKind.CANCEL_ALL, cancel_all())
@@ -471,15 +471,15 @@ class Executor:
         """
         try:
             self._drop_waiting()
-            end_ns = time.monotonic_ns() + self._hard_ns
-            while (connection := self._pool.idle(Lane.CANCEL)) is None and time.monotonic_ns() < end_ns:
+            end_ns = self._clock.mono_ns() + self._hard_ns
+            while (connection := self._pool.idle(Lane.CANCEL)) is None and self._clock.mono_ns() < end_ns:
                 self._turn()
             if connection is None:
                 return
             if self.intake.again(cancel_all(), _target(connection)):
                 self._sent(CommandKind.CANCEL_ALL, connection)
-            end_ns = time.monotonic_ns() + self._hard_ns
-            while connection.request is not None and time.monotonic_ns() < end_ns:
+            end_ns = self._clock.mono_ns() + self._hard_ns
+            while connection.request is not None and self._clock.mono_ns() < end_ns:
                 self._turn()
         except Exception as error:  # the first error is the one to report
             if self.error is not None:
@@ -487,9 +487,9 @@ class Executor:
 
     def _turn(self) -> None:
         """Sockets only, while nothing else is done any more."""
-        self._pool.keep(time.monotonic_ns())
+        self._pool.keep(self._clock.mono_ns())
         self._pool.epoll.poll(0.05)
-        self._pool.poll(time.monotonic_ns())
+        self._pool.poll(self._clock.mono_ns())
 
 
 def _target(connection: Connection | None) -> int:

@@ -112,6 +112,8 @@ class Reconciler:
     ) -> None:
         self.stats = ReconcileStats()
         self.clock_bound_ns = SECOND
+        self.clock_offset_ns = 0  # venue minus engine, what is certain of it
+        self.reconciled_ns = 0  # when the last pass that succeeded was asked for
         self._account = account
         self._permission = permission
         self._edge = edge
@@ -139,10 +141,16 @@ class Reconciler:
         """Whether a pass has succeeded since the last one was demanded."""
         return self._satisfied == self._demanded
 
-    def demand(self) -> None:
-        """Something may have been missed: a pass over everything, now; the permission is told its end."""
+    def demand(self, trades_from_ns: int | None = None) -> None:
+        """Something may have been missed: a pass over everything, now; the permission is told its end.
+
+        `trades_from_ns`: trades are asked for from that engine time on, if it is earlier than usual.
+        """
         self._demanded += 1
         self._next_ns = 0
+        if trades_from_ns is not None:
+            from_ns = trades_from_ns + TRADES_OVERLAP_S * SECOND
+            self._trades_asked_ns = min(self._trades_asked_ns, from_ns)
 
     def tick(self, now_ns: int) -> None:
         """From the engine's timer: asks what is due."""
@@ -200,6 +208,7 @@ class Reconciler:
             self._failed(error)
             return
         self._number += 1
+        self.reconciled_ns = outcome.asked_ns
         self.stats.passes += 1
         self.stats.missed_fills += found
         if everything:
@@ -233,6 +242,7 @@ class Reconciler:
     def _set_clock(self, reading: ClockReading) -> None:
         """Fences rest on how far the venue's clock may be from ours."""
         self.clock_bound_ns = reading.bound_ns
+        self.clock_offset_ns = reading.offset_ns
         for market in self._account.markets.values():
             market.step.registry.set_fence(clock_bound_ns=reading.bound_ns)
         text = f"the venue's clock is at least {reading.least_ns / SECOND:.1f} s from ours"
@@ -400,6 +410,9 @@ class Reconciler:
                 self._foreign.add(order_id)
                 self.stats.foreign_orders += 1
                 self._permission.alarm(f"an open order is not ours: 0x{order_id.hex()}")
+        ids = ["0x" + record["order_id"].tobytes().hex() for record in records]
+        if ids:  # as long as it is listed: whoever sent it, this account is traded from here alone
+            self._edge.ask(lambda venue: venue.cancel(ids), lambda _: None)
 
     def _watch_registries(self) -> None:
         """What the evidence itself says cannot be."""

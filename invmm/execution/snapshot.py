@@ -31,6 +31,7 @@ class ClockReading:
 
     least_ns: int
     bound_ns: int
+    offset_ns: int = 0  # venue minus engine, what is certain of it: 0 while they may agree
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ async def _read_clock(venue: Listing, now_ns: Callable[[], int]) -> ClockReading
         raise TransportError(f"/time: expected unix seconds as an integer, found {str(told)[:40]!r}")
     # It was told + 0…1 s at the venue at some time between the question and the answer.
     low, high = told * SECOND - answered_ns, (told + 1) * SECOND - asked_ns
-    return ClockReading(max(low, -high, 0), max(abs(low), abs(high)))
+    return ClockReading(max(low, -high, 0), max(abs(low), abs(high)), max(low, 0) + min(high, 0))
 
 
 def _balance(answer: dict[str, Any]) -> int:

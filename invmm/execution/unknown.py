@@ -35,6 +35,8 @@ class Listing(Protocol):
 
     async def ask(self, method: str, path: str, /) -> Any: ...
 
+    async def cancel(self, order_ids: list[str], /) -> Any: ...
+
 
 @dataclass
 class _Climb:

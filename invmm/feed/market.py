@@ -84,11 +84,15 @@ class MarketFeed(SupervisedSocket):
         gone = set(token_ids)
         self.set_tokens([token_id for token_id in self.token_ids if token_id not in gone])
 
-    def replace(self, cause: EndCause = EndCause.RESYNC) -> None:
-        """Replaces the present connection, for fresh books on a new one; nothing happens without one."""
-        if self.is_connected:
-            self._wanted_end = cause
-            self._wake.set()
+    def replace(self, cause: EndCause = EndCause.RESYNC) -> bool:
+        """Replaces the present connection, for fresh books on a new one; False if there is none, or if it is
+        being replaced already.
+        """
+        if not self.is_connected or self._wanted_end is not EndCause.NONE:
+            return False
+        self._wanted_end = cause
+        self._wake.set()
+        return True
 
     def token_states(self) -> dict[str, TokenState]:
         """State of every wanted token on the current connection, as of now."""

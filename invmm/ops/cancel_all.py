@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ class Outcome:
     still_open: list[str] = field(default_factory=list)
     is_verified: bool = False
     error: str = ""
+    is_refused: bool = False  # for a reason that no repetition cures
 
 
 def parser() -> argparse.ArgumentParser:
@@ -124,11 +126,12 @@ async def cancel_and_verify(
         except InvmmError as error:
             clean, done.error = 0, str(error)
             if isinstance(error, VenueError) and error.status in (400, 401, 403, 404):
+                done.is_refused = True
                 break
         if clean == CLEAN_LISTINGS:
             done.is_verified = True
             break
-        wait_s = settle_s if clean else pause_s
+        wait_s = settle_s if clean else pause_s * random.uniform(0.5, 1.0)  # others may be trying as well
         if time.monotonic() + wait_s > end:
             done.error = done.error or "time was up before a second listing"
             break

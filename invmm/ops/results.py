@@ -111,6 +111,8 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         f"{summary['best_checks']:,} best ({summary['best_mismatches']}), "
         f"{summary['mirror_checks']:,} mirror ({summary['mirror_mismatches']})",
     )
+    if summary.get("faults") is not None:
+        table.add_row("faults", told_faults(summary["faults"]))
     table.add_row("decode failures", str(summary["decode_failures"] or "none"))
     table.add_row("solves", f"{summary['solves']:,}, {summary['suppressed']:,} suppressed")
     queue = summary["queue_error_shares"]
@@ -132,6 +134,11 @@ def show(console: Console, summary: dict[str, Any]) -> None:
     console.print(table, soft_wrap=not console.is_terminal)
     if summary["digest"]:
         console.print(f"  digest             {summary['digest']}", markup=False, soft_wrap=True)
+
+
+def told_faults(counts: dict[str, int]) -> str:
+    """What went wrong on request, in words."""
+    return ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in sorted(counts.items())) or "none"
 
 
 def write_page(path: Path, summary: dict[str, Any], results: Sequence[MarketResult]) -> Path | None:

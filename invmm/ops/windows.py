@@ -28,6 +28,9 @@ def finish(summary: dict[str, Any], *, as_json: bool) -> int:
         markup=False,
         soft_wrap=True,
     )
+    if summary.get("faults") is not None:
+        told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in summary["faults"].items())
+        console.print(f"faults: {told or 'none'}", markup=False, soft_wrap=True)
     for problem in problems:
         console.print(f"FAILED CHECK: {problem}", style="bold red", markup=False, soft_wrap=True)
     if as_json:

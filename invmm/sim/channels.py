@@ -69,6 +69,7 @@ class Channel:
         self.split_parts = 1
         self.split_left = 0
         self.is_stalled = False
+        self.bend: Callable[[Connection, list[bytes]], list[bytes]] | None = None  # the faults of content
         self.dropped_silent = 0
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
@@ -118,6 +119,8 @@ class Channel:
         """Messages of one moment, in one write. Nothing goes out while the channel is stalled."""
         if self.is_stalled:
             return
+        if self.bend is not None:
+            payloads = self.bend(connection, list(payloads))
         out = bytearray()
         for payload in payloads:
             parts = 1
@@ -128,9 +131,9 @@ class Channel:
         if out:
             connection.write(bytes(out))
 
-    def kill(self) -> int:
-        """Cuts every connection without a closing handshake; returns how many."""
-        killed = list(self.connections)
+    def kill(self, most: int | None = None) -> int:
+        """Cuts every connection without a closing handshake, or the `most` oldest; returns how many."""
+        killed = self.connections[:most]
         for connection in killed:
             connection.transport.abort()
         return len(killed)

@@ -9,7 +9,7 @@ be narrowed by `method` and by a `path` prefix. `struck` in the truth counts wha
 
 | kind         | figures (defaults)                 | what happens
 |--------------|------------------------------------|---
-| kill         | channel (market)                   | sockets are cut without a closing handshake
+| kill         | channel (market), count (all)      | sockets are cut without a closing handshake
 | garbage      | channel, text (no JSON)            | `text` is sent as a message
 | split        | channel, parts (3), count (1)      | the next messages go out in so many WebSocket frames
 | stall        | channel                            | no data any more, PONG goes on, what is missed is lost
@@ -37,6 +37,16 @@ be narrowed by `method` and by a `path` prefix. `struck` in the truth counts wha
 | version      | version (3)                        | `/version` says so, orders: order_version_mismatch;
 |              |                                    | while armed
 | hydration    | seconds (60)                       | windows listed from now on: so long 404 at the CLOB
+| mute         | token, beyond                      | no data of one token; none at all for a connection
+|              |                                    | with more than `beyond` tokens; while armed
+| ghost        | form ("hollow", "old"), seconds    | a dump after subscribing is not the book: a cent and
+|              | (30)                               | 99, or older by its stamp and without its best
+| wrong_hash   |                                    | a market message bears wrong checksums
+| echo         |                                    | a market message is sent twice
+| swap         |                                    | level changes go out after the next message
+| hold         | seconds (10)                       | nothing for so long, then everything at once
+| omit         | event                              | market messages of this type are never sent
+| cross        |                                    | a bid at the ask is told that the venue never had
 | geoblock     | country, region                    | `/api/geoblock` says blocked; while armed
 """
 
@@ -236,6 +246,7 @@ class Control:
             "payout_micro": account.payout_micro,
             "merged_micro": account.merged_micro,
             "voided_trades": account.voided,
+            "heartbeat_ended": list(server.switch.ended),
             "dropped_silent": server.market_channel.dropped_silent + server.user_channel.dropped_silent,
             "accounts": {name: _purse(one) for name, one in server.floor.purses.items()},
             "trades": trades,
@@ -315,7 +326,7 @@ class Control:
         done = 0
         for channel in channels:
             if kind == "kill":
-                done += channel.kill()
+                done += channel.kill(told.get("count"))
             elif kind == "garbage":
                 channel.garbage(
                     str(told.get("text", '{"event_type":"price_change","price_changes":[')).encode()

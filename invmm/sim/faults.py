@@ -10,12 +10,14 @@ from typing import Any
 from aiohttp import web
 
 from invmm.sim.profile import SECOND
+from invmm.sim.stream import KINDS as STREAM_KINDS
 
 KINDS = frozenset(
     (
         "http", "lose", "slow", "late", "partial", "revoke",
         "drop", "duplicate", "reorder", "hide", "lag", "undead", "rename",
         "clock_offset", "version", "hydration", "geoblock",
+        *STREAM_KINDS,
     )
 )  # fmt: skip
 """Faults that wait for their moment, or are a state; `control` does the others at once. Its table says what

@@ -35,6 +35,7 @@ from invmm.sim.modes import Mode
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.rules import Who
 from invmm.sim.session import Session
+from invmm.sim.stream import StreamFaults
 from invmm.sim.windows import Series, Window, Windows
 
 
@@ -93,6 +94,7 @@ class VenueServer:
             self.faults,
             self.remember,
         )
+        self.market_channel.bend = StreamFaults(self.faults, self.floor.now_ns).bend
         self.switch = DeadMansSwitch(self.floor, self.seed)
         self.mode = Mode(self.floor)
         self.limits = Limits(self.profile)

@@ -97,6 +97,7 @@ def find_identity(
     password: Callable[[str], str] | None = None,
     needs_key: bool = True,
     needs_credentials: bool = False,
+    keyless: bool = False,
 ) -> Identity:
     """Finds who trades, in the order keystore file, OS keyring, environment.
 
@@ -114,6 +115,8 @@ def find_identity(
         False: no private key is read, unless it is the only thing that tells the address.
     needs_credentials : bool
         True: no API credentials are an error.
+    keyless : bool
+        True: no private key is read whatever happens; the address must be stated in plain.
 
     Raises
     ------
@@ -136,6 +139,12 @@ def find_identity(
     address = _find_address(wallet, variables, credentials_address, sources)
     funder, signature_type = _find_payer(wallet, variables, sources)
     signer = None
+    if keyless and not address:
+        raise ConfigError(
+            "address: none found, and no private key is read to tell it; expected a [wallet] credentials or "
+            f"keystore file that states it, or the environment variable {ADDRESS_NAMES[0]}"
+            + variables.hint(ADDRESS_NAMES)
+        )
     if needs_key or not address:
         private_key, where = _find_key(wallet, variables, ask, needs_key)
         holder = _address_of(private_key, where)

@@ -107,7 +107,7 @@ def test_the_rate_headers_of_an_answer_are_read(start: Start):
     assert statuses(bench.expect(2)) == [OrderStatus.SENT, OrderStatus.LIVE]
     statistics = bench.executor.statistics()
     assert statistics.throttle["tier"] == "gold"
-    pace = bench.executor.intake.pace
+    pace = bench.executor.intake.gate.pace
     assert pace is not None
     assert pace.left(0, bench.clock.now_ns()) < 600
 

@@ -94,7 +94,9 @@ def roll(windows: int, speed: float, generation: str = "v1") -> None:
     assert states["CANCELED_MARKET_RESOLVED"] <= 1 + states.total() // 50, states
     # Nothing of a closed market is left in the engine.
     assert engine.markets == {}
-    assert (engine._tokens, engine._keys) == ({}, {})
+    assert engine._tokens == {}
+    assert engine._inbox is not None
+    assert len(engine._inbox) == 0
     if len(memory) >= 8:
         early, late = memory[len(memory) // 2][1], memory[-1][1]
         assert late < early + (6 << 20), memory

@@ -30,7 +30,7 @@ from tests import markers
 
 SPEED = 4.0
 PATIENCE_S = 25.0
-NO_DATA = (Reason.DISCONNECTED, Reason.NO_SNAPSHOT, Reason.STALE)
+NO_DATA = (Reason.DISCONNECTED, Reason.NO_SNAPSHOT, Reason.STALE, Reason.DISPUTED)
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +179,7 @@ def test_silence_while_pong_continues_pulls_the_quotes(tape: Tape) -> None:
         await desk.fault("stall")
         await desk.until("quotes pulled", lambda: desk.live == 0 and all(desk.market.step.no_quote_reasons))
         assert set(desk.market.step.no_quote_reasons) <= {int(reason) for reason in NO_DATA}
-        await desk.until("words", lambda: "market feed silent" in desk.said)
+        await desk.until("words", lambda: "market feed silent" in desk.said or "disputed" in desk.said)
         await desk.fault("resume")
         await desk.quotes()
 

@@ -13,9 +13,7 @@ import pytest
 from tests.project.sources import name_of, source_files, text_files
 
 MAX_LINES = 500
-LONGER: dict[str, str] = {
-    "invmm/execution/intake.pyx": "one request from pop to write, on buffers that all its steps share",
-}
+LONGER: dict[str, str] = {}
 """Files that may be longer, each with its reason."""
 VAGUE_NAMES = frozenset({"utils", "util", "helpers", "helper", "common", "misc", "manager"})
 

@@ -262,7 +262,7 @@ class Desk:
         self.signer = a_signer()
         l2 = L2Signer("key", "c2VjcmV0", "pass", self.signer.address)
         self.intake = Intake(self.ring, self.results, self.words, l2, "venue.test", LiveClock())
-        self.ahead = self.intake.ahead = SignedAhead(16, max_age_ms, 3)
+        self.ahead = self.intake.orders.ahead = SignedAhead(16, max_age_ms, 3)
         self.intake.set_template(0, 0, OrderTemplate(self.signer, TOKENS[0], "v2", "key"))
         self.keys = 0
 
@@ -341,7 +341,7 @@ def test_an_executor_that_ends_drops_what_was_prepared() -> None:
     desk = Desk()
     desk.place(4800)
     desk.idle()
-    desk.intake.stopping = True
+    desk.intake.gate.stopping = True
     desk.idle()
     assert desk.ahead.held() == []
 

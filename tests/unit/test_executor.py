@@ -112,7 +112,7 @@ class Desk:
         self, kind: CommandKind, *keys: int, batch: int = 1, last: bool = True, **fields: object
     ) -> None:
         legs = np.zeros(len(keys), COMMAND_DTYPE)
-        legs["kind"], legs["key"], legs["batch"] = kind, keys, batch
+        legs["kind"], legs["key"], legs["batch"], legs["salt"] = kind, keys, batch, keys
         legs["price_e4"], legs["size_micro"] = 5000, 10_000_000
         if last:
             legs["flags"][-1] = CommandFlag.LAST
@@ -226,7 +226,7 @@ def test_a_price_between_ticks_is_refused_with_the_rule_and_the_rest_goes():
 
 def test_an_intake_that_stops_refuses_placements_only():
     desk = Desk()
-    desk.intake.stopping = True
+    desk.intake.gate.stopping = True
     desk.push(CommandKind.PLACE, 1)
     assert desk.take() == 0
     assert desk.told() == [(1, OrderStatus.REFUSED, Reason.SHUTDOWN)]
@@ -253,7 +253,7 @@ def test_bad_arguments_are_errors_that_name_them():
         desk.intake.again(np.zeros(0, COMMAND_DTYPE), -2)
     with pytest.raises(ValueError, match="host"):
         Intake(desk.ring, desk.results, desk.words, desk.signer, "a\r\nb", LiveClock())
-    with pytest.raises(TypeError, match="index inside"):
+    with pytest.raises(IndexError, match="index"):
         desk.intake.answer(np.zeros(1, COMMAND_DTYPE), 1, OrderStatus.LIVE)
 
 
