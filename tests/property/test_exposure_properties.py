@@ -1,4 +1,4 @@
-"""The exposure algebra: what it admits stays within every limit, whatever arrives and however far it fills."""
+"""The exposure algebra: what it admits stays within the limits, whatever arrives and however far it fills."""
 
 from __future__ import annotations
 

@@ -55,24 +55,12 @@ class State:
     def crosses_itself(self) -> bool:
         """Whether two of the orders would match each other, over one token or both."""
         for one, two in product(self.orders, self.orders):
-            if (
-                one.side == two.side == BUY
-                and one.token != two.token
-                and one.price_e4 + two.price_e4 >= ONE_E4
-            ):
+            total = one.price_e4 + two.price_e4
+            mirrored = one.side == two.side and one.token != two.token
+            if mirrored and (total >= ONE_E4 if one.side == BUY else total <= ONE_E4):
                 return True
-            if (
-                one.side == two.side == SELL
-                and one.token != two.token
-                and one.price_e4 + two.price_e4 <= ONE_E4
-            ):
-                return True
-            if (
-                one.side == BUY
-                and two.side == SELL
-                and one.token == two.token
-                and one.price_e4 >= two.price_e4
-            ):
+            facing = (one.side, two.side) == (BUY, SELL) and one.token == two.token
+            if facing and one.price_e4 >= two.price_e4:
                 return True
         return False
 
@@ -95,7 +83,7 @@ class State:
         return found
 
     def refusal(self, bounds: Bounds, new: Resting) -> Reason:
-        """Why one more order would be too much: the first limit that would break, in the order of the desk."""
+        """Why one more order would be too much: the first limit that would break, in the desk's order."""
         after = State(self.low, self.high, self.spent_e10, [*self.orders, new])
         heavy = new.token if new.side == BUY else 1 - new.token
         if len(after.orders) > bounds.orders:
@@ -164,7 +152,7 @@ class Truth:
 
     def refuse(self, index: int) -> None:
         """A placement is refused on arrival."""
-        kind, key = self.requests.pop(index)
+        _, key = self.requests.pop(index)
         self.orders[key].over = True
         self.answers.append(("rejected", key, 0, 0))
 

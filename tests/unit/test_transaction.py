@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from invmm._ext.merge import merge
@@ -198,8 +199,12 @@ def test_what_fits_together_is_placed_acknowledged_then_cancelled() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[risk]\nmax_cash_dollars = 100\n", "[risk]\nmax_direction_shares = 150\n", "[risk]\nmax_open_orders = 2\n",
-     "[risk]\nmax_gross_shares = 250\n"],
+    [
+        "[risk]\nmax_cash_dollars = 100\n",
+        "[risk]\nmax_direction_shares = 150\n",
+        "[risk]\nmax_open_orders = 2\n",
+        "[risk]\nmax_gross_shares = 250\n",
+    ],
     ids=["cash", "direction", "orders", "gross"],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_cancelled_proven_dead_then_placed(text: str) -> None:
@@ -259,7 +264,7 @@ def test_of_two_changes_the_one_that_lowers_the_imbalance_goes_first() -> None:
 
 
 def test_a_guard_cancels_everything_and_places_nothing() -> None:
-    desk, placed = quoting()
+    desk, _ = quoting()
     desk.want(200, bid(UP, 4900), bid(DOWN, 4700))
     stop = desk.event(EventKind.MODE, 205, status=Mode.STOPPED)
     assert set(kinds(stop)) == {CANCEL}
@@ -321,7 +326,7 @@ def test_an_unanswered_placement_is_given_up_and_its_transaction_reverts_on_proo
 
 
 def test_a_newer_target_waits_for_the_open_one_and_the_newest_wins() -> None:
-    desk, placed = quoting()
+    desk, _ = quoting()
     fresh = desk.want(200, bid(UP, 4900), bid(DOWN, 4700))
     assert not len(desk.want(210, bid(UP, 4850), bid(DOWN, 4700)))
     assert not len(desk.want(220, bid(UP, 4750), bid(DOWN, 4700)))
@@ -431,7 +436,7 @@ def test_a_sick_heartbeat_lets_nothing_be_placed() -> None:
     assert desk.market.step.stats()["reasons"][Reason.HEARTBEAT] >= 1
 
 
-# ---- limits, each with its reason ---------------------------------------------------------------------------
+# ---- limits, each with its reason --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
