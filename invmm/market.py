@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
+from invmm.errors import ConfigError
 from invmm.feed.integrity import HashCheck
 from invmm.replay.tape import MarketInfo
 from invmm.settlement.ledger import Ledger
-from invmm.types import MICRO, EventFlag, EventKind, OrderStatus, Outcome, Side
+from invmm.types import MICRO, EventFlag, EventKind, Mode, OrderStatus, Outcome, Reason, Side
 
 if TYPE_CHECKING:
+    from invmm._ext.words import SharedWords
     from invmm.feed.pair import MarketStream
 
 HASH_DOUBT = 2  # a second source is asked
+NS = 1_000_000_000
+LAST_WORD_NS = 10 * NS  # after a window's end; recordings go on for up to five seconds
+MAX_MARKETS = 65_536  # where the venue does not say
 HASH_ALARM = 3  # a single mismatch is usual: the frame was not the last one of its timestamp
 KEY_BITS = 24  # of an order key, below what is common to all keys of a market
+
+
+class Numbers:
+    """Market numbers: they go round, so that each rests as long as possible before it is used again."""
+
+    def __init__(self) -> None:
+        self._given: Counter[int] = Counter()
+        self._next = 0
+
+    def take(
+        self, used: Collection[int], words: SharedWords | None, number: int | None = None
+    ) -> tuple[int, int]:
+        """A number that is not in use (`number` itself, if it is given), and how often it was given before.
+
+        ConfigError if there is none.
+        """
+        limit = MAX_MARKETS if words is None else words.markets
+        if number is None:
+            around = ((self._next + ahead) % limit for ahead in range(limit))
+            number = next((each for each in around if each not in used), None)
+            if number is None:
+                raise ConfigError(f"expected at most {limit} markets at once, all are in use")
+        elif number in used:
+            raise ConfigError(f"market number {number}: expected one that is free, it is taken")
+        serial = self._given[number]
+        self._given[number] += 1
+        self._next = number + 1
+        return number, serial
 
 
 @dataclass
@@ -36,6 +70,8 @@ class Market:
     on_hash_doubt: Callable[[], object] = field(default=lambda: None, repr=False)
     feed: MarketStream | None = None
     held: bool = False  # connected and followed, but not quoted (yet)
+    barred: Reason = Reason.NONE  # why it is not quoted any more
+    changes: int = 0  # of its ledger
     serial: int = 0  # how many markets had this number before
 
     def __post_init__(self) -> None:
@@ -46,6 +82,19 @@ class Market:
     def owns(self, key: int) -> bool:
         """Whether an order key is one of this market's."""
         return key >> KEY_BITS == ((self.number + 1) << (40 - KEY_BITS)) + self.serial
+
+    @property
+    def mode(self) -> Mode:
+        """What may be done in this market as far as it is concerned."""
+        return Mode.PAUSED if self.held or self.barred else Mode.RUNNING
+
+    def keep_feed(self, now_ns: int) -> None:
+        """What the clock changes about its socket: what is silent after the end is meant to be."""
+        if self.feed is not None:
+            ended_ns = now_ns - self.info.end_s * NS
+            self.feed.patient = self.held or ended_ns >= 0
+            if self.feed.token_ids and ended_ns >= LAST_WORD_NS:
+                self.feed.set_tokens(())
 
     def up_mid(self) -> float | None:
         """Mid price of Up in dollars; None while a side is empty."""
@@ -79,6 +128,7 @@ class Market:
         kind = int(event["kind"])
         if kind == EventKind.SETTLEMENT:
             self.winner = Outcome(int(event["token"]))
+            self.changes += 1
         elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:
             trade, key = int(event["trade"]), int(event["key"])
             known = self.ledger.legs.get((trade, key))
@@ -89,6 +139,7 @@ class Market:
                 known.price_e4 if order is None and known else int(str(order and order["price_e4"]))
             )
             taker = bool(int(event["flags"]) & EventFlag.TAKER)
+            self.changes += 1
             self.ledger.fill(
                 trade=trade,
                 key=key,

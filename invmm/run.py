@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     add_modes(p)
     p.add_argument("--policy", metavar="NAME", help="inventory_mm (default) or inventory_mm_compatible")
-    p.add_argument("--config", metavar="FILE", help="TOML settings; unknown keys are errors")
+    p.add_argument("--config", metavar="FILE", help="TOML settings, or first-1000; unknown keys are errors")
     p.add_argument("--headless", action="store_true", help="no live view")
     p.add_argument(
         "--json",

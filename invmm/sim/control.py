@@ -246,6 +246,7 @@ class Control:
             "payout_micro": account.payout_micro,
             "merged_micro": account.merged_micro,
             "voided_trades": account.voided,
+            "heartbeat_ended": list(server.switch.ended),
             "dropped_silent": server.market_channel.dropped_silent + server.user_channel.dropped_silent,
             "accounts": {name: _purse(one) for name, one in server.floor.purses.items()},
             "trades": trades,

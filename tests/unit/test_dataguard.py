@@ -207,12 +207,13 @@ def test_a_held_or_ended_market_is_not_asked_about(rig: Rig) -> None:
 
 
 def test_f11_a_feed_expects_silence_by_the_clock_though_no_event_told_it(rig: Rig) -> None:
-    rig.tick(299_999)
+    keep = rig.desk.market.keep_feed
+    keep(START_S * NS + 299_999 * MS)
     assert not rig.feed.patient
-    rig.tick(300_000)
+    keep(START_S * NS + 300_000 * MS)
     assert rig.feed.patient
     assert rig.feed.token_ids
-    rig.tick(310_000)
+    keep(START_S * NS + 310_000 * MS)
     assert not rig.feed.token_ids
 
 

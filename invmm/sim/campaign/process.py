@@ -20,6 +20,8 @@ from invmm.execution.edge import EdgeThread
 from invmm.execution.executor import Executor
 from invmm.execution.remote import TIMEOUT_S, RemoteVenue
 from invmm.feed.connection import SupervisedSocket
+from invmm.feed.dial import Call
+from invmm.market import Market
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import SettlementQueue
@@ -153,17 +155,21 @@ class VirtualEdge(EdgeThread[Any]):
         return True
 
 
-def _attempt(feed: SupervisedSocket) -> Any:
+async def _connect(call: Call) -> Any:
     process: Any = PROCESS.get()
-    return process.upgrades.attempt(feed)
+    return await process.upgrades.connect(call)
 
 
 @contextmanager
 def imagined() -> Iterator[None]:
     """Sockets and threads of engines that are started inside are imagined ones."""
+    defaults: Any = SupervisedSocket.__init__.__kwdefaults__
     with (
-        mock.patch.object(SupervisedSocket, "_attempt", _attempt),
+        mock.patch.dict(defaults, connect=_connect),
         mock.patch("invmm.engine.EdgeThread", VirtualEdge),
+        # Of real time, where nobody else announces what is due; here everybody does.
+        mock.patch("invmm.sim.session._LONGEST_SLEEP_S", 60.0),
+        mock.patch("invmm.sim.windows._LONGEST_SLEEP_S", 1.0),
     ):
         yield
 
@@ -206,7 +212,9 @@ class EngineProcess(Process):
             loopback(80), credentials, signer, self.clock, settings, network=network, process=self
         )
         self.engine = Engine(settings, venue=self.venue, clock=self.clock, seed=seed)
-        self.closed: list[Any] = []  # markets that were released
+        self.closed: list[Market] = []  # markets that were released
+        self.ids: dict[int, str] = {}  # of their orders
+        self.keys: dict[bytes, int] = {}
         self.settlement = SettlementQueue(1 << 20)
         self.roller = Roller(
             self.engine,
@@ -214,15 +222,27 @@ class EngineProcess(Process):
             self._find,
             Series.parse(series),
             self.settlement,
-            on_close=lambda market, residue: self.closed.append(market),
+            on_close=self._closed_one,
         )
         self.stopping = asyncio.Event()
         self.main: asyncio.Task[None] | None = None
 
     @property
-    def markets(self) -> list[Any]:
+    def markets(self) -> list[Market]:
         """Every market that it ever opened."""
         return [*self.closed, *self.engine.markets.values()]
+
+    def key_of(self, order_id: bytes) -> int | None:
+        """As the engine's, also for orders of markets that were released."""
+        return self.engine.key_of(order_id) or self.keys.get(order_id)
+
+    def _closed_one(self, market: Market, residue: object) -> None:
+        inbox = self.engine._inbox
+        for order_id, key in () if inbox is None else inbox._keys.items():
+            if market.owns(key):
+                self.ids[key] = "0x" + order_id.hex()
+                self.keys[order_id] = key
+        self.closed.append(market)
 
     def start(self) -> None:
         """Runs from now on."""
@@ -235,9 +255,10 @@ class EngineProcess(Process):
     def _find(self, window: Window) -> Found:
         """What discovery would say."""
         known = self.network.server.windows.find(window.slug)
-        if known is None or known.session is None:
+        if known is None or (known.session is None and not known.is_resolved):
             return Found(window, None, (Refusal(RefusalKind.NOT_LISTED, "not listed yet"),))
-        return Found(window, known.market)
+        winner = known.market.winner if known.is_resolved else None
+        return Found(window, known.market, winner="" if winner is None else winner.name.capitalize())
 
     def kill(self) -> None:
         """SIGKILL: its connections are reset, nothing of it runs again."""

@@ -13,14 +13,13 @@ from typing import Any
 
 from invmm._ext.sink import FrameSink
 from invmm.clock import LiveClock
-from invmm.feed.connection import SupervisedSocket
-from invmm.feed.states import EndCause, FeedState
+from invmm.feed.dial import Call, UpgradeError
+from invmm.feed.states import EndCause
 from invmm.sim.campaign.machine import Process
 from invmm.sim.campaign.network import CONNECT_NS, ONE_WAY_NS, Network
 from invmm.sim.channels import Channel, Connection, text_frame
 
 GAP_BUCKETS = 24
-PATHS = ("/ws/market", "/ws/user")
 
 
 class VirtualListener:
@@ -32,9 +31,18 @@ class VirtualListener:
     clock : LiveClock
     notify : callable
         As of `FeedListener`.
+    told_ns : dict, optional
+        Is kept: when each token was last heard of, over all connections.
     """
 
-    def __init__(self, sink: FrameSink, clock: LiveClock, notify: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        sink: FrameSink,
+        clock: LiveClock,
+        notify: Callable[[], object],
+        told_ns: dict[str, int] | None = None,
+    ) -> None:
+        self._told_ns = {} if told_ns is None else told_ns
         self._sink = sink
         self._clock = clock
         self._notify = notify
@@ -127,7 +135,7 @@ class VirtualListener:
             if token.encode() in message:
                 if known[0]:
                     self._gaps[min(GAP_BUCKETS - 1, ((now_ns - known[0]) // 1_000_000).bit_length())] += 1
-                known[0] = now_ns
+                known[0] = self._told_ns[token] = now_ns
                 known[1] |= has_book
         if (before and not self.waiting) or self.awaiting_data:
             self.awaiting_data = False
@@ -212,29 +220,28 @@ def messages_of(data: bytes) -> list[bytes]:
 
 
 class Upgrades:
-    """Opens imagined WebSockets for the feeds of a process."""
+    """Opens imagined WebSockets for the feeds of a process: a `feed.dial.Connect`."""
 
     def __init__(self, network: Network, process: Process) -> None:
         self.network = network
         self.process = process
+        self.told_ns: dict[str, int] = {}  # engine time of the last data by token
         self.refuse_left = 0  # upgrades that are answered with 429
 
-    async def attempt(self, feed: SupervisedSocket) -> int:
-        """`SupervisedSocket._attempt` without a socket."""
-        feed._set_state(FeedState.CONNECTING)
-        any_feed: Any = feed
-        listener = VirtualListener(feed.sink, feed.clock, feed._wake.set)
+    async def connect(self, call: Call) -> VirtualListener:
+        """Opens a connection, or raises as the real one does."""
         network = self.network
+        listener = VirtualListener(call.sink, call.clock, call.notify, self.told_ns)
         await asyncio.sleep(CONNECT_NS / 1e9)
         if network.is_silent:
-            await asyncio.sleep(feed.settings.connect_deadline_s)
-        if network.is_down or network.is_silent or self.refuse_left:
-            self.refuse_left = max(0, self.refuse_left - 1)
-            feed.last_error = "connection refused"
-            feed._ended(EndCause.CONNECT)
-        else:
-            server = network.server
-            channel = server.user_channel if feed.url.endswith("/user") else server.market_channel
-            listener.peer = VirtualPeer(channel, network, listener, self.process.context)
-            await any_feed._serve(listener)
-        return feed._backoff.next_ns(feed.clock.now_ns())
+            await asyncio.sleep(call.deadline_s)
+            raise TimeoutError("the upgrade was not answered")
+        if network.is_down:
+            raise ConnectionRefusedError("connection refused")
+        if self.refuse_left:
+            self.refuse_left -= 1
+            raise UpgradeError(429, "upgrade answered with 429", 1_000_000_000)
+        server = network.server
+        channel = server.user_channel if call.url.endswith("/user") else server.market_channel
+        listener.peer = VirtualPeer(channel, network, listener, self.process.context)
+        return listener
