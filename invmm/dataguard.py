@@ -9,7 +9,8 @@
 | … or another one                                           | DISPUTED                             |
 
 And it does what the steps ask for: a book that contradicts itself for long is fetched anew over a new
-connection. Books are held against the venue's checksum every ten seconds. Everything here runs on the engine's thread, off the path of a frame.
+connection. Books are held against the venue's checksum every ten seconds, and a market's feed is told when
+silence is to be expected. Everything here runs on the engine's thread, off the path of a frame.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 MS = 1_000_000
 SECOND = 1_000_000_000
 RECONCILED_NS = 15 * SECOND
+LAST_WORD_NS = 10 * SECOND  # after a window's end; recordings go on for up to five seconds
 HASH_EVERY_NS = 10 * SECOND
 ASK_FLOOR_S, GRACE_FLOOR_S = 0.2, 0.1  # real seconds, for a clock that is faster than the machine
 SPOKEN = (FeedState.LIVE, FeedState.SILENT)
@@ -138,6 +140,10 @@ class DataGuard:
             market = self._markets[number]
             market.step.wants_frame |= wants_hash
             ended_ns = now_ns - market.info.end_s * SECOND
+            if market.feed is not None:
+                market.feed.patient = market.held or ended_ns >= 0
+                if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
+                    market.feed.set_tokens(())  # what is silent now is meant to be
             if watched.held != held:
                 watched.held = held
                 self._tell(market, GuardFact.HOLD, reason=held)

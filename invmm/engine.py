@@ -20,7 +20,6 @@ from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.dataguard import DataGuard
 from invmm.errors import ConfigError, origin_of
-from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
 from invmm.execution.inbox import Inbox
 from invmm.execution.reconcile import Reconciler
@@ -28,7 +27,7 @@ from invmm.execution.recovery import Recovery, cautious
 from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
-from invmm.market import LAST_WORD_NS, Market, Numbers
+from invmm.market import Market, Numbers
 from invmm.permission import Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
@@ -218,14 +217,7 @@ class Engine:
         venue = self._remote()
         if self.clock is None:
             raise ConfigError("Engine.start: expected a clock, none was given")
-        self.risk.open(
-            self.clock.now_ns(),
-            state=self.state,
-            words=venue.words,
-            venue=venue,
-            resume=self._resume,
-            scale=self.clock.scale,
-        )
+        self.risk.open(self.clock, venue, self.state, self._demand)
         self._inbox = inbox = Inbox(venue, self.clock, self.markets, self.step, self.risk.heard)
         self._announce(self.permission.mode)  # paused until what the venue lists is known
         venue.start()
@@ -233,8 +225,7 @@ class Engine:
         loop.add_reader(venue.results.eventfd, inbox.drain)
         inbox.drain()
         if self._left is not None and venue.user_url:
-            self.recovery = Recovery(self, self._left)
-            inbox.find = self.recovery.key_of
+            self.recovery = Recovery(self, self._left, inbox)
             self.recovery.begin()
         if venue.user_url:
             self.user_feed = UserFeed(
@@ -268,9 +259,6 @@ class Engine:
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
-        beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
-        demand = None if self.user_feed is None else self._demand
-        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, self.clock, demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(partial(self._task_ended, "the engine's timer"))
 
@@ -336,8 +324,6 @@ class Engine:
 
     def _connect(self, market: Market) -> None:
         """Prepares signing for a market and subscribes to it."""
-        from invmm.feed.pair import market_stream
-
         assert self.clock is not None
         assert self.guard is not None
         venue, info = self._remote(), market.info
@@ -345,22 +331,11 @@ class Engine:
         venue.words.set_market_version(market.number, 0)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-        market.step.watcher = market.compare_hash
-        market.feed = market_stream(
-            self.settings.feed.sockets,
-            self.settings.feed.renew_s,
-            venue.market_url,
-            ids,
-            market.step,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-            witness=self.guard.watch(market),
-        )
+        witness = self.guard.watch(market)
+        feed = market.connect(venue.market_url, self.clock, self.settings, self._budget, self._told, witness)
         self._tell_mode(market)
-        if self.clock.now_ns() < info.end_s * NS + LAST_WORD_NS:
-            market.feed.start()  # of one that is over nothing more is heard
+        if not market.has_had_last_word(self.clock.now_ns()):
+            feed.start()  # of one that is over nothing more is heard
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if every order is proven dead and the venue
@@ -399,9 +374,9 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while not (stopping.is_set() or self.risk.is_over) and any(
-            m.winner is None for m in self.markets.values()
-        ):
+        while any(market.winner is None for market in self.markets.values()):
+            if stopping.is_set() or self.risk.is_over:
+                break
             await asyncio.sleep(0.05)
         return await self.stop()
 
@@ -421,12 +396,12 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
-        assert self._vigil is not None
+        vigil = self._vigil = Vigil.of(self, venue, self._demand)
         assert self._inbox is not None
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
-            self._vigil.tick(self.clock.mono_ns(), alive)
+            vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
             self._look_after_journal()
             for alarm in venue.news():
@@ -437,7 +412,6 @@ class Engine:
             for market in self.risk.tick(now_ns):
                 self._tell_mode(market)
             for market in self.markets.values():
-                market.keep_feed(now_ns)
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
@@ -488,11 +462,6 @@ class Engine:
         """The venue's ids (`0x…`) of own orders by key; those whose id is not announced yet are missing."""
         return {} if self._inbox is None else self._inbox.ids_of(keys)
 
-    def register(self, order_id: bytes, key: int) -> None:
-        """An order of an earlier session is one of ours again, under that key."""
-        assert self._inbox is not None
-        self._inbox.register(order_id, key)
-
     def take_evidence(self, records: EventArray) -> None:
         """Applies evidence about own orders and fills, after all that the executor has to say."""
         if self._inbox is not None:
@@ -516,14 +485,9 @@ class Engine:
         """Raises the kill level (`execution/kill.py`): 1 no new risk, 2 cancel all and verify, 3 and end."""
         self.risk.kill(level, why, by)
 
-    def _resume(self) -> None:
-        """The kill level was lifted: quotes go on when what the venue lists is known."""
-        if self.user_feed is None:
-            self.permission.reconciled(0)
-        else:
-            self._demand()
-
     def _demand(self) -> None:
         """What the venue lists may be news; before the start-up sequence asks, nothing is known anyway."""
         if self.reconciler is not None:
             self.reconciler.demand()
+        elif self.user_feed is None:
+            self.permission.reconciled(0)  # own events do not travel: none can have been missed

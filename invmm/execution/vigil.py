@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from invmm._ext.words import BEAT_LIMIT_NS, SharedWords
 from invmm.clock import LiveClock
@@ -15,6 +16,10 @@ from invmm.errors import InvmmError
 from invmm.execution.beat import BeatWriter, State
 from invmm.execution.watch import Concern, ExecutorWatch
 from invmm.permission import Permission
+
+if TYPE_CHECKING:
+    from invmm.engine import Engine
+    from invmm.execution.connected import ConnectedVenue
 
 
 class Vigil:
@@ -57,6 +62,14 @@ class Vigil:
         self._cancelling: asyncio.Task[None] | None = None
         if beat is not None:
             beat.state = State.RUNNING
+
+    @classmethod
+    def of(cls, engine: Engine, venue: ConnectedVenue, demand: Callable[[], object]) -> Vigil:
+        """That of an engine that is being started; `demand` counts where own events travel."""
+        assert engine.clock is not None
+        beat = None if engine.state is None else BeatWriter(engine.state.beat, venue.account)
+        asks = demand if venue.user_url else None
+        return cls(venue.words, engine.permission, venue.cancel_all, engine.clock, asks, beat)
 
     def tick(self, now_ns: int, open_orders: int) -> None:
         """One turn of the engine's loop. The beat comes last: until then the gate counts us as silent."""

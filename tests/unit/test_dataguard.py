@@ -207,13 +207,12 @@ def test_a_held_or_ended_market_is_not_asked_about(rig: Rig) -> None:
 
 
 def test_f11_a_feed_expects_silence_by_the_clock_though_no_event_told_it(rig: Rig) -> None:
-    keep = rig.desk.market.keep_feed
-    keep(START_S * NS + 299_999 * MS)
+    rig.tick(299_999)
     assert not rig.feed.patient
-    keep(START_S * NS + 300_000 * MS)
+    rig.tick(300_000)
     assert rig.feed.patient
     assert rig.feed.token_ids
-    keep(START_S * NS + 310_000 * MS)
+    rig.tick(310_000)
     assert not rig.feed.token_ids
 
 
