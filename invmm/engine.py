@@ -26,6 +26,7 @@ from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
 from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
+from invmm.feed.states import FeedState
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market, Numbers
 from invmm.permission import Permission
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.pair import MarketStream
-    from invmm.feed.states import EndCause, FeedState
+    from invmm.feed.states import EndCause
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
@@ -481,6 +482,8 @@ class Engine:
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
+        if state in (FeedState.REFUSED, FeedState.FAILED):
+            self.permission.alarm(f"{words}: {feed.last_error if state is FeedState.REFUSED else 'an error'}")
         if feed is self.user_feed and feed.is_live:
             self._demand()
 
