@@ -54,7 +54,11 @@ class LiveClock:
 
     def now_ns(self) -> int:
         """Engine time, unix-epoch ns; never goes back."""
-        return self.at_ns(time.monotonic_ns())
+        return self.at_ns(self.mono_ns())
+
+    def mono_ns(self) -> int:
+        """CLOCK_MONOTONIC, ns; of a machine that is only imagined, its own."""
+        return time.monotonic_ns()
 
     def at_ns(self, mono_ns: int) -> int:
         """Engine time of a CLOCK_MONOTONIC stamp, both in ns."""

@@ -22,13 +22,15 @@ from invmm.market import Market
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
 from invmm.settlement.handover import Residue, SettlementQueue, merger_of, residue_of, unsettled
-from invmm.venue.listing import Found
+from invmm.types import Outcome
+from invmm.venue.listing import LABELS, Found
 from invmm.venue.series import Series, Window
 
 TURN_NS = NS // 4
 SHORTEST_TURN_S = 0.01  # real seconds
 LAST_WORD_S = 10  # the engine unsubscribes then
 REMEMBERED = 64  # names of windows that are done with
+UP_LABELS = frozenset(up for up, _ in LABELS)
 
 
 class Desk(Protocol):
@@ -41,6 +43,8 @@ class Desk(Protocol):
 
     def hold(self, number: int, held: bool) -> None: ...
 
+    def settle(self, number: int, winner: Outcome, now_ns: int) -> None: ...
+
     async def close_market(self, number: int) -> Market: ...
 
 
@@ -52,6 +56,7 @@ class Rolled:
     closed: int = 0
     skipped: int = 0  # windows that were not tradable or found too late
     late: int = 0  # opened only after they had started
+    recovered: int = 0  # of an earlier session, taken over
 
 
 @dataclass
@@ -118,6 +123,9 @@ class Roller:
         self._done: dict[Window, None] = {}
         self._open: dict[int, Window] = {}
         self._complained: set[int] = set()
+        self._resolutions: dict[
+            int, _Search
+        ] = {}  # of ended windows whose orders only the winner proves dead
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Rolls until told to stop, or until the last window that is wanted has been handed over."""
@@ -129,7 +137,8 @@ class Roller:
                 except TimeoutError:
                     continue
         finally:
-            tasks = [search.task for search in self._searches.values() if search.task is not None]
+            searches = (*self._searches.values(), *self._resolutions.values())
+            tasks = [search.task for search in searches if search.task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -142,6 +151,14 @@ class Roller:
             if market is not None:
                 self._hand_over(market)
             del self._open[number]
+
+    def take_over(self, market: Market) -> None:
+        """A window of an earlier session that the engine has open again: it is followed to its end."""
+        info, single = market.info, self.series.single
+        is_single = single is not None and single.slug == info.slug
+        window = single if single is not None and is_single else Window(info.slug, info.start_s, info.end_s)
+        self._open[market.number] = window
+        self.counts.recovered += 1
 
     async def turn(self) -> bool:
         """Does what is due; whether there is nothing left to do, ever."""
@@ -239,6 +256,7 @@ class Roller:
         alive = market.step.registry.counts()["live"]
         waited = now_s >= market.info.end_s + self.desk.settings.market.settle_wait_s
         if alive:
+            self._ask_winner(market, now_s)
             if waited and market.number not in self._complained:
                 self._complained.add(market.number)
                 self._say(f"{market.info.slug}: kept open, {alive} orders may still be alive")
@@ -246,10 +264,34 @@ class Roller:
         if unsettled(market.ledger) and not waited:
             return
         self._complained.discard(market.number)
+        self._resolutions.pop(market.number, None)
         self._finish(self._open.pop(market.number))
         self._hand_over(market)
         self.counts.closed += 1
         await self.desk.close_market(market.number)
+
+    def _ask_winner(self, market: Market, now_s: float) -> None:
+        """An order without a date that nobody answered for may live until its market is resolved."""
+        if market.winner is not None:
+            return
+        search = self._resolutions.setdefault(market.number, _Search(self._open[market.number]))
+        if search.task is None:
+            if now_s >= search.again_s:
+                ask = asyncio.to_thread(self._find, search.window)
+                search.task = asyncio.get_running_loop().create_task(ask, name=f"resolve {market.info.slug}")
+            return
+        if not search.task.done():
+            return
+        task, search.task = search.task, None
+        search.again_s = now_s + self.desk.settings.market.search_every_s
+        try:
+            winner = task.result().winner
+        except InvmmError as error:
+            self._complain(search, f"the winner could not be asked for: {error}")
+            return
+        if winner:
+            outcome = Outcome.UP if winner in UP_LABELS else Outcome.DOWN
+            self.desk.settle(market.number, outcome, self.clock.now_ns())
 
     def _hand_over(self, market: Market) -> None:
         residue = residue_of(market, self._merger, self.clock.now_ns())

@@ -27,7 +27,7 @@ cdef class FrameSink:
         readonly int64_t entered_ns  # CLOCK_MONOTONIC when the callback of the current frame was entered
         int64_t[LATENCY_BUCKETS] acted      # messages that led to commands, by time from entry to publication
         readonly int32_t published   # commands that the present message led to; the feed clears it
-        readonly int32_t fault       # not 0: the sink failed on the message it was given; cleared by the feed
+        public int32_t fault       # not 0: the sink failed on the message it was given; cleared by the feed
 
     # One whole message, in the receive buffer: `data` is invalid after the return.
     # `last`: nothing more was received so far.

@@ -279,7 +279,6 @@ class Connection:
 
     def _read(self, now_ns: int) -> None:
         assert self._socket is not None
-        assert self._parser is not None
         while True:
             try:
                 data = self._socket.recv(RECEIVE_BYTES)
@@ -291,28 +290,33 @@ class Connection:
             if not data:
                 self.fail(now_ns, "the venue closed the connection")
                 return
-            if self.request is None:
-                self.fail(now_ns, "an answer that nobody asked for")
-                return
-            self._received += len(data)
-            if self._received > ANSWER_MAX:
-                self.fail(now_ns, f"an answer longer than {ANSWER_MAX} bytes")
-                return
-            try:
-                self._parser.feed_data(data)
-            except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError) as error:
-                self.fail(now_ns, f"not HTTP: {error}")
-                return
-            if self._overrun:
-                self.fail(now_ns, "bytes after the end of an answer: which one is ours?")
-                return
             # One call where one will do: each lets the interpreter lock go, and a busy engine keeps it for
             # long. What is left in the kernel is reported again; only TLS may hold bytes that nobody reports.
-            if self._answered:
-                self._complete(now_ns)
+            if not self.receive(data, now_ns) or (self.is_plain and len(data) < RECEIVE_BYTES):
                 return
-            if self.is_plain and len(data) < RECEIVE_BYTES:
-                return
+
+    def receive(self, data: bytes, now_ns: int) -> bool:
+        """Bytes of an answer have come; whether more of it is awaited."""
+        assert self._parser is not None
+        if self.request is None:
+            self.fail(now_ns, "an answer that nobody asked for")
+            return False
+        self._received += len(data)
+        if self._received > ANSWER_MAX:
+            self.fail(now_ns, f"an answer longer than {ANSWER_MAX} bytes")
+            return False
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, ValueError) as error:
+            self.fail(now_ns, f"not HTTP: {error}")
+            return False
+        if self._overrun:
+            self.fail(now_ns, "bytes after the end of an answer: which one is ours?")
+            return False
+        if self._answered:
+            self._complete(now_ns)
+            return False
+        return True
 
     # Called by the parser.
     def on_message_begin(self) -> None:

@@ -21,6 +21,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 
@@ -79,6 +80,8 @@ class Executor:
         As `settings.ring_capacity` says (results: four times that) unless given.
     limits : Limits, optional
         Of the venue's profile; what exceeds them is not sent. None: no buckets of its own.
+    connection : callable
+        Makes what carries the requests.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Executor:
         ring: CommandRing | None = None,
         results: ResultRing | None = None,
         limits: Limits | None = None,
+        connection: Callable[..., Connection] = Connection,
     ) -> None:
         settings = settings or ExecutorSettings()
         self.settings = settings
@@ -118,6 +122,7 @@ class Executor:
             cancel_lanes=min(settings.cancel_connections, settings.connections - 1),
             connect_ns=settings.connect_timeout_ms * MS,
             heartbeat=with_heartbeat,
+            make=connection,
         )
         self._spin_ns = {"spin": -1, "spin-park": settings.spin_us * 1000, "park": 0}[settings.wait]
         self._unknown_ns = settings.unknown_after_ms * MS
@@ -127,7 +132,9 @@ class Executor:
         self._resends: deque[Legs] = deque()
         self._rehearsal: Rehearsal | None = None
         self._stop_ns: int | None = None
+        self.look_around_ns = LOOK_AROUND_NS
         self._looked_around_ns = 0
+        self._polled_ns = 0
         self._watch = EngineWatch(self.words)
         self._closing = False
         self._refused = 0
@@ -166,7 +173,7 @@ class Executor:
         with self._close_lock:
             if not self._thread.is_alive():
                 if self._thread.ident is None:
-                    self._pool.close(time.monotonic_ns())
+                    self._pool.close(self._clock.mono_ns())
                 return
             self._closing = True
             self.intake.gate.stopping = True
@@ -230,7 +237,7 @@ class Executor:
             self._last_resort()
         finally:
             self.intake.gate.stopping = True
-            self._pool.close(time.monotonic_ns())
+            self._pool.close(self._clock.mono_ns())
             self._drop_waiting()
             self.intake.flush()
             if self._rehearsal is not None:
@@ -248,60 +255,74 @@ class Executor:
         self.intake.rehearsal = self._rehearsal
 
     def _loop(self) -> None:
+        self._polled_ns = now_ns = self._clock.mono_ns()
+        while self.turn(now_ns):
+            now_ns = self._clock.mono_ns()
+
+    def turn(self, now_ns: int, *, may_wait: bool = True) -> bool:
+        """One round: what is due, then one group of commands and what the sockets have. False: it was the
+        last.
+
+        Parameters
+        ----------
+        now_ns : int
+            CLOCK_MONOTONIC.
+        may_wait : bool
+            False: takes what is there at once and returns, for whoever gives the thread its time.
+        """
         intake, pool = self.intake, self._pool
-        now_ns = looked_ns = time.monotonic_ns()
-        while True:
-            pool.keep(now_ns)
-            if now_ns - self._looked_around_ns >= LOOK_AROUND_NS:
-                self._looked_around_ns = now_ns
-                self._look_around(now_ns)
-            self._send_waiting(now_ns)
-            intake.flush()
-            if self._stop_ns is not None and (now_ns >= self._stop_ns or not self._is_working()):
-                return
-            intake.hold_cancels = bool(self._waiting.placements) or self.follow.modes.is_deaf
-            place, cancel = pool.idle(Lane.PLACE), pool.idle(Lane.CANCEL)
-            kind = intake.take(
-                self._spin_ns,
-                self._wait_ns(now_ns),
-                pool.epoll.fileno(),
-                _target(place),
-                _target(cancel),
-                None if place is None else place.writer,
-                None if cancel is None else cancel.writer,
-            )
-            if kind == CommandKind.SHUTDOWN:
-                intake.gate.stopping = True
-                if self._stop_ns is None:
-                    self._stop_ns = time.monotonic_ns() + self._hard_ns
-            elif kind == CommandKind.RESEND:
-                self._resends.append(intake.legs_copy())
-            elif kind:
-                self._sent(kind, place if kind == CommandKind.PLACE else cancel)
-            now_ns = time.monotonic_ns()
-            # A look lets the interpreter lock go. A ring that is never empty hides the sockets: look by the
-            # clock.
-            if intake.seen & RING_WAIT_FD or now_ns - looked_ns > LONGEST_BLIND_NS:
-                looked_ns = now_ns
-                pool.poll(now_ns)
+        pool.keep(now_ns)
+        if now_ns - self._looked_around_ns >= self.look_around_ns:
+            self._looked_around_ns = now_ns
+            self._look_around(now_ns)
+        self._send_waiting(now_ns)
+        intake.flush()
+        if self._stop_ns is not None and (now_ns >= self._stop_ns or not self._is_working()):
+            return False
+        intake.hold_cancels = bool(self._waiting.placements) or self.follow.modes.is_deaf
+        place, cancel = pool.idle(Lane.PLACE), pool.idle(Lane.CANCEL)
+        kind = intake.take(
+            self._spin_ns if may_wait else 0,
+            self.wait_ns(now_ns) if may_wait else 0,
+            pool.epoll.fileno(),
+            _target(place),
+            _target(cancel),
+            None if place is None else place.writer,
+            None if cancel is None else cancel.writer,
+        )
+        if kind == CommandKind.SHUTDOWN:
+            intake.gate.stopping = True
+            if self._stop_ns is None:
+                self._stop_ns = self._clock.mono_ns() + self._hard_ns
+        elif kind == CommandKind.RESEND:
+            self._resends.append(intake.legs_copy())
+        elif kind:
+            self._sent(kind, place if kind == CommandKind.PLACE else cancel)
+        now_ns = self._clock.mono_ns()
+        # A look lets the interpreter lock go. A ring that is never empty hides the sockets: look by the
+        # clock.
+        if intake.seen & RING_WAIT_FD or now_ns - self._polled_ns > LONGEST_BLIND_NS:
+            self._polled_ns = now_ns
+            pool.poll(now_ns)
+        return True
 
     def _is_working(self) -> bool:
         return bool(self._pool.busy() or self._waiting or self._resends or len(self.commands))
 
-    def _wait_ns(self, now_ns: int) -> int:
+    def wait_ns(self, now_ns: int) -> int:
         """How long nothing happens by itself."""
         times = [now_ns + LONGEST_WAIT_NS]
         for connection in self._pool.connections:
             if connection.request is not None and not connection.request.told_unknown:
                 at_ns = connection.request.written_ns + self._unknown_ns
-                times.append(max(at_ns, self._looked_around_ns + LOOK_AROUND_NS))
+                times.append(max(at_ns, self._looked_around_ns + self.look_around_ns))
         at = self._pool.next_ns()
         if at is not None:
             times.append(at)
         if self._waiting.cancels and not self.follow.modes.is_deaf:
             times.append(now_ns + MS)  # for their rate
         elif self._waiting or self._resends or self.follow.modes.mode is not VenueMode.RUNNING:
-            times.append(now_ns + LOOK_AROUND_NS)  # a connection that becomes free is seen at once
+            times.append(now_ns + self.look_around_ns)  # a connection that becomes free is seen at once
         if self.follow.heartbeat is not None:
             wait_ns = self.follow.heartbeat.wait_ns(self._clock.at_ns(now_ns))
             times.append(now_ns + int(wait_ns / self._clock.scale))
@@ -332,7 +353,7 @@ class Executor:
             self._keep(kind, legs)
             return
         assert connection is not None
-        now_ns = time.monotonic_ns()
+        now_ns = self._clock.mono_ns()
         request = Request(kind, legs, intake.popped_ns, now_ns)  # `begin` may end it at once: it needs a time
         if intake.sent < 0:
             # The kernel took nothing, so the venue knows nothing; but SENT is out, so only REFUSED can take
@@ -343,7 +364,7 @@ class Executor:
             return
         unsent = b"" if intake.sent and intake.sent == intake.size else intake.request()
         connection.begin(request, unsent, now_ns + self._hard_ns, now_ns)
-        request.written_ns = intake.written_ns if not unsent else time.monotonic_ns()
+        request.written_ns = intake.written_ns if not unsent else self._clock.mono_ns()
         self.pop_to_ready.add(intake.ready_ns - intake.popped_ns)
         self.pop_to_write.add(request.written_ns - intake.popped_ns)
         self._errands.sent(kind, legs, now_ns)
@@ -450,15 +471,15 @@ class Executor:
         """
         try:
             self._drop_waiting()
-            end_ns = time.monotonic_ns() + self._hard_ns
-            while (connection := self._pool.idle(Lane.CANCEL)) is None and time.monotonic_ns() < end_ns:
+            end_ns = self._clock.mono_ns() + self._hard_ns
+            while (connection := self._pool.idle(Lane.CANCEL)) is None and self._clock.mono_ns() < end_ns:
                 self._turn()
             if connection is None:
                 return
             if self.intake.again(cancel_all(), _target(connection)):
                 self._sent(CommandKind.CANCEL_ALL, connection)
-            end_ns = time.monotonic_ns() + self._hard_ns
-            while connection.request is not None and time.monotonic_ns() < end_ns:
+            end_ns = self._clock.mono_ns() + self._hard_ns
+            while connection.request is not None and self._clock.mono_ns() < end_ns:
                 self._turn()
         except Exception as error:  # the first error is the one to report
             if self.error is not None:
@@ -466,9 +487,9 @@ class Executor:
 
     def _turn(self) -> None:
         """Sockets only, while nothing else is done any more."""
-        self._pool.keep(time.monotonic_ns())
+        self._pool.keep(self._clock.mono_ns())
         self._pool.epoll.poll(0.05)
-        self._pool.poll(time.monotonic_ns())
+        self._pool.poll(self._clock.mono_ns())
 
 
 def _target(connection: Connection | None) -> int:

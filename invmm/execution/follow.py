@@ -9,7 +9,6 @@ answer ─▶ verdict about each leg ─▶ result ring
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -120,7 +119,7 @@ class Follower:
 
     def finished(self, request: Request, answer: Answer) -> None:
         """One request has ended."""
-        real_ns = time.monotonic_ns()
+        real_ns = self._clock.mono_ns()
         ack_ns = real_ns - request.written_ns
         now_ns, asked_ns = self._clock.at_ns(real_ns), self._clock.at_ns(request.written_ns)
         self.answers[answer.code] = self.answers.get(answer.code, 0) + 1

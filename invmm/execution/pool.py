@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 
 from invmm.execution.connections import Connection, Endpoint, Finished, Lane, State
 from invmm.execution.resolver import Resolver
@@ -11,7 +12,8 @@ from invmm.execution.resolver import Resolver
 class Pool:
     """All connections of one executor: `connections`, `cancel_lanes` of them for cancels alone.
 
-    `heartbeat` adds one that carries nothing else: a heartbeat that hangs is in nobody's way.
+    `heartbeat` adds one that carries nothing else: a heartbeat that hangs is in nobody's way. `make` makes
+    one.
     """
 
     def __init__(
@@ -23,6 +25,7 @@ class Pool:
         cancel_lanes: int = 1,
         connect_ns: int,
         heartbeat: bool = False,
+        make: Callable[..., Connection] = Connection,
     ) -> None:
         if not 0 < cancel_lanes < connections:
             raise ValueError(f"cancel_lanes: expected 1 to {connections - 1}, got {cancel_lanes}")
@@ -32,7 +35,7 @@ class Pool:
         lanes += [Lane.HEARTBEAT] * heartbeat
         resolver = Resolver(endpoint.host, endpoint.port)
         self.connections = [
-            Connection(endpoint, lane, self.epoll, finished, connect_ns, resolver) for lane in lanes
+            make(endpoint, lane, self.epoll, finished, connect_ns, resolver) for lane in lanes
         ]
         self._is_open = True
 

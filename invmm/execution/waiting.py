@@ -39,7 +39,8 @@ class Waiting:
         return len(self._cancels)
 
     def keep(self, kind: int, legs: Legs) -> Legs:
-        """Keeps a group. Returns the legs that do not wait (any longer): without room, or replaced."""
+        """Keeps a group. Returns the legs that have no room. A cancel takes the place of an earlier
+        one of the same order, of which nothing is said."""
         if kind == CommandKind.CANCEL:
             return self._keep_cancels(legs)
         groups = self.placements if kind == CommandKind.PLACE else self.cancel_alls
@@ -99,8 +100,7 @@ class Waiting:
             if earlier is None and len(self._cancels) >= CANCELS_MAX:
                 out.append(leg)
                 continue
-            if earlier is not None:
-                out.append(earlier)
+            # The earlier one is not answered: the engine would repeat it at once, and so for ever.
             self._cancels[name] = leg
         return np.concatenate(out) if out else legs[:0]
 

@@ -201,6 +201,8 @@ class Windows:
         self._made: dict[int, int] = {}
         self._numbers = itertools.count(5_000_000)
         self._one_at_a_time = asyncio.Semaphore(1)
+        self.light: Callable[[MarketInfo, int, int], Tape] = light_tape
+        """Makes the tape of a light window from market, seed and the second in which it begins."""
         self.by_condition: dict[str, Window] = {}
         self.rolled = 0  # windows that have come to their end
 
@@ -334,7 +336,7 @@ class Windows:
                 del self.by_condition[window.market.condition_id]
                 return
         else:
-            tape = light_tape(window.market, self._seed, window.listed_ns // SECOND)
+            tape = self.light(window.market, self._seed, window.listed_ns // SECOND)
         window.market = tape.market
         window.session = self._floor.open(tape, window.accepts_ns, batches)
         window.session.join(self._floor.clock)

@@ -1,0 +1,326 @@
+"""What must hold in a world, looked at from the venue's side.
+
+The checkers know the venue's own state and ask the engine only what it believes. They share no code with what
+they check: sums are made anew from the venue's orders and trades.
+
+| checker    | fails when |
+|------------|---|
+| exposure   | the venue's true orders and shares exceed a limit of the settings, at any event |
+| orphans    | an order is open at the venue and the engine does not count it as possibly alive |
+| fills      | at rest a fill is missing, is there twice, or differs from the venue's |
+| sends      | an order's bytes leave more often than once and one resend, or another order under its name |
+| guards     | an order leaves while the data is stale, the mode forbids it, or heartbeats are not answered |
+| rest       | something is still undetermined when nothing happens any more |
+| secrets    | a secret is in a message or in the body of a request |
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from invmm.feed.user_messages import trade_key
+from invmm.sim.account import Leg
+from invmm.sim.campaign.network import Incoming
+from invmm.sim.exchange import Exchange
+from invmm.sim.orders import Order, Report
+from invmm.sim.profile import SECOND
+from invmm.types import MICRO, Mode, OrderStatus, Outcome, Side
+
+if TYPE_CHECKING:
+    from invmm.sim.campaign.world import World
+
+MS = 1_000_000
+MARGIN_NS = 400 * MS  # from a decision to its arrival: command deadline, way, timer
+MOST_FAILURES = 20  # kept of each checker
+PLACES = ("/order", "/orders")
+ENDED = ("dead", "filled", "rejected")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that must not be. `at_s` is the world's time."""
+
+    checker: str
+    text: str
+    at_s: float
+
+
+@dataclass
+class Findings:
+    """What the checkers of a world have found."""
+
+    failures: list[Failure] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def fail(self, checker: str, text: str, at_s: float) -> None:
+        """Counts a failure; keeps the first ones."""
+        self.counts[checker] += 1
+        if self.counts[checker] <= MOST_FAILURES:
+            self.failures.append(Failure(checker, text, round(at_s, 3)))
+
+
+class Exposure:
+    """The venue's true orders and shares against the limits, whenever one of them changes."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        risk = world.settings.risk
+        self._cash_micro = round(risk.max_cash_dollars * MICRO)
+        self._direction_micro = round(risk.max_direction_shares * MICRO)
+        self._gross_micro = round(risk.max_gross_shares * MICRO)
+        self._order_micro = round(risk.max_order_shares * MICRO)
+        self._costs: dict[str, dict[int, int]] = {}  # by market and trade
+
+    def at(self, exchange: Exchange, report: Report) -> None:
+        """Something has happened to an order or a trade."""
+        world, market = self._world, exchange.market
+        own = [order for order in exchange.open_orders() if world.is_own(order)]
+        account = exchange.account
+        bids = {Outcome.UP: 0, Outcome.DOWN: 0}
+        open_micro = {Outcome.UP: 0, Outcome.DOWN: 0}
+        cash = gross = 0
+        for order in own:
+            request, left = order.request, order.left_micro
+            gross += left
+            if request.side == Side.BUY:
+                open_micro[request.token] += left
+                bids[request.token] = max(bids[request.token], request.price_e4)
+                cash += left * request.price_e4 // 10_000
+        held = [account.tokens_micro(token, market.condition_id) for token in Outcome]
+        for token, other in ((Outcome.UP, Outcome.DOWN), (Outcome.DOWN, Outcome.UP)):
+            lean = held[token] - held[other] + open_micro[token]
+            self._most("direction", lean, self._direction_micro, market.slug)
+        cash += self._paid(exchange, report)
+        self._most("cash", cash, self._cash_micro + MICRO // 100, market.slug)
+        self._most("gross", gross, self._gross_micro, market.slug)
+        self._most("orders", len(own), world.settings.risk.max_open_orders, market.slug)
+        if bids[Outcome.UP] and bids[Outcome.DOWN] and bids[Outcome.UP] + bids[Outcome.DOWN] >= 10_000:
+            world.fail(
+                "exposure", f"{market.slug}: own bids cross: {bids[Outcome.UP]} and {bids[Outcome.DOWN]}"
+            )
+        if report.kind == "placed" and report.order is not None:
+            self._most("order size", report.order.request.size_micro, self._order_micro, market.slug)
+
+    def _paid(self, exchange: Exchange, report: Report) -> int:
+        """What the shares of this market have cost, failed trades left out."""
+        known = self._costs.setdefault(exchange.market.condition_id, {})
+        trade = report.trade
+        if trade is not None:
+            own = [leg for leg in trade.legs if self._world.is_own_leg(leg)]
+            failed = trade.status == OrderStatus.TRADE_FAILED
+            known[trade.key] = 0 if failed else -sum(leg.cash_micro + leg.fee_micro for leg in own)
+        return sum(known.values())
+
+    def _most(self, what: str, value: int, limit: int, slug: str) -> None:
+        if value > limit:
+            self._world.fail("exposure", f"{slug}: {what}: {value} at the venue, at most {limit} allowed")
+
+
+class Orphans:
+    """Open orders of which the engine does not think that they may be alive."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._told: set[bytes] = set()
+
+    def look(self) -> None:
+        """Every open order of ours at every market."""
+        for exchange in self._world.server.floor.exchanges:
+            for order in exchange.open_orders():
+                self.check(order)
+
+    def check(self, order: Order) -> None:
+        """One open order."""
+        world, name = self._world, order.request.order_id
+        if name in self._told or not world.is_own(order) or not world.engine_knows:
+            return
+        if not world.believes_alive(name):
+            self._told.add(name)
+            world.fail(
+                "orphans", f"order {order.request.id_text} is {order.state}, the engine {world.belief(name)}"
+            )
+
+
+class Sends:
+    """Placements on the wire: which bytes, how often, and whether anything forbade them."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._seen: Counter[str] = Counter()
+        self.orders = 0
+        self.per_second: Counter[int] = Counter()
+
+    def request(self, request: Incoming) -> None:
+        """A request arrives at the venue's door."""
+        if request.path not in (*PLACES, "/cancel-all") or request.method not in ("POST", "DELETE"):
+            return
+        world, body = self._world, request._body
+        self.per_second[int(world.now_s)] += 1
+        if request.method != "POST":
+            return
+        try:
+            told = json.loads(body)
+        except ValueError:
+            world.fail("sends", f"a request that is no JSON: {body[:80]!r}")
+            return
+        for leg in told if isinstance(told, list) else [told]:
+            name = json.dumps(leg["order"], sort_keys=True)
+            self._seen[name] += 1
+            self.orders += self._seen[name] == 1
+            if self._seen[name] > 2:
+                world.fail("sends", f"the same order was sent {self._seen[name]} times")
+            if self._seen[name] == 1:
+                world.guards.post(leg["order"])
+
+
+class Guards:
+    """What forbids an order, as the venue knows it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._mode_ns: dict[int, int] = {}
+
+    def post(self, order: dict[str, Any]) -> None:
+        """An order has just left."""
+        world = self._world
+        now_ns, process = world.loop.now_ns(), world.engine
+        session = world.server.floor.by_token(order.get("tokenId"))
+        if session is None:
+            return
+        stale_ns = world.stale_ns(session)
+        bound_ns = world.settings.engine.book_max_age_ms * MS + MARGIN_NS
+        if stale_ns > bound_ns:
+            world.fail(
+                "guards", f"an order left while its book was {stale_ns / SECOND:.2f} s behind the venue's"
+            )
+        forbidden_ns = world.forbidden_ns
+        if forbids(process.engine.permission.mode) and forbidden_ns and now_ns - forbidden_ns > MARGIN_NS:
+            world.fail(
+                "guards", f"an order left although the engine was {process.engine.permission.mode.name}"
+            )
+        silent_ns = now_ns - world.heartbeat_ns
+        limit_s = world.server.profile.heartbeat_limit_s
+        if world.heartbeat_ns and limit_s and silent_ns > limit_s * SECOND + MARGIN_NS:
+            world.fail("guards", f"an order left {silent_ns / SECOND:.1f} s after the last good heartbeat")
+        if now_ns > session.market.end_s * SECOND - world.settings.engine.stop_before_end_ms * MS + MARGIN_NS:
+            world.fail("guards", f"{session.market.slug}: an order left after the end of quoting")
+
+
+@dataclass
+class Timers:
+    """Durations in seconds, and samples of whether we quote."""
+
+    unknown_s: list[float] = field(default_factory=list)
+    stall_s: list[float] = field(default_factory=list)
+    quoting: int = 0
+    wanted: int = 0
+    _unknown: dict[tuple[int, int], int] = field(default_factory=dict)
+    _stalled: dict[str, int] = field(default_factory=dict)
+
+    def sample(self, world: World) -> None:
+        """A look at the engine and the venue; several a second."""
+        now_ns = world.loop.now_ns()
+        unknown: set[tuple[int, int]] = set()
+        for market in world.engine.engine.markets.values():
+            for key, _ in market.step.registry.unknown():
+                unknown.add((id(world.engine), int(key)))
+        for name in unknown:
+            self._unknown.setdefault(name, now_ns)
+        for name in [name for name in self._unknown if name not in unknown]:
+            self.unknown_s.append((now_ns - self._unknown.pop(name)) / SECOND)
+        now_s = now_ns / SECOND
+        for session in world.server.floor.sessions.values():
+            market = session.market
+            own = any(world.is_own(order) for order in session.exchange.open_orders())
+            last_s = market.end_s - world.settings.engine.stop_before_end_ms / 1000
+            if market.start_s + 2 <= now_s < last_s - 1 and not world.is_draining:
+                self.wanted += 1
+                self.quoting += own
+            stale_ns = world.stale_ns(session)
+            since = self._stalled.get(market.slug)
+            if stale_ns and own and since is None and stale_ns < SECOND:
+                self._stalled[market.slug] = now_ns - stale_ns
+            elif since is not None and (not own or world.pulled_ns(session) > since):
+                self.stall_s.append(
+                    (max(world.pulled_ns(session), since) - since) / SECOND
+                    if own
+                    else (now_ns - since) / SECOND
+                )
+                del self._stalled[market.slug]
+            elif since is not None and not stale_ns:
+                del self._stalled[market.slug]
+
+
+def compare_fills(world: World) -> None:
+    """At rest: the fills that the engine booked are those that the venue made."""
+    ours: Counter[tuple[int, str]] = Counter()
+    known: dict[tuple[int, str], tuple[int, int, int, int]] = {}
+    for process in world.processes:
+        for market in process.markets:
+            ids = process.engine.order_ids({leg.key for leg in market.ledger.legs.values()})
+            ids.update(process.ids)
+            for (trade, key), leg in market.ledger.legs.items():
+                name = (trade, ids.get(key, f"key {key}"))
+                ours[name] += 1
+                known[name] = (leg.size_micro, leg.price_e4, int(leg.outcome), int(leg.status))
+    theirs: dict[tuple[int, str], tuple[int, int, int, int]] = {}
+    for trade_ in world.server.floor.purses.first.trades:
+        for part in trade_.legs:
+            if world.is_own_leg(part):
+                theirs[trade_key(trade_.id_text), "0x" + part.order_id.hex()] = (
+                    part.size_micro,
+                    part.price_e4,
+                    int(part.token),
+                    int(trade_.status),
+                )
+    for name, count in ours.items():
+        if name not in theirs or count > 1:
+            world.fail(
+                "double_fills",
+                f"{name[1]}: {count} × a fill that the venue has {'once' if name in theirs else 'not'}",
+            )
+    for name, leg in theirs.items():
+        if name not in known:
+            world.fail(
+                "lost_fills",
+                f"{name[1]}: the venue filled {leg[0] / MICRO:g} shares, the engine does not know",
+            )
+        elif known[name] != leg:
+            world.fail(
+                "lost_fills",
+                f"{name[1]}: the engine has (size, price, token, status) {known[name]}, the venue {leg}",
+            )
+
+
+def check_rest(world: World) -> None:
+    """At rest: nothing is open or undetermined, on either side."""
+    for exchange in world.server.floor.exchanges:
+        for order in exchange.open_orders():
+            if world.is_own(order):
+                world.fail("rest", f"order {order.request.id_text} is still {order.state} at the venue")
+    for market in world.engine.markets:
+        for order_ in market.step.registry.orders_live():
+            world.fail("rest", f"{market.info.slug}: order {order_['key']} is still {order_['state']}")
+        for leg in market.ledger.unsettled:
+            world.fail("rest", f"{market.info.slug}: a fill of order {leg.key} is still {leg.status.name}")
+
+
+def own_leg(leg: Leg, account: str) -> bool:
+    """Whether a leg of a trade is of our account."""
+    return leg.who is None or leg.who.account.lower() == account.lower()
+
+
+def check_secrets(world: World) -> None:
+    """Nothing that people read contains a secret."""
+    words = "\n".join(text for process in world.processes for text in process.engine.messages)
+    for secret in world.secrets:
+        if secret in words:
+            world.fail("secrets", "a message contains a secret")
+
+
+def forbids(mode: Mode) -> bool:
+    """Whether the engine's own mode allows no new order."""
+    return mode != Mode.RUNNING

@@ -1,0 +1,192 @@
+"""An imagined machine: an event loop whose time is a number, and processes on it that can stop and die.
+
+Time does not pass by itself. The loop runs what is ready, and when nothing is it moves its clock to the next
+timer; so an hour lasts as long as its events take, and the same events happen in the same order every time.
+
+Whatever a process schedules carries the process in its context: a killed one never runs again, not even its
+`finally` clauses, and a stopped one runs what has piled up once it goes on, as after SIGSTOP and SIGCONT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context, ContextVar, copy_context
+from typing import Any
+
+from invmm.clock import NS, LiveClock
+
+
+class Process:
+    """One process of the machine. `context` is what its first call is made in."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_alive = True
+        self.is_stopped = False
+        self._held: deque[Any] = deque()
+        self.context: Context = copy_context()
+        self.context.run(PROCESS.set, self)
+
+    def hold(self, handle: Any) -> None:
+        """Something of it was to run while it does not."""
+        if self.is_alive:
+            self._held.append(handle)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.is_alive = False
+        self._held.clear()
+
+    def stop(self) -> None:
+        """SIGSTOP."""
+        self.is_stopped = True
+
+    def go_on(self, loop: VirtualLoop) -> None:
+        """SIGCONT."""
+        self.is_stopped = False
+        loop._ready.extend(self._held)
+        self._held.clear()
+
+
+PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
+"""Whose code runs; None: the world's."""
+
+
+class Asleep(RuntimeError):
+    """Nothing is scheduled any more: an awaited thing can never happen."""
+
+
+class VirtualLoop(asyncio.BaseEventLoop):
+    """An event loop on virtual time, in one thread, without a selector.
+
+    Parameters
+    ----------
+    start_ns : int
+        Unix nanoseconds at which it begins; `time` counts from 0.
+    """
+
+    _ready: deque[Any]
+    _scheduled: list[Any]
+
+    def __init__(self, start_ns: int) -> None:
+        super().__init__()
+        self._start_ns = start_ns
+        self._now_s = 0.0
+        self._clock_resolution = 1e-9
+        self.polled: list[Callable[[], object]] = []
+        """Called before each round: whoever looks at something that nobody announces."""
+        self._readers: dict[int, tuple[Callable[..., object], tuple[object, ...], Context]] = {}
+
+    def time(self) -> float:
+        """Seconds since the start."""
+        return self._now_s
+
+    def now_ns(self) -> int:
+        """Unix nanoseconds."""
+        return self._start_ns + int(self._now_s * NS)
+
+    def call_in_ns(
+        self, delay_ns: int, call: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """`call_later` in nanoseconds."""
+        return self.call_at(self._now_s + delay_ns / NS, call, *args, context=context)
+
+    def _run_once(self) -> None:
+        for look in self.polled:
+            look()
+        ready, scheduled = self._ready, self._scheduled
+        if self._timer_cancelled_count > 64 and 2 * self._timer_cancelled_count > len(scheduled):
+            for handle in scheduled:
+                handle._scheduled = not handle._cancelled
+            scheduled[:] = [handle for handle in scheduled if not handle._cancelled]
+            heapq.heapify(scheduled)
+            self._timer_cancelled_count = 0
+        while scheduled and scheduled[0]._cancelled:
+            self._timer_cancelled_count -= 1
+            heapq.heappop(scheduled)._scheduled = False
+        if not ready:
+            if not scheduled:
+                raise Asleep("nothing is scheduled")
+            self._now_s = max(self._now_s, scheduled[0]._when)
+        end_s = self._now_s + self._clock_resolution
+        while scheduled and scheduled[0]._when <= end_s:
+            handle = heapq.heappop(scheduled)
+            handle._scheduled = False
+            ready.append(handle)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            process = handle._context.get(PROCESS)
+            if process is None or (process.is_alive and not process.is_stopped):
+                handle._run()
+            else:
+                process.hold(handle)
+
+    # What a selector, threads and signals would do.
+
+    def _process_events(self, event_list: Any) -> None:
+        raise NotImplementedError("a virtual loop has no selector")
+
+    def _write_to_self(self) -> None:
+        return None
+
+    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+        """Remembers whom `wake_reader` calls; the system is not asked."""
+        self._readers[int(fd)] = (callback, args, copy_context())
+
+    def remove_reader(self, fd: Any) -> bool:
+        """Forgets one."""
+        return self._readers.pop(int(fd), None) is not None
+
+    def wake_reader(self, fd: int) -> None:
+        """Something can be read at `fd`."""
+        if fd in self._readers:
+            callback, args, context = self._readers[fd]
+            self.call_soon(callback, *args, context=context)
+
+    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Runs it at once: virtual time does not pass while a function blocks."""
+        done = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+        """Signals are what a world decides."""
+
+
+class VirtualClock(LiveClock):
+    """The engine clock of a virtual machine: unix time and CLOCK_MONOTONIC are one."""
+
+    __slots__ = ("_loop",)
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        super().__init__(1.0, 0, 0)
+        self._loop = loop
+
+    def mono_ns(self) -> int:
+        """As `now_ns`."""
+        return self._loop.now_ns()
+
+
+class VenueClock:
+    """`TapeClock` of a venue on a virtual machine."""
+
+    speed = 1.0
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+
+    def now_ns(self) -> int:
+        """The venue's time."""
+        return self._loop.now_ns()
+
+    def wall_s(self, tape_ns: int) -> float:
+        """Seconds until then."""
+        return (tape_ns - self._loop.now_ns()) / NS

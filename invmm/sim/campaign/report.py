@@ -1,0 +1,172 @@
+"""One seed, and what a campaign of many came to."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from invmm.sim.campaign.checkers import Failure
+from invmm.sim.campaign.hazards import TABLE, Planned, draw_plan
+from invmm.sim.campaign.world import World
+
+
+@dataclass
+class SeedReport:
+    """What came of one seed. Times are seconds; counts are of the whole run."""
+
+    seed: int
+    minutes: float
+    digest: str
+    simulated_s: float
+    wall_s: float
+    failures: list[Failure] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    """Failures by checker, also those that `failures` has no room for."""
+    plan: list[Planned] = field(default_factory=list)
+    faults: dict[str, int] = field(default_factory=dict)
+    orders: int = 0
+    fills: int = 0
+    windows: int = 0
+    requests: int = 0
+    unknown_s: list[float] = field(default_factory=list)
+    stall_s: list[float] = field(default_factory=list)
+    quoting: int = 0
+    wanted: int = 0
+    alarms: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Nothing was made to go wrong."""
+        return not self.plan
+
+
+def run_seed(
+    seed: int,
+    *,
+    minutes: float = 10.0,
+    faults: Sequence[str] | None = None,
+    plan: list[Planned] | None = None,
+) -> SeedReport:
+    """Plays one seed in this process.
+
+    Parameters
+    ----------
+    seed : int
+        Of the market, the faults and everything else that is random; every tenth seed has no faults.
+    minutes : float
+        Simulated, without the time that is then given to what is undetermined.
+    faults : sequence of str, optional
+        Names of `hazards.TABLE` to draw from; all of them if omitted, none if empty.
+    plan : list of Planned, optional
+        Exactly these faults instead.
+    """
+    names = tuple(TABLE) if faults is None else tuple(faults)
+    chosen = draw_plan(seed, minutes, names) if plan is None else plan
+    found = World(seed, chosen, minutes).run()
+    return SeedReport(
+        seed=seed,
+        minutes=minutes,
+        digest=found.digest,
+        simulated_s=found.simulated_s,
+        wall_s=found.wall_s,
+        failures=found.failures,
+        counts=dict(found.findings.counts),
+        plan=chosen,
+        faults=dict(found.struck),
+        orders=found.orders,
+        fills=found.fills,
+        windows=found.windows,
+        requests=found.requests,
+        unknown_s=found.unknown_s,
+        stall_s=found.stall_s,
+        quoting=found.quoting,
+        wanted=found.wanted,
+        alarms=found.alarms,
+        messages=found.messages,
+    )
+
+
+MUST_BE_ZERO = (
+    "lost_fills",
+    "double_fills",
+    "orphan_orders",
+    "limit_breaches",
+    "posts_while_stale",
+    "double_sends",
+    "unresolved_at_end",
+    "secrets_shown",
+    "engine_failures",
+    "healthy_unknown_late",
+)
+"""Fields of a report that are a failure unless they are zero."""
+FIELD_OF = {
+    "lost_fills": "lost_fills",
+    "double_fills": "double_fills",
+    "orphans": "orphan_orders",
+    "exposure": "limit_breaches",
+    "guards": "posts_while_stale",
+    "sends": "double_sends",
+    "rest": "unresolved_at_end",
+    "secrets": "secrets_shown",
+    "engine": "engine_failures",
+}
+"""Field by checker."""
+UNKNOWN_P99_S = 5.0  # on a healthy venue
+
+
+def summary_of(reports: Sequence[SeedReport]) -> dict[str, int | float | str]:
+    """One flat row of what many seeds came to."""
+    healthy = [one for one in reports if one.is_healthy]
+    faulty = [one for one in reports if not one.is_healthy]
+    unknown = [second for one in reports for second in one.unknown_s]
+    stall = [second for one in reports for second in one.stall_s]
+    hours = sum(one.simulated_s for one in reports) / 3600
+    row: dict[str, int | float | str] = {
+        "seeds": len(reports),
+        "first_seed": min((one.seed for one in reports), default=0),
+        "minutes": max((one.minutes for one in reports), default=0.0),
+        "simulated_hours": round(hours, 3),
+        "simulated_s_per_wall_s": _ratio(sum(o.simulated_s for o in reports), sum(o.wall_s for o in reports)),
+        "orders": sum(one.orders for one in reports),
+        "fills": sum(one.fills for one in reports),
+        "windows": sum(one.windows for one in reports),
+        "requests": sum(one.requests for one in reports),
+    }
+    for checker, name in FIELD_OF.items():
+        row[name] = sum(one.counts.get(checker, 0) for one in reports)
+    healthy_p99 = _quantile([second for one in healthy for second in one.unknown_s], 0.99)
+    row["healthy_unknown_late"] = int(healthy_p99 > UNKNOWN_P99_S)
+    row["unknown"] = len(unknown)
+    row["unknown_to_resolved_p50_s"] = _quantile(unknown, 0.5)
+    row["unknown_to_resolved_p99_s"] = _quantile(unknown, 0.99)
+    row["unknown_to_resolved_max_s"] = round(max(unknown, default=0.0), 3)
+    row["unknown_to_resolved_healthy_p99_s"] = healthy_p99
+    row["stalls"] = len(stall)
+    row["stall_to_pulled_max_s"] = round(max(stall, default=0.0), 3)
+    row["uptime_with_faults"] = _ratio(sum(o.quoting for o in faulty), sum(o.wanted for o in faulty))
+    row["uptime_without_faults"] = _ratio(sum(o.quoting for o in healthy), sum(o.wanted for o in healthy))
+    row["false_kills_per_hour"] = round(sum(bool(one.alarms) for one in reports) / hours, 4) if hours else 0.0
+    for name in TABLE:
+        row[f"faults_{name}"] = sum(one.faults.get(name, 0) for one in reports)
+    row["failing_seeds"] = sum(bool(one.counts) for one in reports)
+    row["worst_seed"] = (
+        max(reports, key=lambda o: (sum(o.counts.values()), max(o.unknown_s, default=0.0))).seed
+        if reports
+        else -1
+    )
+    digest = hashlib.sha256()
+    for one in sorted(reports, key=lambda each: each.seed):
+        digest.update(one.digest.encode())
+    row["digest"] = digest.hexdigest()
+    return row
+
+
+def _ratio(part: float, whole: float) -> float:
+    return round(part / whole, 4) if whole else 0.0
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3) if ordered else 0.0

@@ -1,0 +1,153 @@
+"""A small market that moves: few frames, but real price moves, trades through our quotes and sweeps.
+
+Not calibrated on anything: it gives the world of a campaign something to quote against, and takers who hit
+quotes that should have moved. `sim/market.py` makes markets like the recorded ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from random import Random
+
+from invmm.replay.tape import MarketInfo, Tape, pack
+from invmm.sim import frames
+from invmm.sim.identity import GENERATIONS
+from invmm.sim.ladder import MirroredLadder
+from invmm.sim.light import FEED_LATENCY_NS, SHARE
+from invmm.types import Outcome, Side
+
+LONGEST_GAP_MS = 2_400
+DEPTH = 8
+Line = tuple[int, bytes]
+
+
+class _Maker:
+    """Draws one market."""
+
+    def __init__(self, market: MarketInfo, seed: int) -> None:
+        self.random = Random(f"{seed}:{market.slug}:tape")
+        self.ladder = MirroredLadder(
+            market.condition_id,
+            market.up_token_id,
+            market.down_token_id,
+            version=GENERATIONS[market.exchange],
+        )
+        self.prints = 0
+        self.name = market.condition_id
+        middle = self.random.randrange(30, 70)
+        for away in range(1, DEPTH + 1):
+            self.ladder.set_bid(middle - away, self._size())
+            self.ladder.set_ask(middle + away, self._size())
+
+    def _size(self) -> int:
+        return self.random.randrange(20, 300) * SHARE
+
+    def lines(self, begin_ms: int, end_ms: int, mean_ms: float) -> list[Line]:
+        """Frames with their times."""
+        lines = [(begin_ms, frames.snapshot(self.ladder, str(begin_ms)))]
+        at = begin_ms
+        while True:
+            at += max(40, min(LONGEST_GAP_MS, int(self.random.expovariate(1 / mean_ms))))
+            if at >= end_ms - 100:
+                return lines
+            lines += self._step(at)
+
+    def _step(self, at: int) -> list[Line]:
+        draw = self.random.random()
+        if draw < 0.4:
+            return self._resize(at)
+        if draw < 0.65:
+            return self._move(at)
+        return self._trade(at, 1 if draw < 0.9 else self.random.randrange(2, 5))
+
+    def _resize(self, at: int) -> list[Line]:
+        ladder, away = self.ladder, self.random.randrange(4)
+        if self.random.random() < 0.5:
+            change = (Side.BUY, max(1, ladder.best_bid - away), self._size())
+        else:
+            change = (Side.SELL, min(ladder.ticks - 1, ladder.best_ask + away), self._size())
+        return self._changes(at, [change])
+
+    def _move(self, at: int) -> list[Line]:
+        """Makers move the price by a few ticks: levels of one side go, the other side follows."""
+        ladder = self.ladder
+        ticks = self.random.choice((1, 1, 1, 2, 3))
+        middle = (ladder.best_bid + ladder.best_ask) / 2
+        up = self.random.random() < (0.5 if 20 < middle < 80 else float(middle <= 20))
+        changes = []
+        for _ in range(ticks):
+            if up and ladder.best_ask < ladder.ticks - 6:
+                tick = ladder.best_ask
+                changes += [(Side.SELL, tick, 0), (Side.BUY, tick - 1, self._size())]
+                far = (Side.SELL, min(ladder.ticks - 1, tick + DEPTH), self._size())
+            elif not up and ladder.best_bid > 6:
+                tick = ladder.best_bid
+                changes += [(Side.BUY, tick, 0), (Side.SELL, tick + 1, self._size())]
+                far = (Side.BUY, max(1, tick - DEPTH), self._size())
+            else:
+                break
+            changes.append(far)
+            for change in changes[-3:]:
+                self._set(*change)
+        return self._changes(at, changes) if changes else self._resize(at)
+
+    def _trade(self, at: int, levels: int) -> list[Line]:
+        """A taker empties so many levels; the book closes up behind it."""
+        ladder = self.ladder
+        middle = (ladder.best_bid + ladder.best_ask) / 2
+        buys = self.random.random() < (0.5 if 20 < middle < 80 else float(middle <= 20))
+        size, tick = 0, 0
+        for _ in range(levels):
+            tick = ladder.best_ask if buys else ladder.best_bid
+            if not 4 < tick < ladder.ticks - 4:
+                break
+            size += (ladder.asks if buys else ladder.bids)[tick]
+            self._set(Side.SELL if buys else Side.BUY, tick, 0)
+        if not size:
+            return self._resize(at)
+        if buys:
+            self._set(Side.BUY, ladder.best_ask - 1, self._size())
+            self._set(Side.SELL, min(ladder.ticks - 1, ladder.best_ask + DEPTH), self._size())
+        else:
+            self._set(Side.SELL, ladder.best_bid + 1, self._size())
+            self._set(Side.BUY, max(1, ladder.best_bid - DEPTH), self._size())
+        self.prints += 1
+        ladder.last_trade_price = f"{tick * ladder.tick_e4 / 10_000:.3f}"
+        digest = hashlib.sha256(f"{self.name}:{self.prints}".encode()).hexdigest()
+        told = frames.last_trade_price(
+            ladder,
+            str(at + 35),
+            Outcome.UP,
+            Side.BUY if buys else Side.SELL,
+            ladder.price_text[tick],
+            size,
+            f"0x{digest}",
+        )
+        return [*((at, frame) for frame in frames.books_after_trade(ladder, str(at))), (at + 35, told)]
+
+    def _set(self, side: Side, tick: int, size: int) -> None:
+        (self.ladder.set_bid if side == Side.BUY else self.ladder.set_ask)(tick, size)
+
+    def _changes(self, at: int, changes: list[tuple[Side, int, int]]) -> list[Line]:
+        final = {(side, tick): size for side, tick, size in changes}
+        for (side, tick), size in final.items():
+            self._set(side, tick, size)
+        native = Outcome(self.random.randrange(2))
+        listed = [(side, tick, size) for (side, tick), size in final.items()]
+        return [(at, frame) for frame in frames.price_changes(self.ladder, str(at), listed, native)]
+
+
+def moving_tape(market: MarketInfo, seed: int, begin_s: int, *, mean_ms: float = 1000.0) -> Tape:
+    """A market with a step every `mean_ms` on average, from `begin_s` (unix seconds) to its end.
+
+    Same arguments, same bytes.
+    """
+    maker = _Maker(market, seed)
+    lines = sorted(maker.lines(begin_s * 1000, market.end_s * 1000, mean_ms), key=lambda line: line[0])
+    ladder = maker.ladder
+    winner = Outcome.UP if ladder.best_bid + ladder.best_ask >= ladder.ticks else Outcome.DOWN
+    return pack(
+        replace(market, winner=winner),
+        ((ms * 1_000_000 + FEED_LATENCY_NS, ms, 0, frame) for ms, frame in lines),
+    )

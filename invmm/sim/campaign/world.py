@@ -1,0 +1,376 @@
+"""A world: the embedded venue, an engine process, faults from a plan, checkers, and the time between them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from bisect import bisect_right
+from collections import Counter
+from contextvars import Context
+from dataclasses import dataclass, field, replace
+from functools import partial
+from random import Random
+from typing import Any
+
+from invmm.settings import EngineSettings, ExecutorSettings, Settings, StrategySettings
+from invmm.sim.account import Leg
+from invmm.sim.campaign import checkers
+from invmm.sim.campaign.checkers import Failure, Findings
+from invmm.sim.campaign.hazards import TABLE, Planned
+from invmm.sim.campaign.machine import VenueClock, VirtualLoop
+from invmm.sim.campaign.network import Incoming, Network
+from invmm.sim.campaign.process import EngineProcess, imagined
+from invmm.sim.campaign.tape import moving_tape
+from invmm.sim.exchange import Exchange
+from invmm.sim.orders import Order, Report
+from invmm.sim.profile import SECOND, VenueProfile
+from invmm.sim.server import Credentials, VenueServer
+from invmm.sim.session import Session
+from invmm.sim.windows import Series
+from invmm.types import MICRO
+from invmm.venue.auth import ApiCredentials, OrderSigner
+
+START_S = 1_790_000_100  # a multiple of 300
+SERIES = "btc-updown-5m"
+KEY = "0x" + "4c" * 32  # nobody's
+CREDENTIALS = (
+    "11111111-2222-4333-8444-555555555555",
+    "c2VjcmV0LW9mLW5vYm9keS1hdC1hbGw=",
+    "nobodys-passphrase",
+)
+SAMPLE_S = 0.25
+DRAIN_MOST_S = 420.0  # a fence, a window's end and the longest settlement
+DRAIN_LEAST_S = 12.0  # a difference of balances shows after ten seconds
+
+
+@dataclass
+class Outcome:
+    """What came of a world."""
+
+    seed: int
+    plan: list[Planned]
+    minutes: float
+    findings: Findings
+    digest: str
+    simulated_s: float
+    wall_s: float
+    orders: int = 0
+    fills: int = 0
+    windows: int = 0
+    requests: int = 0
+    unknown_s: list[float] = field(default_factory=list)
+    stall_s: list[float] = field(default_factory=list)
+    quoting: int = 0
+    wanted: int = 0
+    alarms: list[str] = field(default_factory=list)
+    struck: Counter[str] = field(default_factory=Counter)
+    busiest_s: int = 0
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What must not be."""
+        return self.findings.failures
+
+
+def settings_of(seed: int) -> Settings:
+    """Settings of a world: those that ship, but for what only costs time, and sizes drawn from the seed."""
+    draw = Random(f"{seed}:settings")
+    return Settings(
+        engine=EngineSettings(timer_ms=100),
+        executor=ExecutorSettings(
+            connections=3, cancel_connections=1, rehearse_ms=0, heartbeat="on", ring_capacity=256
+        ),
+        strategy=StrategySettings(
+            num_levels=draw.choice((1, 1, 2)),
+            order_size=draw.choice((10.0, 25.0, 100.0)),
+            update_interval_ms=200,
+        ),
+    )
+
+
+class World:
+    """One seed's world.
+
+    Parameters
+    ----------
+    seed : int
+        Of everything that is random.
+    plan : list of Planned
+        Faults.
+    minutes : float
+        How long the plan lasts; what is undetermined then gets its time on top.
+    """
+
+    def __init__(self, seed: int, plan: list[Planned], minutes: float) -> None:
+        self.seed = seed
+        self.plan = plan
+        self.minutes = minutes
+        self.loop = VirtualLoop(START_S * SECOND)
+        self.settings = settings_of(seed)
+        self.credentials = ApiCredentials(*CREDENTIALS)
+        self.secrets = (KEY[2:], *CREDENTIALS[1:])
+        self.account = OrderSigner(KEY).address
+        self.findings = Findings()
+        self.struck: Counter[str] = Counter()
+        self.server = self._new_server()
+        self.network = Network(self.loop, self.server, "")
+        self.exposure = checkers.Exposure(self)
+        self.orphans = checkers.Orphans(self)
+        self.sends = checkers.Sends(self)
+        self.guards = checkers.Guards(self)
+        self.timers = checkers.Timers()
+        self.network.watchers += [self.sends.request, self._watch]
+        self.is_draining = False
+        self.heartbeat_ns = 0
+        self.forbidden_ns = 0  # since when the engine's own mode forbids orders
+        self._pulled_ns: dict[str, int] = {}
+        self._armed: dict[str, list[dict[str, Any]]] = {}
+        self.processes: list[EngineProcess] = []
+        self.engine = self.new_engine()
+
+    def _new_server(self) -> VenueServer:
+        server = VenueServer(
+            [],
+            VenueProfile(heartbeat_limit_s=10, collateral_micro=50_000 * MICRO),
+            Credentials(*CREDENTIALS, self.account),
+            self.seed,
+            math.inf,
+            100,
+            None,
+            [Series(SERIES, tape="light", listed_ahead_s=45, kept_s=3600)],
+        )
+        server.access.rules = replace(server.access.rules, is_checked=False)
+        clock: Any = VenueClock(self.loop)
+        server.floor.run_on(clock)
+        server.windows.light = moving_tape
+        opens = server.floor.open
+
+        def opened(*args: Any, **rest: Any) -> Session:
+            session = opens(*args, **rest)
+            session.exchange.tell = partial(self._told, session.exchange, session.exchange.tell)
+            return session
+
+        any_floor: Any = server.floor
+        any_floor.open = opened
+        return server
+
+    def new_engine(self) -> EngineProcess:
+        """An engine process that has not begun yet."""
+        name = f"engine {len(self.processes)}"
+        process = EngineProcess(
+            name, self.loop, self.network, self.settings, self.credentials, KEY, self.seed, SERIES
+        )
+        self.processes.append(process)
+        return process
+
+    # ---- what checkers ask ---------------------------------------------------------------------------------
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the world began."""
+        return self.loop.time()
+
+    @property
+    def engine_knows(self) -> bool:
+        """Whether an engine runs that ought to know every order."""
+        return self.engine.is_alive
+
+    def fail(self, checker: str, text: str) -> None:
+        """Something that must not be."""
+        self.findings.fail(checker, text, self.now_s)
+
+    def is_own(self, order: Order) -> bool:
+        """Whether an order is of our account."""
+        return order.request.is_of(self.account)
+
+    def is_own_leg(self, leg: Leg) -> bool:
+        """Whether a leg is of our account."""
+        return checkers.own_leg(leg, self.account)
+
+    def believes_alive(self, order_id: bytes) -> bool:
+        """Whether the engine counts an order among those that may trade."""
+        key = self.engine.key_of(order_id)
+        if key is None:
+            return False
+        for market in self.engine.markets:
+            if market.owns(key):
+                known = market.step.registry.order(key)
+                return known is not None and known["state"] not in checkers.ENDED
+        return False
+
+    def belief(self, order_id: bytes) -> str:
+        """What the engine thinks of an order."""
+        key = self.engine.key_of(order_id)
+        if key is None:
+            return "does not know it"
+        for market in self.engine.markets:
+            if market.owns(key):
+                known = market.step.registry.order(key)
+                return f"thinks it {known['state']}" if known else "has forgotten it"
+        return "has released its market"
+
+    def stale_ns(self, session: Session) -> int:
+        """How long ago the venue's book changed for the first time without the engine having been told."""
+        heard_ns = self.engine.upgrades.told_ns.get(session.market.up_token_id, 0)
+        times = session._receive_ns
+        first = bisect_right(times, heard_ns)
+        now_ns = self.loop.now_ns()
+        return max(0, now_ns - times[first]) if first < len(times) and heard_ns else 0
+
+    def pulled_ns(self, session: Session) -> int:
+        """When the last cancel arrived at the venue."""
+        return self._pulled_ns.get("", 0)
+
+    # ---- what happens --------------------------------------------------------------------------------------
+
+    def _told(self, exchange: Exchange, tell: Any, report: Report) -> None:
+        tell(report)
+        if report.order is not None or report.trade is not None:
+            self.exposure.at(exchange, report)
+        if report.kind == "placed" and report.order is not None and self.is_own(report.order):
+            self.orphans.check(report.order)
+
+    def _watch(self, request: Incoming) -> None:
+        if request.method == "DELETE":
+            self._pulled_ns[""] = self.loop.now_ns()
+        if request.path == "/v1/heartbeats" and not self._refuses_heartbeats():
+            self.heartbeat_ns = self.loop.now_ns()
+
+    def _refuses_heartbeats(self) -> bool:
+        fault = self.server.faults.armed("http")
+        return fault is not None and fault.rate == 1 and fault.figures.get("path") == "/v1/heartbeats"
+
+    def arm(self, kind: str, figures: dict[str, Any]) -> None:
+        """Arms a fault of the venue; an earlier one of its kind waits until this one is over."""
+        self._armed.setdefault(kind, []).append(figures)
+        self.server.faults.arm(kind, figures)
+
+    def disarm(self, kind: str, figures: dict[str, Any]) -> None:
+        """Ends a fault of the venue."""
+        armed = self._armed.get(kind, [])
+        if figures in armed:
+            armed.remove(figures)
+        if armed:
+            self.server.faults.arm(kind, armed[-1])
+        else:
+            self.server.faults.clear(kind)
+
+    # ---- time ----------------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """Plays the plan, drains, compares."""
+        began = time.perf_counter()
+        state = random.getstate()
+        random.seed(self.seed)
+        asyncio.set_event_loop(self.loop)
+        try:
+            with imagined():
+                self.loop.run_until_complete(self._play())
+        finally:
+            random.setstate(state)
+            asyncio.set_event_loop(None)
+            self.loop.close()
+        return self._outcome(time.perf_counter() - began)
+
+    async def _play(self) -> None:
+        outside = Context()
+        limit_s = self.server.profile.heartbeat_limit_s or math.inf
+        self._background = [
+            self.loop.create_task(work, context=outside)
+            for work in (
+                self.server.switch.watch(limit_s=limit_s),
+                self.server.windows.run(),
+                self._sample(),
+            )
+        ]
+        await asyncio.sleep(0.5)
+        self.engine.start()
+        for planned in self.plan:
+            self.loop.call_at(planned.at_s, self._begin, planned)
+            if planned.until_s > planned.at_s:
+                self.loop.call_at(planned.until_s, self._end, planned)
+        await asyncio.sleep(self.minutes * 60 - self.loop.time())
+        await self._drain()
+        checkers.compare_fills(self)
+        checkers.check_rest(self)
+        checkers.check_secrets(self)
+        self._digest = self.network.digest.hexdigest()
+        for process in self.processes:
+            process.is_alive = True  # the world is over: their tasks may unwind
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    def _begin(self, planned: Planned) -> None:
+        self.struck[planned.name] += 1
+        TABLE[planned.name].begin(self, planned.figures)
+
+    def _end(self, planned: Planned) -> None:
+        TABLE[planned.name].end(self, planned.figures)
+
+    async def _sample(self) -> None:
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            self.timers.sample(self)
+            self.orphans.look()
+            mode = self.engine.engine.permission.mode
+            if not checkers.forbids(mode):
+                self.forbidden_ns = 0
+            elif not self.forbidden_ns:
+                self.forbidden_ns = self.loop.now_ns()
+            if self.engine.main is not None and self.engine.main.done() and not self.is_draining:
+                error = self.engine.main.exception()
+                self.fail("engine", f"the engine ended: {error!r}")
+                self.engine.main = None
+
+    async def _drain(self) -> None:
+        """No faults and no quotes any more, until nothing is undetermined or its time is over."""
+        self.is_draining = True
+        roller, engine = self.engine.roller, self.engine.engine
+        roller._limit = max(1, roller._begun)  # what is open goes on to its end, nothing new begins
+        self.engine.context.run(engine.permission.block, "the world comes to rest")
+        begun_s = self.loop.time()
+        while self.loop.time() < begun_s + DRAIN_MOST_S:
+            await asyncio.sleep(1)
+            if self.loop.time() >= begun_s + DRAIN_LEAST_S and self._is_quiet():
+                return
+
+    def _is_quiet(self) -> bool:
+        if any(
+            order
+            for exchange in self.server.floor.exchanges
+            for order in exchange.open_orders()
+            if self.is_own(order)
+        ):
+            return False
+        return not any(
+            market.step.registry.counts()["live"] or market.ledger.unsettled for market in self.engine.markets
+        )
+
+    def _outcome(self, wall_s: float) -> Outcome:
+        stops = any(TABLE[planned.name].stops for planned in self.plan)
+        return Outcome(
+            seed=self.seed,
+            plan=self.plan,
+            minutes=self.minutes,
+            findings=self.findings,
+            digest=self._digest,
+            simulated_s=self.loop.time(),
+            wall_s=wall_s,
+            orders=self.sends.orders,
+            fills=len(self.server.floor.purses.first.trades),
+            windows=self.engine.roller.counts.opened,
+            requests=self.network.requests,
+            unknown_s=self.timers.unknown_s,
+            stall_s=self.timers.stall_s,
+            quoting=self.timers.quoting,
+            wanted=self.timers.wanted,
+            alarms=[] if stops else list(self.engine.engine.permission.alarms),
+            struck=self.struck,
+            busiest_s=max(self.sends.per_second.values(), default=0),
+            messages=list(self.engine.engine.messages),
+        )
