@@ -90,7 +90,7 @@ class _Maker:
             changes.append(far)
             for change in changes[-3:]:
                 self._set(*change)
-        return self._changes(at, changes) if changes else self._resize(at)
+        return self._changes(at, changes + self._fill_up()) if changes else self._resize(at)
 
     def _trade(self, at: int, levels: int) -> list[Line]:
         """A taker empties so many levels; the book closes up behind it."""
@@ -104,6 +104,8 @@ class _Maker:
                 break
             size += (ladder.asks if buys else ladder.bids)[tick]
             self._set(Side.SELL if buys else Side.BUY, tick, 0)
+            if not any(ladder.asks if buys else ladder.bids):
+                break
         if not size:
             return self._resize(at)
         if buys:
@@ -112,6 +114,7 @@ class _Maker:
         else:
             self._set(Side.SELL, ladder.best_bid + 1, self._size())
             self._set(Side.BUY, max(1, ladder.best_bid - DEPTH), self._size())
+        self._fill_up()
         self.prints += 1
         ladder.last_trade_price = f"{tick * ladder.tick_e4 / 10_000:.3f}"
         digest = hashlib.sha256(f"{self.name}:{self.prints}".encode()).hexdigest()
@@ -125,6 +128,19 @@ class _Maker:
             f"0x{digest}",
         )
         return [*((at, frame) for frame in frames.books_after_trade(ladder, str(at))), (at + 35, told)]
+
+    def _fill_up(self) -> list[tuple[Side, int, int]]:
+        """Levels that are missing behind the best ones come back."""
+        ladder, changes = self.ladder, []
+        for away in range(1, DEPTH // 2):
+            bid, ask = ladder.best_bid - away, ladder.best_ask + away
+            if bid > 0 and not ladder.bids[bid]:
+                changes.append((Side.BUY, bid, self._size()))
+            if ask < ladder.ticks and not ladder.asks[ask]:
+                changes.append((Side.SELL, ask, self._size()))
+        for change in changes:
+            self._set(*change)
+        return changes
 
     def _set(self, side: Side, tick: int, size: int) -> None:
         (self.ladder.set_bid if side == Side.BUY else self.ladder.set_ask)(tick, size)
