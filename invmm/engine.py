@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,14 @@ from invmm._ext.decode import MarketBooks
 from invmm._ext.step import MarketStep
 from invmm.dataguard import DataGuard
 from invmm.errors import ConfigError, origin_of
-from invmm.execution.beat import BeatWriter
 from invmm.execution.edge import EdgeThread
 from invmm.execution.inbox import Inbox
 from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
+from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
-from invmm.market import Market
+from invmm.market import Market, Numbers
 from invmm.permission import Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
@@ -51,19 +51,17 @@ if TYPE_CHECKING:
     from invmm.clock import LiveClock
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.journal import SessionJournal
     from invmm.execution.left import Left
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
-    from invmm.feed.market import MarketFeed
+    from invmm.feed.pair import MarketStream
     from invmm.feed.states import EndCause, FeedState
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
-NS, MS = 1_000_000_000, 1_000_000
-LAST_WORD_NS = 10_000_000_000  # after a window's end; recordings go on for up to five seconds
-HASH_EVERY_NS = 10_000_000_000
+NS = 1_000_000_000
 EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
-MAX_MARKETS = 65_536  # where the venue does not say
 
 
 class Engine:
@@ -83,6 +81,8 @@ class Engine:
         Of order salts.
     left : Left, optional
         What earlier sessions left: `start` deals with it before anything is quoted (`execution/recovery.py`).
+    journal : SessionJournal, optional
+        Its inputs are written here, its intents by the venue that was given the same one.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Engine:
         clock: LiveClock | None = None,
         seed: int = 0,
         left: Left | None = None,
+        journal: SessionJournal | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.policy = policy or self.settings.strategy.policy
@@ -105,8 +106,7 @@ class Engine:
         self.messages: deque[str] = deque(maxlen=200)  # what people should know, oldest first
         self._inbox: Inbox | None = None  # from `start` on
         self._tokens: dict[str, tuple[int, int]] = {}  # of the markets whose feeds run
-        self._openings: Counter[int] = Counter()  # how often each number was given out
-        self._next_number = 0
+        self._numbers = Numbers()
         self._budget = reconnect_budget_of(self.settings)
         self._ticking: asyncio.Task[None] | None = None
         self._checked: ConnectedVenue | None = None
@@ -116,20 +116,21 @@ class Engine:
         self.state: StateFolder | None = None
         self._vigil: Vigil | None = None
         self.permission = Permission(self._announce, self.messages.append)
+        self.risk = Risk(self.settings, self.permission, self.messages.append, self.markets)
         self.verdict: Verdict | None = None  # of the last stop
         self.recovery: Recovery | None = None
         self.is_cautious = False
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
+        self.journal = journal
+        if journal is not None:
+            journal.begin(self.policy, seed, self.settings)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
     ) -> Market:
         """Opens a market; its events carry `number` (the next free one if omitted)."""
-        if number is None:
-            number = self._free_number()
-        if number in self.markets:
-            raise ConfigError(f"market number {number} is taken by {self.markets[number].info.slug}")
+        number, serial = self._numbers.take(self.markets, getattr(self.venue, "words", None), number)
         books = MarketBooks(info.up_token_id, info.down_token_id, info.tick_e4)
         policy, limits = self._tuning(info)
         step = MarketStep(
@@ -141,13 +142,15 @@ class Engine:
             seed=self.seed ^ (number << 32),
             ring=ring if ring is not None else getattr(self.venue, "commands", None),
             words=getattr(self.venue, "words", None),
-            serial=self._openings[number],
+            serial=serial,
+            account=self.risk.account,
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
-        market = Market(info, number, step, ledger, say=self.messages.append, serial=self._openings[number])
-        self._openings[number] += 1
-        self._next_number = number + 1
+        market = Market(info, number, step, ledger, say=self.messages.append, serial=serial)
+        if self.journal is not None:
+            step.journal_to(self.journal.open_market(market))
         self.markets[number] = market
+        self.risk.market_opened(market)
         return market
 
     def _tuning(self, info: MarketInfo) -> tuple[Policy, dict[str, int]]:
@@ -162,18 +165,8 @@ class Engine:
         for market in self.markets.values():
             market.step.retune(*self._tuning(market.info))
 
-    def _free_number(self) -> int:
-        """The next number that is not in use. Numbers go round, so that each rests as long as possible."""
-        words = getattr(self.venue, "words", None)
-        limit = MAX_MARKETS if words is None else int(words.markets)
-        for ahead in range(limit):
-            number = (self._next_number + ahead) % limit
-            if number not in self.markets:
-                return number
-        raise ConfigError(f"expected at most {limit} markets at once, all are in use")
-
     @property
-    def feeds(self) -> list[MarketFeed]:
+    def feeds(self) -> list[MarketStream]:
         """Sockets of the open markets, oldest market first."""
         return [market.feed for market in self.markets.values() if market.feed is not None]
 
@@ -224,15 +217,22 @@ class Engine:
         venue = self._remote()
         if self.clock is None:
             raise ConfigError("Engine.start: expected a clock, none was given")
-        self._inbox = inbox = Inbox(venue, self.clock, self.markets, self.step)
+        self.risk.open(
+            self.clock.now_ns(),
+            state=self.state,
+            words=venue.words,
+            venue=venue,
+            resume=self._resume,
+            scale=self.clock.scale,
+        )
+        self._inbox = inbox = Inbox(venue, self.clock, self.markets, self.step, self.risk.heard)
         self._announce(self.permission.mode)  # paused until what the venue lists is known
         venue.start()
         loop = asyncio.get_running_loop()
         loop.add_reader(venue.results.eventfd, inbox.drain)
         inbox.drain()
         if self._left is not None and venue.user_url:
-            self.recovery = Recovery(self, self._left)
-            inbox.find = self.recovery.key_of
+            self.recovery = Recovery(self, self._left, inbox)
             self.recovery.begin()
         if venue.user_url:
             self.user_feed = UserFeed(
@@ -266,9 +266,6 @@ class Engine:
             self.user_feed.start()
         else:
             self.permission.reconciled(0)  # own events do not travel: none can have been missed
-        beat = None if self.state is None else BeatWriter(self.state.beat, venue.account)
-        demand = None if self.user_feed is None else self._demand
-        self._vigil = Vigil(venue.words, self.permission, venue.cancel_all, demand, beat)
         self._ticking = loop.create_task(self._tick(), name="invmm engine timer")
         self._ticking.add_done_callback(partial(self._task_ended, "the engine's timer"))
 
@@ -320,6 +317,7 @@ class Engine:
         if alive := market.step.registry.counts()["live"]:
             raise ConfigError(f"{market.info.slug}: expected no possibly-live order, found {alive}")
         del self.markets[number]
+        self.risk.market_closed(market)
         market.step.watcher = None
         for token in (market.info.up_token_id, market.info.down_token_id):
             self._tokens.pop(token, None)
@@ -333,31 +331,18 @@ class Engine:
 
     def _connect(self, market: Market) -> None:
         """Prepares signing for a market and subscribes to it."""
-        from invmm.feed.market import MarketFeed
-
         assert self.clock is not None
         assert self.guard is not None
         venue, info = self._remote(), market.info
         ids = (info.up_token_id, info.down_token_id)
         venue.words.set_market_version(market.number, 0)
-        close_ms = info.end_s * 1000 - self.settings.engine.stop_before_end_ms
-        venue.words.set_market_close(market.number, close_ms * MS)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-        market.step.watcher = market.compare_hash
-        market.feed = MarketFeed(
-            venue.market_url,
-            ids,
-            market.step,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-            witness=self.guard.watch(market),
-        )
+        witness = self.guard.watch(market)
+        feed = market.connect(venue.market_url, self.clock, self.settings, self._budget, self._told, witness)
         self._tell_mode(market)
-        if self.clock.now_ns() < info.end_s * NS + LAST_WORD_NS:
-            market.feed.start()  # of one that is over nothing more is heard
+        if not market.has_had_last_word(self.clock.now_ns()):
+            feed.start()  # of one that is over nothing more is heard
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if every order is proven dead and the venue
@@ -378,9 +363,10 @@ class Engine:
             await asyncio.gather(self._ticking, return_exceptions=True)
         if self._edge is not None:
             await asyncio.to_thread(self._edge.close, EDGE_CLOSE_S)
-        feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
+        feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
+        await asyncio.to_thread(self.risk.close, self.verdict.is_clean)
         if self._vigil is not None:
             self._vigil.ended(self.verdict.is_clean)
         return self.verdict.is_clean
@@ -395,7 +381,9 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while not stopping.is_set() and any(m.winner is None for m in self.markets.values()):
+        while not (stopping.is_set() or self.risk.is_over) and any(
+            m.winner is None for m in self.markets.values()
+        ):
             await asyncio.sleep(0.05)
         return await self.stop()
 
@@ -415,29 +403,22 @@ class Engine:
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
         venue = self._remote()
-        assert self._vigil is not None
+        vigil = self._vigil = Vigil.of(self, venue, self._demand)
         assert self._inbox is not None
-        hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
-            self._vigil.tick(self.clock.mono_ns(), alive)
+            vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
+            self._look_after_journal()
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
-            if now_ns >= hash_due_ns:
-                hash_due_ns = now_ns + HASH_EVERY_NS
-                for market in self.markets.values():
-                    market.step.wants_frame = True
             if self.guard is not None:
                 self.guard.tick(now_ns)
+            for market in self.risk.tick(now_ns):
+                self._tell_mode(market)
             for market in self.markets.values():
-                if market.feed is not None:
-                    ended_ns = now_ns - market.info.end_s * NS
-                    market.feed.patient = market.held or ended_ns >= 0
-                    if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
-                        market.feed.set_tokens(())  # what is silent now is meant to be
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
@@ -445,6 +426,15 @@ class Engine:
                 market.tell_refused()
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
+
+    def _look_after_journal(self) -> None:
+        journal = self.journal
+        if journal is None:
+            return
+        if journal.needs_checkpoint:
+            journal.checkpoint(self.markets.values(), self._inbox or ())
+        if journal.failed and journal.failed not in self.permission.alarms:
+            self.permission.alarm(journal.failed)
 
     def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""
@@ -460,7 +450,7 @@ class Engine:
         assert self.clock is not None
         event = np.zeros(1, dtype=EVENT_DTYPE)
         event["kind"], event["market"] = EventKind.MODE, market.number
-        event["status"] = max(self.permission.mode, Mode.PAUSED if market.held else Mode.RUNNING)
+        event["status"] = max(self.permission.mode, market.mode)
         market.step.step(event, self.clock.now_ns())
 
     def settle(self, number: int, winner: Outcome, now_ns: int) -> None:
@@ -479,11 +469,6 @@ class Engine:
         """The venue's ids (`0x…`) of own orders by key; those whose id is not announced yet are missing."""
         return {} if self._inbox is None else self._inbox.ids_of(keys)
 
-    def register(self, order_id: bytes, key: int) -> None:
-        """An order of an earlier session is one of ours again, under that key."""
-        assert self._inbox is not None
-        self._inbox.register(order_id, key)
-
     def take_evidence(self, records: EventArray) -> None:
         """Applies evidence about own orders and fills, after all that the executor has to say."""
         if self._inbox is not None:
@@ -501,6 +486,17 @@ class Engine:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
         if feed is self.user_feed and feed.is_live:
+            self._demand()
+
+    def kill(self, level: int, why: str, by: str = "api") -> None:
+        """Raises the kill level (`execution/kill.py`): 1 no new risk, 2 cancel all and verify, 3 and end."""
+        self.risk.kill(level, why, by)
+
+    def _resume(self) -> None:
+        """The kill level was lifted: quotes go on when what the venue lists is known."""
+        if self.user_feed is None:
+            self.permission.reconciled(0)
+        else:
             self._demand()
 
     def _demand(self) -> None:

@@ -12,7 +12,8 @@ class Permission:
     """The engine's mode and why it is that.
 
     PAUSED from the start until the first reconciliation, and whenever something may have been missed. An
-    alarm keeps it PAUSED for good. STOPPED is final. Cancels are always possible.
+    alarm, or a kill level, keeps it PAUSED until a person has lifted it. STOPPED is final. Cancels are always
+    possible.
 
     Parameters
     ----------
@@ -39,9 +40,12 @@ class Permission:
         self.mode = Mode.PAUSED
         self.alarms: deque[str] = deque(maxlen=200)  # oldest first; any of them forbids new risk
         self.say = say
+        self.on_alarm: Callable[[str], object] = lambda _: None
+        """Told of each alarm: where it is latched."""
         self.blocked = ""  # why nothing may be quoted however well all is known
         self._announce = announce
         self._began = False
+        self._forbidden = False
 
     def pause(self, why: str) -> None:
         """Pulls every quote until a reconciliation has succeeded."""
@@ -54,7 +58,7 @@ class Permission:
         if self.mode != Mode.PAUSED:
             return
         said = f"reconciled with the venue: {fills} fills had been missed; "
-        if self.alarms:
+        if self._forbidden:
             self.say(said + "not quoting because of an alarm")
             return
         if self.blocked:
@@ -80,8 +84,18 @@ class Permission:
         """Something that a person must look at: no new risk any more, cancels only."""
         self.alarms.append(text)
         self.say(f"ALARM: {text}")
+        self.forbid()
+        self.on_alarm(text)
+
+    def forbid(self) -> None:
+        """No new risk until `lift`."""
+        self._forbidden = True
         if self.mode == Mode.RUNNING:
             self._set(Mode.PAUSED)
+
+    def lift(self) -> None:
+        """A person has looked: the next reconciliation may let quotes go on."""
+        self._forbidden = False
 
     def stop(self) -> None:
         """For good."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from invmm import profiles
 from invmm.errors import ConfigError
 from invmm.venue.profile import LIVE
 
@@ -116,6 +117,18 @@ class RiskSettings:
     orders_per_second: int = _number(40, 1, 600, "1/s", "placements; the venue's standard tier")
     orders_burst: int = _number(60, 1, 900, "orders", "placements at once")
     orders_per_minute: int = _number(2_400, 1, 36_000, "orders", "placements of all markets in any minute")
+    max_messages_minute: int = _number(
+        6_000, 10, 100_000, "1/min", "orders and cancels, beyond which nothing is placed any more"
+    )
+    max_rejects: int = _number(
+        100, 3, 10_000, "orders", "refused by the venue within 10 s, beyond which nothing is placed any more"
+    )
+    max_failed_percent: int = _number(
+        25, 1, 100, "%", "of the last 50 settled fills that may fail before nothing is placed any more"
+    )
+    max_ack_ms: int = _number(
+        3_000, 100, 60_000, "ms", "real time in which 99 % of the orders must be answered"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +206,10 @@ class FeedSettings:
     ping_interval_ms: int = _number(5_000, 100, 60_000, "ms", "text PING period")
     pong_deadline_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for PONG")
     first_event_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for a token's first event")
+    sockets: int = _number(1, 1, 2, "sockets", "of each market; of two the first copy of a message wins")
+    renew_s: float = _number(
+        900.0, 0.0, 86_400.0, "s", "with two sockets: one of them is replaced by plan this often (0: never)"
+    )
     reconnect_budget: int = _number(
         20, 1, 10_000, "1", "connects allowed at once over all sockets; in the long run 1/100 of it a second"
     )
@@ -292,7 +309,7 @@ class Settings:
 
     @classmethod
     def load(cls, path: str | Path) -> Settings:
-        """Settings from a TOML file.
+        """Settings from a TOML file, or from one that ships, by its name (`first-1000`; a file goes first).
 
         Raises
         ------
@@ -300,7 +317,8 @@ class Settings:
             The file cannot be read, is not TOML, or a key is unknown, of the wrong type or out of range.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            shipped = None if Path(path).exists() else profiles.path_of(str(path))
+            text = (shipped or Path(path)).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from error
         return cls.parse(text, str(path))

@@ -200,9 +200,10 @@ class Reason(IntEnum):
     LATE = 78
     UNCONFIRMED = 79
     CLOCK = 80
-    RECOVERED = 86
     USER_FEED = 81
     UNRECONCILED = 82
+    RECOVERED = 86
+    JOURNAL = 90
 
 
 class CommandFlag(IntFlag):

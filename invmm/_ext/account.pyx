@@ -1,13 +1,13 @@
 """Limits over all markets of one account, asked last before a placement is handed over.
 
 A market reports what it has committed after each of its steps (`commit_c`); in between, each placement that is
-admitted counts at once. Cash is in 1e-10 dollars (price_e4 × size_micro). Orders, positions, unsettled fills and
-the pairs of closed markets count until there is proof that they are gone; what is not known counts as used.
+admitted counts at once. Cash is in 1e-10 dollars (price_e4 × size_micro). Orders, positions, unsettled fills
+and the pairs of closed markets count until there is proof that they are gone; what is unknown counts as used.
 
-    committed of all markets + parked               ≤ max_total
-    bids, unsettled buys, what settled since then   ≤ cash that the venue last told − reserve
-    possibly-live orders of all markets             ≤ max_orders
-    placements in any 60 s                          ≤ per_minute, exactly: the times of the last ones are kept
+    committed of all markets + parked                  ≤ max_total
+    bids, unsettled buys, what was settled since then  ≤ cash that the venue last told − reserve
+    possibly-live orders of all markets                ≤ max_orders
+    placements in any 60 s                             ≤ per_minute: the times of so many are kept
 """
 
 cimport cython
@@ -89,7 +89,7 @@ cdef class Account:
         self.commit_c(market, committed_e10, open_e10, orders)
 
     def park(self, uint32_t market):
-        """A market is closed: what it has committed stays committed, and its number is free. How much, 1e-10."""
+        """A market is closed: what it has committed stays so, its number is free. How much that is."""
         cdef int64_t left_e10
 
         self._known(market)
@@ -99,14 +99,18 @@ cdef class Account:
         self.parked_e10 += left_e10
         return left_e10
 
+    def park_e10(self, int64_t amount_e10):
+        """So much was parked by a process before this one."""
+        self.parked_e10 += amount_e10
+
     def release(self, int64_t amount_e10):
         """So much of what was parked is dollars again, or gone."""
         self.parked_e10 = max(self.parked_e10 - amount_e10, 0)
 
-    def set_cash(self, int64_t cash_e10):
-        """The collateral that the venue tells now."""
+    def set_cash(self, int64_t cash_e10, int64_t settled_e10):
+        """The collateral that the venue told, and what was settled (`figures`) when it was asked."""
         self.cash_e10 = max(cash_e10, 0)
-        self.settled_then_e10 = self.settled_c()
+        self.settled_then_e10 = settled_e10
 
     def bar(self, uint32_t market, reason):
         """Nothing is placed in a market any more, for this Reason; NONE lifts it."""
@@ -118,9 +122,23 @@ cdef class Account:
         self.stop = types.Reason(reason)
 
     def recent(self):
-        """Engine times of the placements that may still count, oldest first."""
-        count = min(self.placed, self.per_minute)
-        return [self.times_ns[i % self.per_minute] for i in range(self.placed - count, self.placed)]
+        """Placements of the last minute, as far as they are kept: (unix second, how many), oldest first."""
+        cdef:
+            int64_t i, second, count = 0, last = -1
+            int64_t first = max(self.placed - self.per_minute, 0)
+            int64_t newest_ns = self.times_ns[(self.placed - 1) % self.per_minute] if self.placed else 0
+            list told = []
+
+        for i in range(first, self.placed):
+            if newest_ns - self.times_ns[i % self.per_minute] >= MINUTE_NS:
+                continue
+            second = self.times_ns[i % self.per_minute] // 1_000_000_000
+            if count and second != last:
+                told.append((last, count))
+                count = 0
+            last = second
+            count += 1
+        return told + [(last, count)] if count else told
 
     def remember(self, times_ns):
         """Placements made before this object existed, oldest first."""
@@ -133,6 +151,7 @@ cdef class Account:
         return {
             "committed_e10": self.committed_e10 + self.parked_e10,
             "open_e10": self.open_e10,
+            "settled_e10": self.settled_c(),
             "parked_e10": self.parked_e10,
             "orders": self.orders,
             "placed": self.placed,

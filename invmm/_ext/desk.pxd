@@ -6,6 +6,7 @@ from invmm._ext.decode cimport MarketBooks
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.evidence cimport order_t
 from invmm._ext.exposure cimport bounds_t, exposure_t
+from invmm._ext.inputs cimport InputLog
 from invmm._ext.registry cimport Registry
 from invmm._ext.ring cimport CommandRing
 from invmm._ext.sink cimport FrameSink
@@ -66,10 +67,15 @@ cdef class OrderDesk(FrameSink):
         readonly MarketBooks books
         readonly Registry registry
         readonly CommandRing ring       # where commands are published; None: the caller takes them
+        readonly InputLog log           # what all of it is journaled with
         readonly SharedWords words      # where the executor's gate reads the version, None: nobody does
         limits_t limits
         bounds_t bounds                 # those of the limits that bind sums
         uint64_t transaction            # number of the last one begun
+        uint64_t venue_mode             # what the executor had published when this step began
+        uint64_t venue_stop
+        uint64_t missed_heartbeats
+        uint8_t[2] why_not              # Reason why Up and Down are not quoted, a limit's included; 0: they are
         counters_t counters
         policy_input_t view             # what the policy sees; placements are checked against its tops
         command_t[MAX_COMMANDS] commands
@@ -104,6 +110,7 @@ cdef class OrderDesk(FrameSink):
         self, const action_t* action, const exposure_t* sums, bint same_price, int64_t now_ns
     ) noexcept nogil
     cdef command_t* command_c(self, uint8_t kind, uint8_t reason, int64_t now_ns) noexcept nogil
+    cdef void look_c(self, int64_t now_ns) noexcept nogil
     cdef void publish_c(self) noexcept nogil
     cdef void stir_salts_c(self) noexcept nogil
     cdef uint64_t salt_c(self) noexcept nogil

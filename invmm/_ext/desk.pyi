@@ -1,6 +1,7 @@
 from typing_extensions import disjoint_base
 
 from invmm._ext.decode import MarketBooks
+from invmm._ext.inputs import InputLog
 from invmm._ext.registry import Registry
 from invmm._ext.ring import CommandRing
 from invmm._ext.sink import FrameSink
@@ -12,6 +13,9 @@ class OrderDesk(FrameSink):
     def books(self) -> MarketBooks: ...
     @property
     def registry(self) -> Registry: ...
+    @property
+    def log(self) -> InputLog: ...
+    def journal_to(self, log: InputLog) -> None: ...
     @property
     def ring(self) -> CommandRing | None: ...
     @property

@@ -59,9 +59,14 @@ cdef class OrderDesk(FrameSink):
     """
 
     def __cinit__(self):
+        self.log = InputLog()
         self._records = np.frombuffer(
             <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=types.COMMAND_DTYPE
         )
+
+    def journal_to(self, InputLog log not None):
+        """Keeps inputs, commands and reasons from now on."""
+        self.log = log
 
     cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil:
         cdef int i
@@ -323,6 +328,15 @@ cdef class OrderDesk(FrameSink):
         command.entered_ns_low = <uint32_t> self.cause_ns
         return command
 
+    cdef void look_c(self, int64_t now_ns) noexcept nogil:
+        """Reads what the executor publishes, once for a step: what follows from it can be made again."""
+        if self.words is None:
+            return
+        self.venue_mode = self.words.venue_mode_c()
+        self.venue_stop = self.words.venue_stop_c()
+        self.missed_heartbeats = self.words.missed_heartbeats_c()
+        self.log.venue_c(self.venue_mode, self.venue_stop, self.missed_heartbeats, now_ns)
+
     cdef void publish_c(self) noexcept nogil:
         """Marks the last leg of each batch and hands the step's commands to the ring."""
         cdef:
@@ -341,6 +355,7 @@ cdef class OrderDesk(FrameSink):
         self.counters.commands += self.n_commands
         if self.words is not None:
             self.words.set_market_version_c(self.market, self.version)
+        self.log.commands_c(self.commands, self.n_commands)
         if self.ring is None or self.n_commands == 0:
             return
         for i in range(self.n_commands):

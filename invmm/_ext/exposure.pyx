@@ -16,23 +16,33 @@ a set that is within the limits stays within them whichever of its orders reach 
 however far they fill: checking old and new orders together, once, covers every state between.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
-from invmm._ext.evidence cimport order_t
+from invmm._ext.evidence cimport DUST_MICRO, order_t
 from invmm._ext.records cimport (
     BUY, DOWN, FOK, R_CASH, R_DIRECTION, R_GROSS, R_ORDER_LIMIT, R_SELF_CROSS, SELL, UP
 )
-from invmm._ext.registry cimport Registry
+from invmm._ext.registry cimport MAX_ENDED, Registry
 
 cdef enum:
     ONE_E4 = 10000
     NO_ASK = 20000
+    OWING = 256                 # ended orders looked at for matched shares without a leg
 
 
 cdef void exposure_begin_c(exposure_t* sums, Registry registry) noexcept nogil:
-    """Positions of a market, and no order yet."""
-    cdef int token
+    """Positions of a market and what ended orders still owe, and no order yet.
+
+    An order may end before its fills are told. What a venue's answer said was matched counts until they are.
+    """
+    cdef:
+        int token
+        uint64_t i
+        uint64_t first = registry.owing_from
+        bint owing = False
+        const order_t* order
+        int64_t owed_micro
 
     memset(sums, 0, sizeof(exposure_t))
     for token in range(2):
@@ -42,6 +52,23 @@ cdef void exposure_begin_c(exposure_t* sums, Registry registry) noexcept nogil:
         sums.reserved_micro[token] = registry.reserved_micro[token]
     sums.spent_e10 = registry.spent_e10
     sums.unsettled_e10 = registry.unsettled_e10
+    if registry.n_ended > first + OWING:
+        first = registry.n_ended - OWING
+    for i in range(first, registry.n_ended):
+        order = &registry.ended[i % MAX_ENDED]
+        owed_micro = min(order.hinted_micro, order.original_micro) - order.filled_micro
+        if order.key == 0 or owed_micro < DUST_MICRO:
+            continue
+        owing = True
+        if order.side == BUY:
+            sums.buys_micro[order.token] += owed_micro
+            sums.bids_e10 += exposure_cost_c(
+                order.price_e4, owed_micro, registry.fee_rate_ppm if order.order_type >= FOK else 0
+            )
+        else:
+            sums.sells_micro[order.token] += owed_micro
+    if not owing:
+        registry.owing_from = registry.n_ended
 
 
 cdef void exposure_of_c(exposure_t* sums, Registry registry) noexcept nogil:

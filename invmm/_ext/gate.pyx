@@ -109,6 +109,9 @@ cdef class Gate:
         until_ns = self.words.heartbeat_until_c()
         if until_ns and now_ns >= until_ns:     # by now the venue may be cancelling everything
             return R_HEARTBEAT
+        until_ns = self.words.engine_until_c()
+        if until_ns and now_ns >= until_ns:     # it stood still: what it sent first on waking is stale
+            return R_HEARTBEAT
         if leg.market >= self.words.markets or leg.token > 1:
             return R_VENUE_NOT_READY
         if leg.market_version < self.words.market_version_c(leg.market):

@@ -98,6 +98,7 @@ cdef enum:
     R_UNCONFIRMED = 79
     R_CLOCK = 80
     R_RECOVERED = 86
+    R_JOURNAL = 90
 
     FLAG_POST_ONLY = 1          # command flags
     FLAG_LAST = 2               # last leg of its batch: the executor may send

@@ -40,6 +40,7 @@ cdef class Registry:
         int n_live
         order_t* ended                  # MAX_ENDED, ring of ended orders; key 0: came back to life
         uint64_t n_ended
+        uint64_t owing_from             # no order that ended before this one has matched shares without a leg
         fill_leg_t* legs                # FILL_SLOTS, by hash
         int n_legs
         int64_t position_micro[2]       # provisional and confirmed fills

@@ -39,6 +39,7 @@ cdef class MarketStep(ReplaceDesk):
     cdef void buffer_end_c(self, int64_t now_ns) noexcept nogil
     cdef void timer_c(self, int64_t now_ns) noexcept nogil
     cdef void solve_c(self, int64_t now_ns) noexcept nogil
+    cdef void decide_c(self, int64_t now_ns) noexcept nogil
     cdef int guard_c(self, int64_t now_ns) noexcept nogil
     cdef void checkpoint_c(self) noexcept nogil
     cdef void disconnect_c(self, int64_t now_ns) noexcept nogil

@@ -27,8 +27,8 @@ from invmm._ext.desk cimport MAX_REASONS
 from invmm._ext.evidence cimport (
     ORDER_LIVE, ORDER_UNKNOWN, evidence_cancel_due_c, evidence_resend_due_c, order_t
 )
-from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.guards cimport guards_check_c, guards_reset_c, guards_told_c
+from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     DOWN,
@@ -45,6 +45,7 @@ from invmm._ext.records cimport (
     MODE_RUNNING,
     R_CONFLICT,
     R_DISCONNECTED,
+    R_JOURNAL,
     R_MARKET_ENDING,
     R_MODE,
     R_NOT_WANTED,
@@ -58,7 +59,7 @@ from invmm._ext.records cimport (
 )
 from invmm._ext.registry cimport APPLIED, Registry
 from invmm._ext.ring cimport CommandRing
-from invmm._ext.solver cimport Policy
+from invmm._ext.solver cimport Policy, top_t
 from invmm._ext.transaction cimport ReplaceDesk
 from invmm._ext.trigger cimport best_moved_c, remember_best_c
 from invmm._ext.view cimport view_fill_c, view_tops_c
@@ -116,6 +117,7 @@ cdef class MarketStep(ReplaceDesk):
         self.salt_state = seed
         self.next_key = (<uint64_t>(market + 1) << 40) + (<uint64_t>(serial & 0xFFFF) << 24) + 1
         self.version = 1
+        self.sequence = <uint64_t>(serial & 0xFFFF) << 24  # of commands: none twice, as for keys
         self.winner = -1
         self.connected = True
         self.bound_c()
@@ -173,8 +175,7 @@ cdef class MarketStep(ReplaceDesk):
     ):
         """Steps through `events[first:last]` (EVENT_DTYPE records as bytes), each at its own `time_ns`.
 
-        Stops after the first event that led to commands. Returns the index of the next event and the
-        commands.
+        Stops after the first event that led to commands. Returns the next event's index and the commands.
         """
         cdef:
             const event_t* records = <const event_t*> &events[0]
@@ -199,10 +200,12 @@ cdef class MarketStep(ReplaceDesk):
 
         self.n_commands = 0
         self.cause_ns = self.entered_ns
+        self.look_c(now_ns)
         self.frame_c(data, size, now_ns)
         if number < self.n_expected and self.expected[number]:
             self.checkpoint_c()
         if last:
+            self.log.boundary_c(0, now_ns)
             self.buffer_end_c(now_ns)
         self.cause_ns = 0  # what a timer or an answer leads to was not caused by this frame
         if self.wants_frame and last:
@@ -211,17 +214,25 @@ cdef class MarketStep(ReplaceDesk):
 
     cdef void _show(self, bytes frame) noexcept:
         """Hands a frame to the watcher, after its commands are published. Rare: the caller asks for each one.
+        A watcher that fails is a fault of the frame: the feed ends its connection, the books are dropped.
         """
         if self.watcher is not None:
-            self.watcher(self.books, frame)
+            try:
+                self.watcher(self.books, frame)
+            except Exception:
+                self.fault = 1
 
     cdef void on_buffer_end_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0
+        self.look_c(now_ns)
+        self.log.boundary_c(0, now_ns)
         self.buffer_end_c(now_ns)
 
     cdef void on_disconnect_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0
         self.n_expected = 0  # what comes next is not known any more
+        self.look_c(now_ns)
+        self.log.boundary_c(FLAG_DISCONNECTED, now_ns)
         self.disconnect_c(now_ns)
 
     # ---- the step ------------------------------------------------------------------------------------------
@@ -233,6 +244,8 @@ cdef class MarketStep(ReplaceDesk):
         cdef uint8_t kind = event.kind
 
         self.n_commands = 0
+        self.look_c(now_ns)
+        self.log.event_c(event, now_ns)
         if kind == EVENT_FRAME:
             if event.offset + event.length > size:
                 self.counters.frame_errors += 1
@@ -267,10 +280,14 @@ cdef class MarketStep(ReplaceDesk):
 
     cdef void news_c(self, const event_t* event, int64_t now_ns) noexcept nogil:
         """Evidence about an own order or fill."""
-        cdef order_t* order
+        cdef:
+            order_t* order
+            bint was_live = self.registry.find_c(event.key) != NULL
+            bint applied = self.registry.apply_event_c(event) == APPLIED
 
         self.cool_c(event, now_ns)
-        if self.registry.apply_event_c(event) == APPLIED:
+        self.log.fate_c(self.registry, event.key, was_live, now_ns)
+        if applied:
             self.own_dirty = True
             if event.status == STATUS_TRADE_MATCHED and event.token <= DOWN and event.side <= SELL:
                 places_own_fill_c(&self.own_fills, event, now_ns)
@@ -315,6 +332,7 @@ cdef class MarketStep(ReplaceDesk):
     cdef void frame_c(self, const char* data, size_t size, int64_t now_ns) noexcept nogil:
         """One whole message: decode into the books, then queue positions."""
         self.counters.frames += 1
+        self.log.frame_c(data, size, now_ns)
         if self.books.apply_c(data, size, now_ns) > 0:
             self.dirty = True
             self.stir_salts_c()
@@ -327,7 +345,9 @@ cdef class MarketStep(ReplaceDesk):
 
     cdef void buffer_end_c(self, int64_t now_ns) noexcept nogil:
         """Everything received so far is applied: decide whether to solve."""
-        cdef int token
+        cdef:
+            int token
+            const top_t* top
 
         if not self.dirty and not self.own_dirty:
             return
@@ -335,13 +355,9 @@ cdef class MarketStep(ReplaceDesk):
             view_tops_c(&self.view, self.books)
             if not places_moved_c(self.registry, self.trigger.queue_change_ppm):
                 for token in range(2):
+                    top = &self.view.top[token]
                     if best_moved_c(
-                        &self.trigger,
-                        token,
-                        self.view.top[token].bid_e4,
-                        self.view.top[token].bid_micro,
-                        self.view.top[token].ask_e4,
-                        self.view.top[token].ask_micro,
+                        &self.trigger, token, top.bid_e4, top.bid_micro, top.ask_e4, top.ask_micro
                     ):
                         break
                 else:
@@ -370,8 +386,8 @@ cdef class MarketStep(ReplaceDesk):
         if self.phase:
             view_tops_c(&self.view, self.books)
             self.advance_c(self.guard_c(now_ns) if self.holds_c() else 0, now_ns)
-        if self.words is not None and self.words.venue_mode_c() != self.seen_venue_mode:
-            self.seen_venue_mode = self.words.venue_mode_c()
+        if self.venue_mode != self.seen_venue_mode:
+            self.seen_venue_mode = self.venue_mode
             self.own_dirty = True
         if (
             self.own_dirty
@@ -388,6 +404,8 @@ cdef class MarketStep(ReplaceDesk):
 
         if self.winner >= 0:
             return R_SETTLED
+        if not self.log.writable_c():
+            return R_JOURNAL  # what cannot be kept is not done
         if self.registry.terminal_conflicts:
             return R_CONFLICT  # what we own is not known any more
         if self.mode != MODE_RUNNING:
@@ -399,28 +417,32 @@ cdef class MarketStep(ReplaceDesk):
         return reason if self.connected else R_DISCONNECTED
 
     cdef void solve_c(self, int64_t now_ns) noexcept nogil:
+        """Decides, publishes, and says why."""
+        self.decide_c(now_ns)
+        self.publish_c()
+        self.log.quotes_c(
+            self.why_not, self.version, self.registry, self.books, self.view.top, self.end_ms, now_ns
+        )
+
+    cdef void decide_c(self, int64_t now_ns) noexcept nogil:
         """Guards, policy, and the commands that follow."""
         cdef:
             int reason = self.guard_c(now_ns)
             int i
             int token
+            const top_t* top
 
         self.dirty = False
         self.own_dirty = False
         self.solved_ns = now_ns
         view_tops_c(&self.view, self.books)
         for token in range(2):
-            remember_best_c(
-                &self.trigger,
-                token,
-                self.view.top[token].bid_e4,
-                self.view.top[token].bid_micro,
-                self.view.top[token].ask_e4,
-                self.view.top[token].ask_micro,
-            )
+            top = &self.view.top[token]
+            remember_best_c(&self.trigger, token, top.bid_e4, top.bid_micro, top.ask_e4, top.ask_micro)
         for i in range(self.registry.n_live):
             self.registry.live[i].solved_ahead_micro = self.registry.live[i].queue.ahead_micro
         self.blocked = reason != 0
+        self.why_not[0] = self.why_not[1] = <uint8_t>reason
         if reason:
             for token in range(2):
                 if self.no_quote[token] != reason:
@@ -428,7 +450,6 @@ cdef class MarketStep(ReplaceDesk):
                     self.no_quote[token] = reason
             self.abandon_c(now_ns)
             self.cancel_all_c(reason, now_ns)
-            self.publish_c()
             return
         self.counters.solves += 1
         view_fill_c(&self.view, self.registry, self.books, self.limits.book_shows_own)
@@ -437,16 +458,15 @@ cdef class MarketStep(ReplaceDesk):
         if self.policy.decide_c(&self.view, &self.wanted) < 0:
             self.counters.policy_errors += 1
             self.reasons[R_POLICY_ERROR] += 1
+            self.why_not[0] = self.why_not[1] = R_POLICY_ERROR
             self.abandon_c(now_ns)
             self.cancel_all_c(R_POLICY_ERROR, now_ns)
-            self.publish_c()
             return
         for token in range(2):
             if self.wanted.reason[token] and self.no_quote[token] != self.wanted.reason[token]:
                 self.reasons[self.wanted.reason[token] & (MAX_REASONS - 1)] += 1
-            self.no_quote[token] = self.wanted.reason[token]
+            self.no_quote[token] = self.why_not[token] = self.wanted.reason[token]
         self.target_c(&self.wanted, now_ns)
-        self.publish_c()
 
     # ---- for people and tests ------------------------------------------------------------------------------
 

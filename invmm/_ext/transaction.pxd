@@ -57,6 +57,7 @@ cdef class ReplaceDesk(OrderDesk):
         base_t base                     # what the open transaction rests on
         uint8_t phase                   # PHASE_*
         int messages                    # of the open transaction
+        int legs                        # of its present batch
         int64_t resolve_ns              # by when each operation must be proven
         closing_t[MAX_LIVE] closing
         int n_closing

@@ -69,6 +69,7 @@ cdef int64_t MILLISECOND_NS = 1000000
 cdef tuple PHASES = ("idle", "apply", "resolve")
 
 cdef enum:
+    LOT_MICRO = 10000           # sizes have two decimals
     RESOLVE_S = 5               # a placement that is not proven by then is given up
     VENUE_RUNNING = 0           # VenueMode
     VENUE_POST_ONLY = 2
@@ -119,13 +120,11 @@ cdef class ReplaceDesk(OrderDesk):
 
         if now_ns < self.pause_until_ns:
             return R_COOL_DOWN
-        if self.words is None:
-            return 0
-        if self.words.venue_stop_c():
-            return <uint8_t> self.words.venue_stop_c()
-        if self.words.missed_heartbeats_c():
+        if self.venue_stop:
+            return <uint8_t> self.venue_stop
+        if self.missed_heartbeats:
             return R_HEARTBEAT
-        mode = self.words.venue_mode_c()
+        mode = self.venue_mode
         if mode == VENUE_RUNNING or mode == VENUE_POST_ONLY:
             return 0
         # One order now and then, because it takes one to find out that the venue takes orders again.
@@ -197,6 +196,8 @@ cdef class ReplaceDesk(OrderDesk):
                 op.slot.size_micro -= self.registry.remaining_c(order)
             elif merged == MERGE_REFRESH:
                 op.slot.reason = R_EXPIRING
+            # What is left of a filled order is no whole number of lots; the venue takes nothing else.
+            op.slot.size_micro -= op.slot.size_micro % LOT_MICRO
             adds = adds or merged != MERGE_CANCEL
         if self.n_ops == 0:
             return
@@ -204,10 +205,10 @@ cdef class ReplaceDesk(OrderDesk):
             forbidden = self.forbidden_c(now_ns)
             if forbidden:
                 self.reasons[forbidden & (MAX_REASONS - 1)] += 1
+                self.why_not[UP] = self.why_not[DOWN] = forbidden
                 self.replaced.discarded += 1
                 self.newer = True
         self.transaction += 1
-        self.replaced.begun += 1
         self.phase = PHASE_APPLY
         self.messages = 0
         self.resolve_ns = now_ns + RESOLVE_S * SECOND_NS
@@ -225,21 +226,25 @@ cdef class ReplaceDesk(OrderDesk):
                         op.cancel_first = True
         for i in range(self.n_ops):
             op = &self.ops[i]
-            if op.merged == MERGE_CANCEL or op.cancel_first or forbidden:
-                if op.merged != MERGE_REFRESH or not forbidden:
-                    self.end_old_c(op, now_ns)
+            if (
+                op.merged == MERGE_CANCEL or op.cancel_first
+                or (forbidden == R_VENUE_MODE and op.merged == MERGE_REPLACE)
+            ):
+                self.end_old_c(op, now_ns)
             if op.merged == MERGE_CANCEL or forbidden:
                 op.state = OP_DONE
         # The change that lowers the larger imbalance goes first.
         self.batch += 1
+        self.legs = 0
         for token in range(2):
             for i in range(self.n_ops):
                 op = &self.ops[i]
                 if op.state == OP_HELD and op.slot.token == (lighter if token == 0 else 1 - lighter):
                     if not op.cancel_first:
                         self.try_c(op, &sums, False, now_ns)
-        self.phase = PHASE_RESOLVE
         self.advance_c(0, now_ns)
+        if self.phase == PHASE_APPLY:
+            self.phase = PHASE_RESOLVE
 
     cdef bint try_c(self, op_t* op, exposure_t* sums, bint last, int64_t now_ns) noexcept nogil:
         """Places an operation's order if it is allowed now. If it is not, and nothing that this transaction
@@ -263,11 +268,13 @@ cdef class ReplaceDesk(OrderDesk):
             self.drop_c(op, R_CHILDREN)
             self.end_old_c(op, now_ns)
             return False
-        if self.messages and self.messages % LEGS_PER_BATCH == 0:
+        if self.legs == LEGS_PER_BATCH:
             self.batch += 1
+            self.legs = 0
         order = self.place_c(&action, sums, same_price, now_ns, &refused)
         if order != NULL:
             self.messages += 1
+            self.legs += 1
             op.state = OP_PLACED
             op.new_key = order.key
             if op.merged == MERGE_CHILD:
@@ -309,6 +316,7 @@ cdef class ReplaceDesk(OrderDesk):
     cdef void drop_c(self, op_t* op, uint8_t reason) noexcept nogil:
         """Gives a placement up before it was sent."""
         self.reasons[reason & (MAX_REASONS - 1)] += 1
+        self.why_not[op.slot.token & 1] = reason
         op.state = OP_DONE
 
     cdef void end_old_c(self, op_t* op, int64_t now_ns) noexcept nogil:
@@ -410,12 +418,14 @@ cdef class ReplaceDesk(OrderDesk):
                         self.close_c(True, now_ns)
                         return
                     op.state = OP_DONE
+                    self.end_old_c(op, now_ns)
                 elif order.cancel_first_ns and order.state == ORDER_UNKNOWN or now_ns >= self.resolve_ns:
                     self.close_c(True, now_ns)      # given up: no proof came
                     return
-                elif order.state == ORDER_LIVE or order.cancel_sent or order.cancel_wanted:
+                elif order.cancel_sent or order.cancel_wanted:
+                    op.state = OP_DONE              # a guard or a newer target wants its end
+                elif order.state == ORDER_LIVE:
                     op.state = OP_DONE
-                if op.state == OP_DONE and not op.cancel_first:
                     self.end_old_c(op, now_ns)
             if op.state != OP_DONE:
                 open = True
@@ -443,6 +453,7 @@ cdef class ReplaceDesk(OrderDesk):
                     removing = True
         exposure_of_c(&sums, self.registry)
         self.batch += 1
+        self.legs = 0
         for token in range(2):
             for i in range(self.n_ops):
                 op = &self.ops[i]
@@ -474,7 +485,7 @@ cdef class ReplaceDesk(OrderDesk):
                         self.own_dirty = True
                         continue
                 if not self.try_c(op, &sums, not removing, now_ns) and op.state == OP_DONE:
-                    self.own_dirty = True
+                    self.own_dirty = self.own_dirty or self.phase == PHASE_RESOLVE
 
     cdef void close_c(self, bint reverts, int64_t now_ns) noexcept nogil:
         """COMMIT, or COMPENSATE: what was added is cancelled. What is left to prove holds nothing up."""
@@ -496,11 +507,18 @@ cdef class ReplaceDesk(OrderDesk):
                 order.replaced = False      # without a cancel on its way it stays, and is the policy's again
         self.phase = PHASE_IDLE
         self.n_ops = 0
+        if self.newer:
+            self.newer = False
+            self.own_dirty = True
+        if self.messages == 0:
+            self.transaction -= 1       # every placement was refused by a limit: nothing has happened
+            return
+        self.replaced.begun += 1
         if reverts:
             self.reasons[R_COMPENSATED] += 1
             self.pause_ns = min(max(2 * self.pause_ns, 50 * MILLISECOND_NS), 5 * SECOND_NS)
             self.pause_until_ns = now_ns + self.pause_ns
-            self.newer = True
+            self.own_dirty = True
         else:
             self.pause_ns = 0
         for i in range(self.n_closing):
@@ -512,9 +530,6 @@ cdef class ReplaceDesk(OrderDesk):
                 self.replaced.reverted += 1
             else:
                 self.replaced.committed += 1
-        if self.newer:
-            self.newer = False
-            self.own_dirty = True
 
     cdef void await_c(self, uint64_t key, bint reverts) noexcept nogil:
         """An order's end belongs to the present transaction's outcome."""
@@ -561,7 +576,6 @@ cdef class ReplaceDesk(OrderDesk):
             self.close_c(True, now_ns)
             self.pause_ns = 0
             self.pause_until_ns = 0
-            self.newer = False
 
     cdef dict replace_stats(self):
         result = dict(<dict> self.replaced)

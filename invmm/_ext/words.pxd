@@ -20,6 +20,7 @@ cdef class SharedWords:
     cdef void set_beat_c(self, int64_t monotonic_ns) noexcept nogil
     cdef uint64_t venue_mode_c(self) noexcept nogil
     cdef uint64_t missed_heartbeats_c(self) noexcept nogil
+    cdef int64_t engine_until_c(self) noexcept nogil
     cdef int64_t heartbeat_until_c(self) noexcept nogil
     cdef uint64_t venue_stop_c(self) noexcept nogil
     cdef uint64_t kill_c(self) noexcept nogil

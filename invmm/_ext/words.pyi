@@ -13,6 +13,7 @@ class SharedWords:
     venue_mode: int
     missed_heartbeats: int
     heartbeat_until_ns: int
+    engine_until_ns: int
     executor_beat_ns: int
     venue_stop: int
     kill: int

@@ -30,6 +30,7 @@ cdef enum:
     WORD_HEARTBEAT_UNTIL = 6
     WORD_EXECUTOR_BEAT = 7
     WORD_JOURNAL_STOP = 8
+    WORD_ENGINE_UNTIL = 9
 
 BEAT_LIMIT_NS = <int64_t>SILENCE_MS * 1_000_000
 
@@ -104,6 +105,15 @@ cdef class SharedWords:
     @heartbeat_until_ns.setter
     def heartbeat_until_ns(self, int64_t value):
         atomic_store_release(self.words + WORD_HEARTBEAT_UNTIL, <uint64_t>value)
+
+    @property
+    def engine_until_ns(self):
+        """Engine time until which the engine's last sign of life counts; 0: it does not give any."""
+        return self.engine_until_c()
+
+    @engine_until_ns.setter
+    def engine_until_ns(self, int64_t value):
+        atomic_store_release(self.words + WORD_ENGINE_UNTIL, <uint64_t>value)
 
     @property
     def executor_beat_ns(self):
@@ -185,6 +195,9 @@ cdef class SharedWords:
 
     cdef uint64_t missed_heartbeats_c(self) noexcept nogil:
         return atomic_load_acquire(self.words + WORD_MISSED_HEARTBEATS)
+
+    cdef int64_t engine_until_c(self) noexcept nogil:
+        return <int64_t>atomic_load_acquire(self.words + WORD_ENGINE_UNTIL)
 
     cdef int64_t heartbeat_until_c(self) noexcept nogil:
         return <int64_t>atomic_load_acquire(self.words + WORD_HEARTBEAT_UNTIL)

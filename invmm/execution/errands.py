@@ -18,6 +18,7 @@ from invmm.execution.pool import Pool
 from invmm.execution.requests import RequestWriter
 from invmm.execution.resend import SentBytes
 from invmm.execution.waiting import Legs
+from invmm.journal_types import JournalKind
 from invmm.types import COMMAND_DTYPE, CommandKind, OrderStatus, Reason
 
 KIND_NAMES = {int(kind): kind.name.lower() for kind in CommandKind} | {HEARTBEAT: "heartbeat", PROBE: "probe"}
@@ -104,6 +105,8 @@ class Errands:
                 reason = Reason.THROTTLED
             else:
                 throttle.charge(CommandKind.RESEND, 1, engine_ns)
+        if reason is Reason.NONE and not self._journaled(legs, engine_ns):
+            reason = Reason.JOURNAL
         if reason is not Reason.NONE:
             self._intake.answer(legs if len(legs) else command, 0, OrderStatus.UNKNOWN, reason)
             return
@@ -111,6 +114,14 @@ class Errands:
         data = self._writer.write("POST", "/orders", body)
         request = Request(CommandKind.RESEND, legs, now_ns, now_ns)
         connection.begin(request, data, now_ns + self._hard_ns, now_ns)
+
+    def _journaled(self, legs: Legs, engine_ns: int) -> bool:
+        """Whether the journal has that these bytes go out once more."""
+        journal, again = self._intake.outbox.journal, legs.copy()
+        again["kind"] = CommandKind.RESEND
+        return journal is None or journal.append(
+            JournalKind.COMMAND, again.tobytes(), engine_ns, int(again["key"][0])
+        )
 
     def _begin(self, kind: int, connection: Connection, data: bytes, now_ns: int, allowed_ns: int) -> None:
         self.requests[KIND_NAMES[kind]] += 1

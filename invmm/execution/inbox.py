@@ -33,6 +33,8 @@ class Inbox:
         Open markets by number; may change.
     step : callable(record, now_ns)
         Takes one record of `EVENT_DTYPE`.
+    hear : callable(record), optional
+        Told of each of the executor's answers.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Inbox:
         clock: LiveClock,
         markets: Mapping[int, Market],
         step: Callable[[Any, int], object],
+        hear: Callable[[Any], object] = lambda _: None,
     ) -> None:
         self.find: Callable[[bytes], int | None] = lambda order_id: None
         """Asked last for an id that no order of this session has: its own key, if it is ours after all."""
@@ -48,8 +51,13 @@ class Inbox:
         self._clock = clock
         self._markets = markets
         self._step = step
+        self._hear = hear
         self._keys: dict[bytes, int] = {}
         self._taken = np.zeros(ROOM, dtype=EVENT_DTYPE)
+
+    def __contains__(self, order_id: object) -> bool:
+        """Whether an id is one of this session's orders."""
+        return order_id in self._keys
 
     def __len__(self) -> int:
         """How many ids are known."""
@@ -64,6 +72,7 @@ class Inbox:
             for record in self._taken[:got]:
                 if int(record["status"]) == OrderStatus.SENT:
                     self._keys[record["order_id"].tobytes()] = int(record["key"])
+                self._hear(record)
                 touched.add(self._apply(record, now_ns))
             if not got and self._venue.results.arm():
                 break

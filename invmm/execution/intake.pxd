@@ -27,7 +27,7 @@ cdef class Intake:
     cdef RequestWriter writer
     cdef command_t* legs            # the group at hand; order_id is filled in once known
     cdef size_t count
-    cdef Outbox outbox
+    cdef readonly Outbox outbox
     cdef readonly int seen          # RING_WAIT_* of the last take
     cdef readonly bint built        # the request is in the buffer
     cdef readonly int64_t sent      # bytes already written, or -errno; 0 when the caller writes

@@ -20,16 +20,13 @@ import numpy as np
 
 from invmm import types
 from invmm._ext.gate cimport LEGS_MAX, Gate, first_leg
+from invmm._ext.journal cimport KIND_COMMAND, KIND_INTENT
 from invmm._ext.l2 cimport L2Signer
 from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE
 from invmm._ext.records cimport (
-    COMMAND_CANCEL,
-    COMMAND_CANCEL_ALL,
-    COMMAND_PLACE,
+    COMMAND_CANCEL, COMMAND_CANCEL_ALL, COMMAND_PLACE,
     FLAG_LAST,
-    STATUS_NOT_CANCELED,
-    STATUS_REFUSED,
-    STATUS_SENT,
+    STATUS_NOT_CANCELED, STATUS_REFUSED, STATUS_SENT,
     command_t,
 )
 from invmm._ext.ring cimport RING_WAIT_RING, CommandRing, ResultRing, ring_monotonic_ns, ring_relax
@@ -47,6 +44,7 @@ cdef enum:
     REASON_MODE = 17
     REASON_SHUTDOWN = 32
     REASON_KILLED = 60
+    REASON_JOURNAL = 90
     REHEARSAL_SIZE = 1024       # of a body and of a write: about one order
     LOCK_IS_BUSY_NS = 200_000
     KEEP_AWAY_NS = 1_000_000_000
@@ -313,6 +311,8 @@ cdef class Intake:
             self.writer.cancels_c(self.legs, self.count, self.unix_s_c())
         else:
             self.writer.compose_c(b"DELETE", b"/cancel-all", 0, self.unix_s_c())
+        if kind != COMMAND_PLACE:   # a cancel goes, written or not
+            self.outbox.note_c(KIND_COMMAND, self.legs, self.count, self.engine_at_c(ring_monotonic_ns()))
         self.built = True
         self.ready_ns = ring_monotonic_ns()
         if self.gate.pace is not None:
@@ -482,12 +482,16 @@ cdef class Intake:
         return self.writer.compose_c(b"POST", b"/orders", at - body, self.unix_s_c())
 
     cdef bint announce_c(self) noexcept nogil:
-        """Tells the engine of each order of the group, right before its bytes leave; whether they may."""
+        """Journals the orders' ids and tells the engine, before their bytes leave; whether they may."""
         cdef size_t i
 
+        if not self.outbox.note_c(KIND_INTENT, self.legs, self.count, self.engine_at_c(ring_monotonic_ns())):
+            for i in range(self.count):
+                self.refuse_c(&self.legs[i], REASON_JOURNAL, 0)
+            self.count = 0
         for i in range(self.count):
             self.emit_c(&self.legs[i], STATUS_SENT, REASON_NONE, 0, 0)
-        return True
+        return self.count > 0
 
     cdef int64_t unix_s_c(self) noexcept nogil:
         return self.engine_at_c(ring_monotonic_ns()) // 1_000_000_000

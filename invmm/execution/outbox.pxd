@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from invmm._ext.journal cimport Journal
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.ring cimport ResultRing
 
@@ -12,6 +13,7 @@ cdef enum:
 
 cdef class Outbox:
     cdef ResultRing results
+    cdef public Journal journal     # of intents; set before the first command, None: nothing is kept
     cdef event_t* backlog           # results without room in the ring, oldest first
     cdef size_t backlog_first
     cdef size_t backlog_count
@@ -26,5 +28,8 @@ cdef class Outbox:
         int32_t code,
         int64_t filled_micro,
         int64_t engine_ns,
+    ) noexcept nogil
+    cdef bint note_c(
+        self, int kind, const command_t* commands, size_t count, int64_t engine_ns
     ) noexcept nogil
     cdef bint flush_c(self) noexcept nogil

@@ -9,6 +9,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
+from invmm._ext.journal cimport KIND_RESULT, command_number
 from invmm._ext.records cimport EVENT_ORDER_RESULT, command_t, event_t
 from invmm._ext.ring cimport ResultRing
 
@@ -67,6 +68,8 @@ cdef class Outbox:
         event.time_ns = engine_ns
         memcpy(event.order_id, command.order_id, 32)
         event.code = code
+        if self.journal is not None:
+            self.journal.append_c(KIND_RESULT, &event, sizeof(event), engine_ns, command_number(command))
         if self.backlog_count == 0 and self.results.try_push_c(&event):
             return
         if self.backlog_count == BACKLOG_MAX:
@@ -74,6 +77,12 @@ cdef class Outbox:
             return
         self.backlog[(self.backlog_first + self.backlog_count) & (BACKLOG_MAX - 1)] = event
         self.backlog_count += 1
+
+    cdef bint note_c(
+        self, int kind, const command_t* commands, size_t count, int64_t engine_ns
+    ) noexcept nogil:
+        """What is about to be sent, for the journal; False: it could not be written, all or nothing of it."""
+        return self.journal is None or self.journal.commands_c(kind, commands, count, engine_ns)
 
     cdef bint flush_c(self) noexcept nogil:
         """Moves waiting results to the ring; true when none is left."""

@@ -18,6 +18,7 @@ from invmm.errors import ConfigError
 from invmm.execution.connections import Endpoint
 from invmm.execution.executor import Executor
 from invmm.execution.follow import Alarm
+from invmm.execution.journal import SessionJournal
 from invmm.feed.connection import FeedSettings as SocketSettings
 from invmm.replay.tape import MarketInfo
 from invmm.settings import RiskSettings, Settings
@@ -28,6 +29,7 @@ from invmm.venue.profile import Profile
 
 TIMEOUT_S = 3.0
 CLOCK_ROOM_S = 1.0
+MS, SECOND = 1_000_000, 1_000_000_000
 HEAD_ROOM = 2  # the desk counts when it decides, the signer when it signs: orders that wait come closer
 
 
@@ -69,6 +71,11 @@ class RemoteVenue:
     settings : Settings, optional
     executor : callable
         Makes the executor.
+    armed : bool
+        Real orders are meant: without it a profile that reaches public hosts is refused. The main job arms
+        by `--live` and its environment variable (`invmm/live.py`); other programs say it here.
+    journal : SessionJournal, optional
+        Its intents are written by the executor; without one nothing is kept.
     """
 
     def __init__(
@@ -80,11 +87,17 @@ class RemoteVenue:
         settings: Settings | None = None,
         *,
         executor: Callable[..., Executor] = Executor,
+        journal: SessionJournal | None = None,
+        armed: bool = False,
     ) -> None:
         parts = urlsplit(profile.rest_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
                 f"profile {profile.name}: expected an http:// or https:// host, found {profile.rest_url!r}"
+            )
+        if not profile.loopback and not armed:
+            raise ConfigError(
+                f"profile {profile.name}: its orders are real; expected armed=True, which says so"
             )
         if signer.chain_id != profile.chain_id:
             raise ConfigError(
@@ -114,6 +127,8 @@ class RemoteVenue:
             limits=profile.limits,
         )
         self.executor.intake.gate.book_max_age_ns = book_max_age_ns(settings)
+        self._stop_before_end_ns = settings.engine.stop_before_end_ms * MS
+        self.executor.intake.outbox.journal = None if journal is None else journal.intents
         self._templates: dict[int, list[OrderTemplate]] = {}
 
     @property
@@ -138,6 +153,7 @@ class RemoteVenue:
         """
         for token in (info.up_token_id, info.down_token_id):
             self._allow(token)
+        self.words.set_market_close(number, info.end_s * SECOND - self._stop_before_end_ns)
         templates = [
             OrderTemplate(self.signer, token, info.exchange, self.credentials.api_key, tick_e4=info.tick_e4)
             for token in (info.up_token_id, info.down_token_id)

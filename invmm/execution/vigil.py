@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
-from invmm._ext.words import SharedWords
+from invmm._ext.words import BEAT_LIMIT_NS, SharedWords
+from invmm.clock import LiveClock
 from invmm.errors import InvmmError
 from invmm.execution.beat import BeatWriter, State
 from invmm.execution.watch import Concern, ExecutorWatch
 from invmm.permission import Permission
+
+if TYPE_CHECKING:
+    from invmm.engine import Engine
+    from invmm.execution.connected import ConnectedVenue
 
 
 class Vigil:
@@ -27,6 +33,8 @@ class Vigil:
         Paused or alarmed when something stood still.
     cancel_all : callable
         Asks the venue, without the executor, to cancel everything.
+    clock : LiveClock
+        The engine's.
     demand : callable, optional
         Has the venue asked for everything that may have been missed; quotes come back after that. None: own
         events do not travel, so that none can be missed.
@@ -39,10 +47,13 @@ class Vigil:
         words: SharedWords,
         permission: Permission,
         cancel_all: Callable[[], Awaitable[object]],
+        clock: LiveClock,
         demand: Callable[[], object] | None = None,
         beat: BeatWriter | None = None,
     ) -> None:
         self.beat = beat
+        self._clock = clock
+        self._counts_ns = int(BEAT_LIMIT_NS * clock.scale)  # engine time
         self._words = words
         self._permission = permission
         self._demand = demand
@@ -51,6 +62,14 @@ class Vigil:
         self._cancelling: asyncio.Task[None] | None = None
         if beat is not None:
             beat.state = State.RUNNING
+
+    @classmethod
+    def of(cls, engine: Engine, venue: ConnectedVenue, demand: Callable[[], object]) -> Vigil:
+        """That of an engine that is being started; `demand` counts where own events travel."""
+        assert engine.clock is not None
+        beat = None if engine.state is None else BeatWriter(engine.state.beat, venue.account)
+        asks = demand if venue.user_url else None
+        return cls(venue.words, engine.permission, venue.cancel_all, engine.clock, asks, beat)
 
     def tick(self, now_ns: int, open_orders: int) -> None:
         """One turn of the engine's loop. The beat comes last: until then the gate counts us as silent."""
@@ -66,6 +85,7 @@ class Vigil:
             elif concern is not Concern.ABOUT_TO_CANCEL:  # then asking waits until heartbeats go on
                 self._demand()
         self._words.beat_ns = now_ns
+        self._words.engine_until_ns = self._clock.at_ns(now_ns) + self._counts_ns
         if self.beat is not None:
             self.beat.beat(now_ns, open_orders, self._words.missed_heartbeats)
 

@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),
     "status": ("invmm.ops.status", "open orders, positions, balances, trades"),
     "reaper": ("invmm.ops.reaper", "cancel everything when the engine gives no sign of life"),
+    "drill": ("invmm.ops.drill", "kill an engine with resting orders and see who ends them, how soon"),
     "cancel-all": ("invmm.ops.cancel_all", "cancel every open order and verify it; no private key needed"),
 }
 """Name to module and what it does."""

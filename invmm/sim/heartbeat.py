@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from invmm.sim.floor import Floor
 from invmm.sim.profile import SECOND
@@ -17,6 +18,8 @@ class DeadMansSwitch:
 
     def __init__(self, floor: Floor, seed: int) -> None:
         self.fired = 0
+        self.ended: deque[str] = deque(maxlen=10_000)
+        """Orders that it cancelled, the last ones."""
         self._floor = floor
         self._seed = seed
         self._count = 0
@@ -54,4 +57,4 @@ class DeadMansSwitch:
                 if not 0 <= now_s - heard_s <= limit_s:
                     del self._heard[key]
                     self.fired += 1
-                    await self._floor.cancel_all(account=key)
+                    self.ended += (await self._floor.cancel_all(account=key))["canceled"]

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
+
+from invmm._ext.gate import Gate
 from invmm._ext.words import SharedWords
+from invmm.clock import LiveClock
 from invmm.errors import TransportError
 from invmm.execution.beat import BeatReader, BeatWriter, State
 from invmm.execution.vigil import Vigil
 from invmm.permission import Permission
-from invmm.types import Mode
+from invmm.types import COMMAND_DTYPE, Mode, Reason
 
 SECOND = 1_000_000_000
 
@@ -26,7 +30,8 @@ class Scene:
         self.permission = Permission(self.announced, self.said.append)
         self.permission.reconciled(0)
         demand = self.demand if asks else None
-        self.vigil = Vigil(self.words, self.permission, self.cancel_all, demand, beat)
+        clock = LiveClock(2.0, origin_ns=1_000 * SECOND, mono_origin_ns=0)
+        self.vigil = Vigil(self.words, self.permission, self.cancel_all, clock, demand, beat)
 
     def announced(self, mode: Mode) -> None:
         self.words.mode = mode
@@ -48,6 +53,7 @@ def test_each_turn_of_the_loop_is_a_sign_of_life_in_memory_and_on_file(tmp_path:
         scene.words.missed_heartbeats = 1
         scene.vigil.tick(7 * SECOND, 4)
         assert scene.words.beat_ns == 7 * SECOND
+        assert scene.words.engine_until_ns == (1_000 + 2 * (7 + 3)) * SECOND, "three real seconds"
         seen = BeatReader(beat.path).read()
         assert seen is not None
         assert (seen.beat_ns, seen.open_orders, seen.missed_heartbeats) == (7 * SECOND, 4, 1)
@@ -106,3 +112,18 @@ def test_a_silent_executor_is_an_alarm_and_the_venue_is_asked_to_cancel_without_
     assert scene.permission.mode is Mode.PAUSED
     assert "without the executor" in scene.said[-1]
     assert "no route" in asyncio.run(play(True)).said[-1]
+
+
+def test_the_gate_refuses_what_an_engine_that_stood_still_sends_first() -> None:
+    scene = Scene()
+    gate = Gate(scene.words)
+    leg = np.zeros(1, COMMAND_DTYPE)
+    now_ns = (1_000 + 2 * 10) * SECOND
+    assert gate.check(leg, now_ns) == Reason.NONE, "nobody beats: a program without an engine"
+    scene.vigil.tick(10 * SECOND, 0)
+    assert gate.check(leg, now_ns) == Reason.NONE
+    assert gate.check(leg, now_ns + 6 * SECOND - 1) == Reason.NONE
+    assert gate.check(leg, now_ns + 6 * SECOND) == Reason.HEARTBEAT
+    scene.words.heartbeat_until_ns = now_ns + 1
+    assert gate.check(leg, now_ns) == Reason.NONE
+    assert gate.check(leg, now_ns + 1) == Reason.HEARTBEAT, "the venue may be cancelling by then"

@@ -175,9 +175,7 @@ class VirtualConnection(Connection):
     ones.
     """
 
-    def __init__(
-        self, *args: Any, network: Network, process: Process, wake: Callable[[], object]
-    ) -> None:
+    def __init__(self, *args: Any, network: Network, process: Process, wake: Callable[[], object]) -> None:
         super().__init__(*args)
         self._network = network
         self._process = process

@@ -145,7 +145,9 @@ class VirtualListener:
 class VirtualPeer(Connection):
     """The venue's end of one imagined WebSocket."""
 
-    def __init__(self, channel: Channel, network: Network, listener: VirtualListener, context: Context) -> None:
+    def __init__(
+        self, channel: Channel, network: Network, listener: VirtualListener, context: Context
+    ) -> None:
         end: Any = self
         super().__init__(end, end)
         self._channel = channel

@@ -1,0 +1,336 @@
+"""Reading journals: files in order, what a record says, and which orders may be alive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from invmm._ext.journal import header_of, read_bytes, whole
+from invmm.errors import DataError
+from invmm.journal_types import (
+    CHECKPOINT_DTYPE,
+    JOURNAL_DTYPE,
+    MARKET_DTYPE,
+    ORDER_DTYPE,
+    PAYLOAD_BYTES,
+    RECORD_BYTES,
+    JournalEnd,
+    JournalFlag,
+    JournalKind,
+    Records,
+    Stream,
+)
+from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandKind, OrderStatus, OrderType, Outcome, Side
+
+SUFFIX = ".journal"
+KEY_BITS = 24  # of an order key, below number and serial of its market
+NO_ID = bytes(32)
+LANDED = [
+    OrderStatus.LIVE,
+    OrderStatus.MATCHED,
+    OrderStatus.DELAYED,
+    OrderStatus.DUPLICATED,
+    OrderStatus.FOUND,
+]
+
+
+@dataclass(frozen=True)
+class JournalFile:
+    """One file, read: `header` (FILE_DTYPE) and whole `records` (JOURNAL_DTYPE) up to the first that is not.
+
+    With `is_salvaged`, those after such a place that are whole, too.
+    """
+
+    path: Path
+    header: Any
+    records: Records
+    end: JournalEnd
+    is_salvaged: bool = False
+
+    @property
+    def session(self) -> int:
+        """Common to all files of one session."""
+        return int(self.header["session"])
+
+    @property
+    def number(self) -> int:
+        """Counts the files of a stream in their folder."""
+        return int(self.header["number"])
+
+
+def journal_files(folder: Path, stream: Stream) -> list[Path]:
+    """The files of a stream, oldest first."""
+    return sorted(folder.glob(f"{stream.name.lower()}-*{SUFFIX}"))
+
+
+def read_file(path: Path, *, salvage: bool = False) -> JournalFile:
+    """One file.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or does not begin as a journal file does.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error
+    header = header_of(data)
+    if header is None:
+        raise DataError(f"{path}: expected a journal file, its first record is not whole or not one")
+    records, end = read_bytes(data)
+    if salvage and end.is_torn:
+        sound = whole(data, int(header[0]["sequence"]))
+        found = np.frombuffer(data, JOURNAL_DTYPE, len(sound), RECORD_BYTES)[sound]
+        return JournalFile(path, header[1], found, end, is_salvaged=len(found) > len(records))
+    return JournalFile(path, header[1], records, end)
+
+
+def read_stream(folder: Path, stream: str | Stream, *, salvage: bool = False) -> Iterator[JournalFile]:
+    """The files of a stream in order, over all sessions. One that is no journal file is passed over.
+
+    Parameters
+    ----------
+    folder : Path
+    stream : Stream or its name, "inputs" or "intents"
+    salvage : bool
+        Whether whole records after a torn one count, too.
+    """
+    for path in journal_files(folder, Stream[stream.upper()] if isinstance(stream, str) else stream):
+        try:
+            yield read_file(path, salvage=salvage)
+        except DataError:
+            continue  # made when the power went: nothing had been written to it
+
+
+def payload(records: Records, dtype: np.dtype[np.void]) -> Records:
+    """The payloads of records as what they are."""
+    return np.ascontiguousarray(records["payload"]).view(dtype).reshape(-1)
+
+
+def joined(records: Records, index: int) -> bytes:
+    """The whole payload of record `index`: with the BYTES records that go on."""
+    parts = [records["payload"][index].tobytes()]
+    while int(records["flags"][index]) & JournalFlag.MORE:
+        index += 1
+        if index == len(records) or int(records["kind"][index]) != JournalKind.BYTES:
+            break
+        parts.append(records["payload"][index].tobytes())
+    return b"".join(parts)
+
+
+def text_of(records: Records, index: int, skip: int = 0) -> str:
+    """The text of record `index`, after `skip` bytes."""
+    return joined(records, index)[skip:].rstrip(b"\0").decode(errors="replace")
+
+
+def last_checkpoint(files: Sequence[Path]) -> Path | None:
+    """Of files of inputs the newest that holds a checkpoint."""
+    for path in reversed(files):
+        try:
+            records = read_file(path).records
+        except DataError:
+            continue
+        if (records["kind"] == JournalKind.CHECKPOINT).any():
+            return path
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class JournaledOrder:
+    """An order whose id was journaled and whose end was not.
+
+    `slug`, `condition_id` and `token_id` are empty when its market's record is gone. `last_evidence` names
+    the last OrderStatus heard and `heard_ns` when; SENT and the time of its decision (`sent_ns`) at first.
+    """
+
+    order_id: str
+    key: int
+    market: int
+    slug: str
+    condition_id: str
+    token_id: str
+    outcome: Outcome
+    side: Side
+    order_type: OrderType
+    price_e4: int
+    size_micro: int
+    filled_micro: int
+    expiration_s: int
+    sent_ns: int
+    last_evidence: str
+    heard_ns: int
+    session: int
+    file: str
+
+
+def possibly_alive(folder: Path) -> list[JournaledOrder]:
+    """Every order whose id was journaled and that is not proven dead in the journal, oldest first.
+
+    Proof is: refused before a byte left; refused by the venue, never sent twice and never seen alive; the
+    venue's answer that it is cancelled; the engine's ENDED; absence from a later checkpoint. What is whole
+    counts, also after a place that is not: an id is never missed because another record was.
+    """
+    living = _Living()
+    sessions: dict[int, list[Records]] = {}
+    for file in read_stream(folder, Stream.INPUTS, salvage=True):
+        sessions.setdefault(file.session, []).append(file.records)
+    for session, parts in sessions.items():
+        living.read_inputs(session, np.concatenate(parts))
+    intents = list(read_stream(folder, Stream.INTENTS, salvage=True))
+    # A session's files of intents have numbers above those of all sessions before it.
+    begins = min((file.number for file in intents if file.session == living.checkpoint_session), default=0)
+    for file in intents:
+        living.read_intents(file, is_before=file.number < begins)
+    return sorted(living.conclude(), key=lambda order: order.sent_ns)
+
+
+class _Living:
+    def __init__(self) -> None:
+        self.checkpoint_session = 0
+        self._checkpoint_ns = 0
+        self._checkpoint: dict[bytes, Any] = {}  # by id
+        self._unnamed: set[int] = set()  # keys in it of orders whose id the engine did not know yet
+        self._orders: dict[bytes, JournaledOrder] = {}
+        self._ended: dict[bytes, bool] = {}  # after the checkpoint: ended, or revived
+        self._refused: set[bytes] = set()
+        self._rejected: set[bytes] = set()
+        self._alive_after_all: set[bytes] = set()  # seen alive, or sent twice: a refusal is no proof
+        self._heard: dict[bytes, tuple[int, int]] = {}
+        self._markets: dict[tuple[int, int], Any] = {}  # by session and what its keys begin with
+        self._conditions: dict[bytes, bytes] = {}  # by token
+        self._slugs: dict[bytes, str] = {}
+
+    def read_inputs(self, session: int, records: Records) -> None:
+        """All inputs of one session, in order."""
+        kinds = records["kind"]
+        for i in np.flatnonzero(kinds == JournalKind.MARKET):
+            words = payload(records[i : i + 1], MARKET_DTYPE)[0]
+            self._markets[session, int(records["link"][i]) >> KEY_BITS] = words
+            for name in ("up_token_id", "down_token_id"):
+                self._conditions[words[name].tobytes()] = words["condition_id"].tobytes()
+                self._slugs[words[name].tobytes()] = _slug(records, int(i))
+        self._hear(payload(records[kinds == JournalKind.EVENT], EVENT_DTYPE))
+        fates = (JournalKind.CHECKPOINT, JournalKind.ENDED, JournalKind.REVIVED)
+        for i in np.flatnonzero(np.isin(kinds, fates)):
+            one = records[i : i + 1]
+            if int(kinds[i]) != JournalKind.CHECKPOINT:
+                order_id = payload(one, ORDER_DTYPE)["order_id"][0].tobytes()
+                self._ended[order_id] = int(kinds[i]) == JournalKind.ENDED
+                continue
+            count = int(payload(one, CHECKPOINT_DTYPE)["orders"][0])
+            listed = records[i + 1 : i + 1 + count]
+            if len(listed) < count or (listed["kind"] != JournalKind.ORDER).any():
+                continue  # cut short: the one before it holds
+            orders = payload(listed, ORDER_DTYPE)
+            self._checkpoint = {each["order_id"].tobytes(): each for each in orders}
+            self._checkpoint.pop(NO_ID, None)
+            self._unnamed = {int(each["key"]) for each in orders if each["order_id"].tobytes() == NO_ID}
+            self.checkpoint_session, self._checkpoint_ns = session, int(one["time_ns"][0])
+            self._ended.clear()
+
+    def read_intents(self, file: JournalFile, *, is_before: bool) -> None:
+        """One file of intents; `is_before`: of a session before that of the last checkpoint."""
+        kinds = file.records["kind"]
+        for words in payload(file.records[kinds == JournalKind.INTENT], COMMAND_DTYPE):
+            order_id = words["order_id"].tobytes()
+            is_covered = is_before or (
+                file.session == self.checkpoint_session
+                and int(words["decided_ns"]) < self._checkpoint_ns
+                and int(words["key"]) not in self._unnamed
+            )
+            if not is_covered or order_id in self._checkpoint:
+                self._orders[order_id] = self._order_of_intent(order_id, words, file)
+        commands = payload(file.records[kinds == JournalKind.COMMAND], COMMAND_DTYPE)
+        results = payload(file.records[kinds == JournalKind.RESULT], EVENT_DTYPE)
+        self._hear(results)
+        self._alive_after_all |= _ids(commands[commands["kind"] == CommandKind.RESEND])
+        self._alive_after_all |= _ids(results[np.isin(results["status"], LANDED)])
+        self._rejected |= _ids(results[results["status"] == OrderStatus.REJECTED])
+        ends = (OrderStatus.REFUSED, OrderStatus.CANCELED)
+        self._refused |= _ids(results[np.isin(results["status"], ends)])
+
+    def conclude(self) -> list[JournaledOrder]:
+        """What is left."""
+        for order_id, words in self._checkpoint.items():
+            if order_id not in self._orders:  # its intent is in no file any more
+                self._orders[order_id] = self._order_of_checkpoint(order_id, words)
+        revived = {order_id for order_id, ended in self._ended.items() if not ended}
+        dead = {order_id for order_id, ended in self._ended.items() if ended}
+        answered = self._refused | (self._rejected - self._alive_after_all)
+        dead |= answered - revived - self._checkpoint.keys()  # of those listed there, the engine knew better
+        left = [(order_id, order) for order_id, order in self._orders.items() if order_id not in dead]
+        return [self._with_evidence(order_id, order) for order_id, order in left]
+
+    def _hear(self, events: Records) -> None:
+        for each in events[events["status"] != 0]:
+            order_id = each["order_id"].tobytes()
+            if int(each["time_ns"]) >= self._heard.get(order_id, (0, 0))[1]:
+                self._heard[order_id] = int(each["status"]), int(each["time_ns"])
+
+    def _with_evidence(self, order_id: bytes, order: JournaledOrder) -> JournaledOrder:
+        status, heard_ns = self._heard.get(order_id, (0, 0))
+        if not status or heard_ns < order.heard_ns:
+            return order
+        return replace(order, last_evidence=OrderStatus(status).name, heard_ns=heard_ns)
+
+    def _order_of_intent(self, order_id: bytes, words: Any, file: JournalFile) -> JournaledOrder:
+        market = self._markets.get((file.session, int(words["key"]) >> KEY_BITS))
+        name = "down_token_id" if int(words["token"]) else "up_token_id"
+        token = NO_ID if market is None else market[name].tobytes()
+        sent_ns = int(words["decided_ns"])
+        return self._order(order_id, words, token, 0, sent_ns, sent_ns, file.session, file.path.name)
+
+    def _order_of_checkpoint(self, order_id: bytes, words: Any) -> JournaledOrder:
+        token, filled = words["token_id"].tobytes(), int(words["filled_micro"])
+        sent_ns, seen_ns = int(words["sent_ns"]), int(words["seen_ns"])
+        return self._order(order_id, words, token, filled, sent_ns, max(sent_ns, seen_ns), 0, "")
+
+    def _order(
+        self,
+        order_id: bytes,
+        words: Any,
+        token: bytes,
+        filled_micro: int,
+        sent_ns: int,
+        heard_ns: int,
+        session: int,
+        file: str,
+    ) -> JournaledOrder:
+        condition = self._conditions.get(token, NO_ID)
+        return JournaledOrder(
+            order_id="0x" + order_id.hex(),
+            key=int(words["key"]),
+            market=int(words["market"]),
+            slug=self._slugs.get(token, ""),
+            condition_id="" if condition == NO_ID else "0x" + condition.hex(),
+            token_id="" if token == NO_ID else str(int.from_bytes(token)),
+            outcome=Outcome(int(words["token"])),
+            side=Side(int(words["side"])),
+            order_type=OrderType(int(words["order_type"])),
+            price_e4=int(words["price_e4"]),
+            size_micro=int(words["size_micro"]),
+            filled_micro=filled_micro,
+            expiration_s=int(words["expiration_s"]),
+            sent_ns=sent_ns,
+            last_evidence=OrderStatus.SENT.name,
+            heard_ns=heard_ns,
+            session=session,
+            file=file,
+        )
+
+
+def _slug(records: Records, index: int) -> str:
+    try:
+        return str(json.loads(text_of(records, index, PAYLOAD_BYTES))["slug"])
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
+def _ids(rows: Records) -> set[bytes]:
+    return {each.tobytes() for each in rows["order_id"]} - {NO_ID}
