@@ -217,14 +217,7 @@ class Engine:
         venue = self._remote()
         if self.clock is None:
             raise ConfigError("Engine.start: expected a clock, none was given")
-        self.risk.open(
-            self.clock.now_ns(),
-            state=self.state,
-            words=venue.words,
-            venue=venue,
-            resume=self._resume,
-            scale=self.clock.scale,
-        )
+        self.risk.open(self.clock, venue, self.state, self._demand)
         self._inbox = inbox = Inbox(venue, self.clock, self.markets, self.step, self.risk.heard)
         self._announce(self.permission.mode)  # paused until what the venue lists is known
         venue.start()
@@ -381,9 +374,9 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while not (stopping.is_set() or self.risk.is_over) and any(
-            m.winner is None for m in self.markets.values()
-        ):
+        while any(market.winner is None for market in self.markets.values()):
+            if stopping.is_set() or self.risk.is_over:
+                break
             await asyncio.sleep(0.05)
         return await self.stop()
 
@@ -492,14 +485,9 @@ class Engine:
         """Raises the kill level (`execution/kill.py`): 1 no new risk, 2 cancel all and verify, 3 and end."""
         self.risk.kill(level, why, by)
 
-    def _resume(self) -> None:
-        """The kill level was lifted: quotes go on when what the venue lists is known."""
-        if self.user_feed is None:
-            self.permission.reconciled(0)
-        else:
-            self._demand()
-
     def _demand(self) -> None:
         """What the venue lists may be news; before the start-up sequence asks, nothing is known anyway."""
         if self.reconciler is not None:
             self.reconciler.demand()
+        elif self.user_feed is None:
+            self.permission.reconciled(0)  # own events do not travel: none can have been missed
