@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from invmm.sim.campaign.hazards import Planned
 from invmm.types import EventKind, Mode, OrderStatus, Outcome, Source
 from tests.bugs.seeding import Bug, Edit
 
@@ -222,6 +223,12 @@ def pause_not_obeyed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Permission, "_set", harmed)
 
 
+def _during(name: str, **figures: object) -> tuple[Planned, ...]:
+    """One fault, a minute long."""
+    return (Planned(name, 10.0, 70.0, dict(figures)),)
+
+
+SETTLEMENTS_FAIL = _during("settlement", fail=0.4, retry=0.0, delay_s=0)
 EXPOSURE = "invmm/_ext/exposure.pyx"
 COUNTED = """    for i in range(registry.n_live):
         exposure_order_c(sums, registry, &registry.live[i])
@@ -244,7 +251,7 @@ BUGS = (
     Bug(
         "timeout-is-failure",
         "no answer in time means that the order failed",
-        ("late_orders", "lost_answers"),
+        _during("late_orders", rate=0.5, seconds=5, answer="cut"),
         1,
         "orphans",
         timeout_is_failure,
@@ -252,7 +259,7 @@ BUGS = (
     Bug(
         "absent-is-dead",
         "an order that the venue does not know is dead",
-        ("late_orders",),
+        _during("late_orders", rate=0.5, seconds=5, answer="silence"),
         1,
         "orphans",
         absent_is_dead,
@@ -260,16 +267,23 @@ BUGS = (
     Bug(
         "cancel-refusal-is-dead",
         "“already cancelled or matched” means dead",
-        ("cancel_first", "server_errors"),
+        _during("server_errors", rate=1.0, status=500, method="DELETE", done=False),
         1,
         "orphans",
         cancel_refusal_is_dead,
     ),
-    Bug("fence-early", "the fence is used too early", ("late_orders",), 1, "orphans", fence_early),
+    Bug(
+        "fence-early",
+        "the fence is used too early",
+        _during("late_orders", rate=0.5, seconds=5, answer="silence"),
+        1,
+        "orphans",
+        fence_early,
+    ),
     Bug(
         "matched-is-final",
         "a provisional fill counts as final",
-        ("settlement",),
+        SETTLEMENTS_FAIL,
         1,
         "lost_fills",
         matched_is_final,
@@ -277,7 +291,7 @@ BUGS = (
     Bug(
         "trade-id-is-all",
         "fills are deduplicated by trade id only",
-        ("silent_events", "settlement"),
+        (),
         1,
         "lost_fills",
         trade_id_is_all,
@@ -285,7 +299,7 @@ BUGS = (
     Bug(
         "token-of-the-taker",
         "side and token come from the taker",
-        ("settlement",),
+        (),
         1,
         "lost_fills",
         token_of_the_taker,
@@ -293,7 +307,7 @@ BUGS = (
     Bug(
         "each-message-is-a-fill",
         "a repeated trade message counts again",
-        ("repeated_events",),
+        _during("repeated_events", rate=1.0, seconds=3),
         1,
         "double_fills",
         each_message_is_a_fill,
@@ -301,7 +315,7 @@ BUGS = (
     Bug(
         "late-fills-dropped",
         "an order that has ended takes no fill",
-        ("reordered_events", "silent_events"),
+        _during("reordered_events", rate=1.0, seconds=3),
         1,
         "lost_fills",
         late_fills_dropped,
@@ -309,7 +323,7 @@ BUGS = (
     Bug(
         "trades-never-listed",
         "fills come from the user channel alone",
-        ("lost_events",),
+        _during("lost_events", rate=1.0, event="trade"),
         1,
         "lost_fills",
         trades_never_listed,
@@ -317,7 +331,7 @@ BUGS = (
     Bug(
         "errors-are-refusals",
         "a server error means that nothing was done",
-        ("server_errors",),
+        _during("server_errors", rate=0.5, status=500, method="POST", done=True),
         1,
         "orphans",
         errors_are_refusals,
@@ -325,7 +339,7 @@ BUGS = (
     Bug(
         "any-cancel-answer-is-proof",
         "200 means cancelled, whatever the answer lists",
-        ("odd_answers", "cancel_first"),
+        _during("odd_answers", rate=1.0, status=200, method="DELETE", done=False, path="/order", body={}),
         1,
         "orphans",
         any_cancel_answer_is_proof,
@@ -333,7 +347,7 @@ BUGS = (
     Bug(
         "heartbeat-ignored",
         "orders go on without heartbeats",
-        ("heartbeats_refused",),
+        _during("heartbeats_refused", rate=1.0, status=500, path="/v1/heartbeats"),
         1,
         "guards",
         heartbeat_ignored,
@@ -341,7 +355,7 @@ BUGS = (
     Bug(
         "stale-data-guard-off",
         "quotes stay although the data is silent",
-        ("silent_data",),
+        _during("silent_data", channel="market"),
         1,
         "guards",
         stale_data_guard_off,
@@ -349,7 +363,7 @@ BUGS = (
     Bug(
         "pause-not-obeyed",
         "quotes go on while nothing is known",
-        ("user_gap", "restart"),
+        _during("user_gap", channel="user", refused=8),
         1,
         "guards",
         pause_not_obeyed,
@@ -358,15 +372,15 @@ BUGS = (
         "market-end-ignored",
         "quotes stay until the end",
         (),
-        10,
+        1,
         "guards",
         market_end_ignored,
-        minutes=6.0,
+        minutes=5.5,
     ),
     Bug(
         "unknown-uncounted",
         "unknown orders are left out of the limits",
-        ("late_orders", "lost_answers"),
+        _during("late_orders", rate=0.5, seconds=5, answer="silence"),
         1,
         "exposure",
         edits=(_counted("registry.live[i].state != 4"),),
@@ -374,7 +388,7 @@ BUGS = (
     Bug(
         "no-wait",
         "an order whose cancel is under way counts as gone",
-        ("slow_answers", "cancel_first"),
+        _during("slow_answers", rate=1.0, seconds=1.0, method="DELETE"),
         1,
         "exposure",
         edits=(_counted("not registry.live[i].cancel_sent"),),
@@ -383,7 +397,7 @@ BUGS = (
         "union-not-checked",
         "a new order is checked by itself, not with those that may be alive",
         (),
-        10,
+        1,
         "exposure",
         edits=(_counted("False"),),
     ),

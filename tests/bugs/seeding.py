@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from invmm.sim.campaign.hazards import Planned
+
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (
     '    for folder in ("invmm/_ext", "invmm/feed", "invmm/execution")\n'
@@ -44,7 +46,8 @@ class Bug:
     Parameters
     ----------
     name, text : str
-    hazards : names of the campaign's faults under which it shows
+    plan : tuple of Planned
+        The campaign's faults under which it shows.
     seed : int
         With which it was found soonest.
     caught_by : str
@@ -59,12 +62,12 @@ class Bug:
 
     name: str
     text: str
-    hazards: tuple[str, ...]
+    plan: tuple[Planned, ...]
     seed: int
     caught_by: str
     put_in: Callable[[pytest.MonkeyPatch], None] | None = None
     edits: tuple[Edit, ...] = ()
-    minutes: float = 2.0
+    minutes: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,11 @@ class Catch:
     text: str = ""
 
 
-def play(seed: int, minutes: float, hazards: Sequence[str]) -> Catch:
+def play(seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
     """One seed of the campaign in this process, with whatever code is loaded."""
     from invmm.sim.campaign import run_seed
 
-    report = run_seed(seed, minutes=minutes, faults=list(hazards))
+    report = run_seed(seed, minutes=minutes, plan=list(plan))
     first = min(report.failures, key=lambda failure: failure.at_s, default=None)
     at_s, text = (0.0, "") if first is None else (first.at_s, f"{first.checker}: {first.text}")
     return Catch(seed, dict(report.counts), round(report.wall_s, 2), at_s, text)
@@ -94,12 +97,12 @@ def infected(bug: Bug) -> Iterator[Callable[[int], Catch]]:
     if bug.edits:
         with tempfile.TemporaryDirectory(prefix="invmm-bug-") as folder:
             copy = edited_copy(Path(folder), bug.edits)
-            yield lambda seed: play_in(copy, seed, bug.minutes, bug.hazards)
+            yield lambda seed: play_in(copy, seed, bug.minutes, bug.plan)
     else:
         assert bug.put_in is not None
         with pytest.MonkeyPatch.context() as patch:
             bug.put_in(patch)
-            yield lambda seed: play(seed, bug.minutes, bug.hazards)
+            yield lambda seed: play(seed, bug.minutes, bug.plan)
 
 
 def edited_copy(folder: Path, edits: Sequence[Edit]) -> Path:
@@ -126,11 +129,12 @@ def replace_once(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def play_in(copy: Path, seed: int, minutes: float, hazards: Sequence[str]) -> Catch:
+def play_in(copy: Path, seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
     """`play` in another process, with the code of a copy."""
-    call = f"play({seed}, {minutes}, {list(hazards)!r})"
+    call = f"play({seed}, {minutes}, {list(plan)!r})"
     program = (
-        "import json; from dataclasses import asdict; import invmm; from tests.bugs.seeding import play; "
+        "import json; from dataclasses import asdict; import invmm; "
+        "from tests.bugs.seeding import Planned, play; "
         f"assert invmm.__file__.startswith({str(copy)!r}); print(json.dumps(asdict({call})))"
     )
     told: dict[str, Any] = json.loads(run([sys.executable, "-c", program], copy).splitlines()[-1])
@@ -150,7 +154,7 @@ def run(command: list[str], folder: Path, more: dict[str, str] | None = None) ->
 
 def hunt(bug: Bug, play_seed: Callable[[int], Catch], tries: int = 12) -> Catch | None:
     """The first seed that shows a bug: the known one, else the next few."""
-    for seed in [bug.seed, *(seed for seed in range(1, tries + 2) if seed % 10 and seed != bug.seed)]:
+    for seed in [bug.seed, *(seed for seed in range(1, tries + 2) if seed != bug.seed)]:
         catch = play_seed(seed)
         if catch.counts:
             return catch
