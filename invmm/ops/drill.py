@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +44,7 @@ EXIT_MISSED: Final = 1
 READY_S = 60.0
 SETTLED_S = 1.0
 GIVE_UP_S = 40.0
+AWAKE_S = 3.0
 LOOK_S = 0.02
 QUIET_S = 1.0
 """So long no order may be alive before that counts: one may have been on its way."""
@@ -80,11 +81,14 @@ class Drilled:
     """Orders by who ended them: reaper, venue heartbeat, executor, expiry, fill."""
     left: int
     """Alive at the end."""
+    placed_on_waking: int = 0
+    """Orders that an engine which was stopped placed when it went on: it must not."""
 
     @property
     def is_within(self) -> bool:
         """Whether the bound was kept."""
-        return self.left == 0 and self.zero_s is not None and self.zero_s <= self.bound_s
+        ended = self.left == 0 and self.zero_s is not None and self.zero_s <= self.bound_s
+        return ended and self.placed_on_waking == 0
 
 
 class Line:
@@ -235,11 +239,20 @@ class Drill:
                 engine.tell("wedge")
             else:
                 line.cut()
-            return await self._watch(kind, began, reaper)
+            result = await self._watch(kind, began, reaper)
+            return await self._wake(result, engine) if kind == "sigstop" else result
         finally:
             line.cut()
             await engine.end(signal.SIGKILL)
             await reaper.end(signal.SIGTERM)
+
+    async def _wake(self, result: Drilled, engine: Process) -> Drilled:
+        """Lets a stopped engine go on, and looks what it places."""
+        _, before = await self._alive()
+        engine.kill(signal.SIGCONT)
+        await asyncio.sleep(AWAKE_S)
+        _, after = await self._alive()
+        return replace(result, placed_on_waking=len(after["orders"]) - len(before["orders"]))
 
     async def _start_reaper(self, state: StateFolder) -> Process:
         where = ("--profile", "loopback", "--port", str(self._venue.port), "--state", str(state.path))
@@ -411,7 +424,11 @@ def table_of(results: Sequence[Drilled]) -> Table:
             f"{one.left} ALIVE" if one.zero_s is None else f"{one.zero_s:.2f} s",
             f"{one.bound_s:.0f} s",
             ", ".join(f"{count} by {who}" for who, count in one.ended_by.items()),
-            "kept" if one.is_within else "MISSED",
+            f"PLACED {one.placed_on_waking} ON WAKING"
+            if one.placed_on_waking
+            else "kept"
+            if one.is_within
+            else "MISSED",
         )
     return table
 

@@ -20,12 +20,14 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from invmm.errors import ConfigError, DataError, InvmmError, VenueError
+from invmm.execution import kill
 from invmm.execution.beat import Beat, BeatReader, BeatWriter, Life, State, life_of
 from invmm.execution.state import StateFolder, default_folder
 from invmm.ops.alarms import AlarmHooks
@@ -114,16 +116,17 @@ class Reaper:
                 self.is_verified = False
                 self._tell("alarm", f"cancelling everything: {why}", life=life.name.lower())
             if life is Life.SILENT:
-                self._latch(why)
+                # Not here: a dead disk, or a stopped engine that holds the file's lock, must not keep us.
+                threading.Thread(target=self._latch, args=(why,), daemon=True).start()
         self.life, self.why = life, why
         return life
 
     def _latch(self, why: str) -> None:
         try:
-            latch(self._state.kill, 2, f"reaper: {why}")
+            kill.latch(self._state.kill, kill.KillLevel.CANCEL_ALL, why, "reaper")
             self._tell("kill", "kill switch set to level 2: the engine does not quote on when it wakes up")
-        except OSError as error:  # cancelling is what counts, and needs no disk
-            self._tell("alarm", f"the kill switch {self._state.kill} could not be set: {error}")
+        except ConfigError as error:  # cancelling is what counts, and needs no disk
+            self._tell("alarm", f"the kill switch could not be set: {error}")
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watches until told to stop."""
@@ -395,13 +398,6 @@ def teller(*, as_json: bool, hooks: AlarmHooks) -> Tell:
             print(f"{stamp} {mark}{text}", file=sys.stderr if event == "alarm" else sys.stdout, flush=True)
 
     return tell
-
-
-def latch(path: Path, level: int, why: str) -> None:
-    """Sets a kill switch; one that is higher already stays."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps({"level": level, "why": why}) + "\n", encoding="utf-8")
-    draft.replace(path)
 
 
 if __name__ == "__main__":
