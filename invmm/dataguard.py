@@ -9,7 +9,8 @@
 | … or another one                                           | DISPUTED                             |
 
 And it does what the steps ask for: a book that contradicts itself for long is fetched anew over a new
-connection. Everything here runs on the engine's thread, off the path of a frame.
+connection. Books are held against the venue's checksum every ten seconds, and a market's feed is told when
+silence is to be expected. Everything here runs on the engine's thread, off the path of a frame.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 MS = 1_000_000
 SECOND = 1_000_000_000
 RECONCILED_NS = 15 * SECOND
+LAST_WORD_NS = 10 * SECOND  # after a window's end; recordings go on for up to five seconds
+HASH_EVERY_NS = 10 * SECOND
 ASK_FLOOR_S, GRACE_FLOOR_S = 0.2, 0.1  # real seconds, for a clock that is faster than the machine
 SPOKEN = (FeedState.LIVE, FeedState.SILENT)
 
@@ -94,6 +97,7 @@ class DataGuard:
         self._clock = clock
         self._ask_edge = ask_edge
         self._watched: dict[int, _Watched] = {}
+        self._hash_due_ns = 0
         self._stop_before_end_ms = settings.engine.stop_before_end_ms
         max_age_ns = settings.engine.book_max_age_ms * MS
         self._witness_settings = WitnessSettings(
@@ -127,10 +131,19 @@ class DataGuard:
         """From the engine's timer, before the steps'."""
         for number in self._watched.keys() - self._markets.keys():
             del self._watched[number]
+        wants_hash = now_ns >= self._hash_due_ns
+        if wants_hash:
+            self._hash_due_ns = now_ns + HASH_EVERY_NS
         held = self._held(now_ns)
         clock_ms = 0 if self.reconciler is None else self.reconciler.clock_offset_ns // MS
         for number, watched in self._watched.items():
             market = self._markets[number]
+            market.step.wants_frame |= wants_hash
+            ended_ns = now_ns - market.info.end_s * SECOND
+            if market.feed is not None:
+                market.feed.patient = market.held or ended_ns >= 0
+                if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
+                    market.feed.set_tokens(())  # what is silent now is meant to be
             if watched.held != held:
                 watched.held = held
                 self._tell(market, GuardFact.HOLD, reason=held)
@@ -138,8 +151,7 @@ class DataGuard:
                 watched.clock_ms = clock_ms
                 self._tell(market, GuardFact.CLOCK, code=clock_ms)
             is_traded = not market.held and market.winner is None
-            ends_ms = market.info.end_s * 1000 - self._stop_before_end_ms
-            watched.witness.tick(now_ns, wanted=is_traded and now_ns // MS < ends_ms)
+            watched.witness.tick(now_ns, wanted=is_traded and ended_ns < -self._stop_before_end_ms * MS)
             self._resync(market)
 
     def _held(self, now_ns: int) -> Reason:

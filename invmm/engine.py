@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,10 @@ from invmm.execution.edge import EdgeThread
 from invmm.execution.inbox import Inbox
 from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
+from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
-from invmm.execution.risk import Risk
-from invmm.market import LAST_WORD_NS, Market, Numbers
+from invmm.market import Market, Numbers
 from invmm.permission import Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
@@ -49,19 +49,18 @@ if TYPE_CHECKING:
     from invmm._ext.ring import CommandRing
     from invmm._ext.solver import Policy
     from invmm.clock import LiveClock
-    from invmm.execution.journal import SessionJournal
     from invmm.execution.closing import Verdict
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.journal import SessionJournal
     from invmm.execution.left import Left
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
-    from invmm.feed.market import MarketFeed
+    from invmm.feed.pair import MarketStream
     from invmm.feed.states import EndCause, FeedState
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
 NS = 1_000_000_000
-HASH_EVERY_NS = 10_000_000_000
 EDGE_CLOSE_S = 0.5  # real seconds; its thread does not keep the process alive
 
 
@@ -167,7 +166,7 @@ class Engine:
             market.step.retune(*self._tuning(market.info))
 
     @property
-    def feeds(self) -> list[MarketFeed]:
+    def feeds(self) -> list[MarketStream]:
         """Sockets of the open markets, oldest market first."""
         return [market.feed for market in self.markets.values() if market.feed is not None]
 
@@ -218,14 +217,7 @@ class Engine:
         venue = self._remote()
         if self.clock is None:
             raise ConfigError("Engine.start: expected a clock, none was given")
-        self.risk.open(
-            self.clock.now_ns(),
-            state=self.state,
-            words=venue.words,
-            venue=venue,
-            resume=self._resume,
-            scale=self.clock.scale,
-        )
+        self.risk.open(self.clock, venue, self.state, self._demand)
         self._inbox = inbox = Inbox(venue, self.clock, self.markets, self.step, self.risk.heard)
         self._announce(self.permission.mode)  # paused until what the venue lists is known
         venue.start()
@@ -233,8 +225,7 @@ class Engine:
         loop.add_reader(venue.results.eventfd, inbox.drain)
         inbox.drain()
         if self._left is not None and venue.user_url:
-            self.recovery = Recovery(self, self._left)
-            inbox.find = self.recovery.key_of
+            self.recovery = Recovery(self, self._left, inbox)
             self.recovery.begin()
         if venue.user_url:
             self.user_feed = UserFeed(
@@ -333,8 +324,6 @@ class Engine:
 
     def _connect(self, market: Market) -> None:
         """Prepares signing for a market and subscribes to it."""
-        from invmm.feed.market import MarketFeed
-
         assert self.clock is not None
         assert self.guard is not None
         venue, info = self._remote(), market.info
@@ -342,20 +331,11 @@ class Engine:
         venue.words.set_market_version(market.number, 0)
         venue.open_market(market.number, info)
         self._tokens |= {token: (market.number, outcome) for outcome, token in enumerate(ids)}
-        market.step.watcher = market.compare_hash
-        market.feed = MarketFeed(
-            venue.market_url,
-            ids,
-            market.step,
-            self.clock,
-            feed_settings_of(self.settings, self.clock.scale),
-            budget=self._budget,
-            on_state=self._told,
-            witness=self.guard.watch(market),
-        )
+        witness = self.guard.watch(market)
+        feed = market.connect(venue.market_url, self.clock, self.settings, self._budget, self._told, witness)
         self._tell_mode(market)
-        if self.clock.now_ns() < info.end_s * NS + LAST_WORD_NS:
-            market.feed.start()  # of one that is over nothing more is heard
+        if not market.has_had_last_word(self.clock.now_ns()):
+            feed.start()  # of one that is over nothing more is heard
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if every order is proven dead and the venue
@@ -376,7 +356,7 @@ class Engine:
             await asyncio.gather(self._ticking, return_exceptions=True)
         if self._edge is not None:
             await asyncio.to_thread(self._edge.close, EDGE_CLOSE_S)
-        feeds = (*self.feeds, *([self.user_feed] if self.user_feed else []))
+        feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
         await asyncio.to_thread(self.risk.close, self.verdict.is_clean)
@@ -394,7 +374,9 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while not (stopping.is_set() or self.risk.is_over) and any(m.winner is None for m in self.markets.values()):
+        while any(market.winner is None for market in self.markets.values()):
+            if stopping.is_set() or self.risk.is_over:
+                break
             await asyncio.sleep(0.05)
         return await self.stop()
 
@@ -416,7 +398,6 @@ class Engine:
         venue = self._remote()
         vigil = self._vigil = Vigil.of(self, venue, self._demand)
         assert self._inbox is not None
-        hash_due_ns = 0
         while True:
             await asyncio.sleep(period_s)
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
@@ -426,16 +407,11 @@ class Engine:
             for alarm in venue.news():
                 (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
             now_ns = self.clock.now_ns()
-            if now_ns >= hash_due_ns:
-                hash_due_ns = now_ns + HASH_EVERY_NS
-                for market in self.markets.values():
-                    market.step.wants_frame = True
             if self.guard is not None:
                 self.guard.tick(now_ns)
             for market in self.risk.tick(now_ns):
                 self._tell_mode(market)
             for market in self.markets.values():
-                market.keep_feed(now_ns)
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
                 tick["market"] = market.number
                 tick["sequence"] += 1
@@ -486,11 +462,6 @@ class Engine:
         """The venue's ids (`0x…`) of own orders by key; those whose id is not announced yet are missing."""
         return {} if self._inbox is None else self._inbox.ids_of(keys)
 
-    def register(self, order_id: bytes, key: int) -> None:
-        """An order of an earlier session is one of ours again, under that key."""
-        assert self._inbox is not None
-        self._inbox.register(order_id, key)
-
     def take_evidence(self, records: EventArray) -> None:
         """Applies evidence about own orders and fills, after all that the executor has to say."""
         if self._inbox is not None:
@@ -514,14 +485,9 @@ class Engine:
         """Raises the kill level (`execution/kill.py`): 1 no new risk, 2 cancel all and verify, 3 and end."""
         self.risk.kill(level, why, by)
 
-    def _resume(self) -> None:
-        """The kill level was lifted: quotes go on when what the venue lists is known."""
-        if self.user_feed is None:
-            self.permission.reconciled(0)
-        else:
-            self._demand()
-
     def _demand(self) -> None:
         """What the venue lists may be news; before the start-up sequence asks, nothing is known anyway."""
         if self.reconciler is not None:
             self.reconciler.demand()
+        elif self.user_feed is None:
+            self.permission.reconciled(0)  # own events do not travel: none can have been missed

@@ -2,6 +2,7 @@
 
 InvmmError
 ├── ConfigError       a setting is unknown, mistyped or out of range (file, line, key, expected, found)
+│   └── InUseError         … or another process holds what only one may hold
 ├── DataError         a recording or another input file is not what it should be (file, line, expected, found)
 ├── VenueError        the venue answered something that ends what was asked (status and text of the answer)
 └── TransportError    no usable answer came: the state of what was asked is unknown
@@ -25,6 +26,10 @@ class InvmmError(Exception):
 
 class ConfigError(InvmmError, ValueError):
     """A setting is unknown, of the wrong type or out of its range."""
+
+
+class InUseError(ConfigError):
+    """Another process holds what only one may hold; the text names it."""
 
 
 class DataError(InvmmError, ValueError):

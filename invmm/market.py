@@ -17,7 +17,13 @@ from invmm.types import MICRO, EventFlag, EventKind, Mode, OrderStatus, Outcome,
 
 if TYPE_CHECKING:
     from invmm._ext.words import SharedWords
-    from invmm.feed.market import MarketFeed
+    from invmm.clock import LiveClock
+    from invmm.feed.backoff import ReconnectBudget
+    from invmm.feed.connection import SupervisedSocket
+    from invmm.feed.market import Witness
+    from invmm.feed.pair import MarketStream
+    from invmm.feed.states import EndCause, FeedState
+    from invmm.settings import Settings
 
 HASH_DOUBT = 2  # a second source is asked
 NS = 1_000_000_000
@@ -68,7 +74,7 @@ class Market:
     refused: int = 0  # frames refused that people have been told of
     say: Callable[[str], object] = field(default=lambda _: None, repr=False)  # what people should know
     on_hash_doubt: Callable[[], object] = field(default=lambda: None, repr=False)
-    feed: MarketFeed | None = None
+    feed: MarketStream | None = None
     held: bool = False  # connected and followed, but not quoted (yet)
     barred: Reason = Reason.NONE  # why it is not quoted any more
     changes: int = 0  # of its ledger
@@ -88,13 +94,37 @@ class Market:
         """What may be done in this market as far as it is concerned."""
         return Mode.PAUSED if self.held or self.barred else Mode.RUNNING
 
-    def keep_feed(self, now_ns: int) -> None:
-        """What the clock changes about its socket: what is silent after the end is meant to be."""
-        if self.feed is not None:
-            ended_ns = now_ns - self.info.end_s * NS
-            self.feed.patient = self.held or ended_ns >= 0
-            if self.feed.token_ids and ended_ns >= LAST_WORD_NS:
-                self.feed.set_tokens(())
+    def connect(
+        self,
+        url: str,
+        clock: LiveClock,
+        settings: Settings,
+        budget: ReconnectBudget,
+        on_state: Callable[[SupervisedSocket, FeedState, EndCause], None],
+        witness: Witness | None = None,
+    ) -> MarketStream:
+        """Makes the market's channel; not started yet."""
+        from invmm.feed.pair import market_stream
+        from invmm.limits import feed_settings_of
+
+        self.step.watcher = self.compare_hash
+        self.feed = market_stream(
+            settings.feed.sockets,
+            settings.feed.renew_s,
+            url,
+            (self.info.up_token_id, self.info.down_token_id),
+            self.step,
+            clock,
+            feed_settings_of(settings, clock.scale),
+            budget=budget,
+            on_state=on_state,
+            witness=witness,
+        )
+        return self.feed
+
+    def has_had_last_word(self, now_ns: int) -> bool:
+        """Whether nothing more is to be heard of it."""
+        return now_ns >= self.info.end_s * NS + LAST_WORD_NS
 
     def up_mid(self) -> float | None:
         """Mid price of Up in dollars; None while a side is empty."""

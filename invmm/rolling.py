@@ -56,6 +56,7 @@ class Rolled:
     closed: int = 0
     skipped: int = 0  # windows that were not tradable or found too late
     late: int = 0  # opened only after they had started
+    recovered: int = 0  # of an earlier session, taken over
 
 
 @dataclass
@@ -122,7 +123,9 @@ class Roller:
         self._done: dict[Window, None] = {}
         self._open: dict[int, Window] = {}
         self._complained: set[int] = set()
-        self._resolutions: dict[int, _Search] = {}  # of ended windows whose orders only the winner proves dead
+        self._resolutions: dict[
+            int, _Search
+        ] = {}  # of ended windows whose orders only the winner proves dead
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Rolls until told to stop, or until the last window that is wanted has been handed over."""
@@ -148,6 +151,14 @@ class Roller:
             if market is not None:
                 self._hand_over(market)
             del self._open[number]
+
+    def take_over(self, market: Market) -> None:
+        """A window of an earlier session that the engine has open again: it is followed to its end."""
+        info, single = market.info, self.series.single
+        is_single = single is not None and single.slug == info.slug
+        window = single if single is not None and is_single else Window(info.slug, info.start_s, info.end_s)
+        self._open[market.number] = window
+        self.counts.recovered += 1
 
     async def turn(self) -> bool:
         """Does what is due; whether there is nothing left to do, ever."""

@@ -24,6 +24,7 @@ from invmm.clock import NS, LiveClock
 from invmm.engine import Engine
 from invmm.errors import ConfigError, InvmmError, TransportError
 from invmm.execution.connected import ConnectedVenue
+from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.market import Market
 from invmm.ops.view import Health, render
 from invmm.rolling import Roller
@@ -106,6 +107,10 @@ class RollingSession:
         No live view.
     hazards : Hazards, optional
         What goes wrong at the embedded venue.
+    state : SessionState, optional
+        Folder, journals and what earlier sessions left.
+    watch : callable, optional
+        Asked now and then; a text says why nothing new may be risked any more.
     """
 
     def __init__(
@@ -121,8 +126,18 @@ class RollingSession:
         seed: int = 1,
         headless: bool = False,
         hazards: Hazards | None = None,
+        state: SessionState | None = None,
+        watch: Callable[[], str] = lambda: "",
     ) -> None:
-        self.engine = Engine(settings, venue=venue, clock=clock, seed=seed)
+        self.engine = Engine(
+            settings,
+            venue=venue,
+            clock=clock,
+            seed=seed,
+            journal=None if state is None else state.journal,
+            left=None if state is None else state.left,
+        )
+        self.engine.state = None if state is None else state.folder
         self.clock = clock
         self.results: list[WindowResult] = []
         self.clean = True
@@ -142,6 +157,7 @@ class RollingSession:
             on_close=self._closed,
         )
         self._find = find
+        self._watch = watch
         self._series = series
         self._until_ns = None if duration_s is None else clock.now_ns() + int(duration_s * NS)
         self._headless = headless
@@ -154,6 +170,9 @@ class RollingSession:
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
         await self.engine.start()
+        if self.engine.recovery is not None:
+            for market in self.engine.recovery.markets:
+                self.roller.take_over(market)
         if self.hazards is not None:
             self.hazards.say = self.engine.messages.append
             self.hazards.begin(self.clock, self._until_ns)
@@ -170,6 +189,8 @@ class RollingSession:
                 if self._is_time_over():
                     self._stop.set()
                 told = self._keep_messages(told)
+                if (missing := self._watch()) and not self.engine.permission.alarms:
+                    self.engine.permission.alarm(f"no reaper watches over this session: {missing}")
                 if live is not None:
                     self._draw(live)
                 await asyncio.wait([rolling], timeout=DRAW_S)
@@ -308,23 +329,20 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
     series = Series.parse(options.series)
     if series.single is not None:
         raise ConfigError(f"--series: expected a series such as btc-updown-5m, found {options.series!r}")
-    with TestVenue(
-        options.series, speed=speed, seed=options.seed, profile=venue_profile(settings.sim)
-    ) as embedded:
+    embedded = TestVenue(options.series, speed=speed, seed=options.seed, profile=venue_profile(settings.sim))
+    with hold_folder(options.state) as folder, embedded:
         _wait_ready(embedded)
         clock = embedded.clock()
-        venue = RemoteVenue(
-            embedded.profile,
-            embedded.credentials,
-            OrderSigner(embedded.private_key),
-            clock,
-            settings,
-        )
-        find = Discovery(embedded.profile).window_blocking
-        parts = _of(options, settings, series, venue, clock, find)
-        if options.faults is not None:
-            parts["hazards"] = Hazards(options.faults, embedded.child.control, print)
-        return _run(options, RollingSession(**parts), "embedded")
+        with keep_journal(folder, settings, clock) as state:
+            signer = OrderSigner(embedded.private_key)
+            venue = RemoteVenue(
+                embedded.profile, embedded.credentials, signer, clock, settings, journal=state.journal
+            )
+            find = Discovery(embedded.profile).window_blocking
+            parts = session_options(options, settings, series, venue, clock, find, state)
+            if options.faults is not None:
+                parts["hazards"] = Hazards(options.faults, embedded.child.control, print)
+            return run_windows(options, RollingSession(**parts), "embedded")
 
 
 def _wait_ready(embedded: TestVenue) -> None:
@@ -351,17 +369,21 @@ def run_paper(options: argparse.Namespace, settings: Settings) -> int:
     clock = LiveClock()
     venue = PaperVenue(profile.market_url, clock, settings, seed=options.seed)
     find = Discovery(profile).window_blocking
-    return _run(options, RollingSession(**_of(options, settings, series, venue, clock, find)), "paper")
+    with hold_folder(options.state) as folder, keep_journal(folder, settings, clock) as state:
+        session = RollingSession(**session_options(options, settings, series, venue, clock, find, state))
+        return run_windows(options, session, "paper")
 
 
-def _of(
+def session_options(
     options: argparse.Namespace,
     settings: Settings,
     series: Series,
     venue: ConnectedVenue,
     clock: LiveClock,
     find: Callable[[Window], Found],
+    state: SessionState,
 ) -> dict[str, Any]:
+    """What the command line says, in the terms of `RollingSession`."""
     return {
         "settings": settings,
         "series": series,
@@ -372,10 +394,12 @@ def _of(
         "duration_s": options.duration,
         "seed": options.seed,
         "headless": options.headless,
+        "state": state,
     }
 
 
-def _run(options: argparse.Namespace, session: RollingSession, mode: str) -> int:
+def run_windows(options: argparse.Namespace, session: RollingSession, mode: str) -> int:
+    """Runs a session to its end and prints its summary; the exit code."""
     from invmm.ops.windows import finish
 
     prepare(session.engine.settings)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from invmm.errors import ConfigError, DataError, InvmmError
+from invmm.errors import ConfigError, DataError, InUseError, InvmmError
 from invmm.ops.venue_options import add_venue_options
 from invmm.ops.wallet_options import DiscreetParser, add_wallet_options
 from invmm.replay.tape import Tape, find, load
@@ -68,6 +68,13 @@ def parser() -> argparse.ArgumentParser:
     add_modes(p)
     p.add_argument("--policy", metavar="NAME", help="inventory_mm (default) or inventory_mm_compatible")
     p.add_argument("--config", metavar="FILE", help="TOML settings, or first-1000; unknown keys are errors")
+    p.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="state folder: lock, journal, limits used up, kill switch (with --live the default is [state] "
+        "folder or the account's own, else a temporary one)",
+    )
     p.add_argument("--headless", action="store_true", help="no live view")
     p.add_argument(
         "--json",
@@ -124,6 +131,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from invmm.session import run_session  # sockets and the child process are not needed at full speed
 
         return run_session(options, settings, speed, tapes(options))
+    except InUseError as error:
+        print(f"invmm: refused: {error}", file=sys.stderr)
+        return EXIT_REFUSED
     except (ConfigError, DataError) as error:
         print(f"invmm: {error}", file=sys.stderr)
         return EXIT_USAGE

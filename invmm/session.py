@@ -26,6 +26,8 @@ from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.errors import InvmmError
 from invmm.execution.remote import RemoteVenue
+from invmm.execution.session_state import SessionState, hold_folder, keep_journal
+from invmm.execution.state import StateFolder
 from invmm.market import Market
 from invmm.ops.results import finish
 from invmm.ops.view import Health, render
@@ -52,8 +54,8 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
     child_key = ChildCredentials.fresh(signer.address)
     profile = replace(venue_profile(settings.sim), record_truth=True)
     child = VenueChild(tapes, credentials=child_key, profile=profile, seed=options.seed)
-    with child:
-        session = _Session(options, settings, speed, child, signer, child_key)
+    with hold_folder(options.state) as folder, child:
+        session = _Session(options, settings, speed, child, signer, child_key, folder)
         prepare(settings)  # after the child, which is not to share the engine's core
         asyncio.run(session.run(tapes))
     if not session.results:
@@ -89,12 +91,14 @@ class _Session:
         child: VenueChild,
         signer: OrderSigner,
         key: ChildCredentials,
+        folder: StateFolder,
     ) -> None:
         self.options = options
         self.settings = settings
         self.speed = speed
         self.child = child
         self.signer = signer
+        self.folder = folder
         self.credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
         self.results: list[MarketResult] = []
         self.latency_ns: dict[str, dict[str, float]] = {}
@@ -137,14 +141,24 @@ class _Session:
     async def _trade(self, number: int, tape: Tape, live: Any) -> None:
         mapping = await asyncio.to_thread(self.child.begin, number, speed=self.speed, in_s=LEAD_S)
         clock = LiveClock(self.speed, int(mapping["tape_ns"]), int(mapping["monotonic_ns"]))
+        with keep_journal(self.folder, self.settings, clock) as state:
+            await self._trade_with(state, clock, number, tape, live)
+
+    async def _trade_with(
+        self, state: SessionState, clock: LiveClock, number: int, tape: Tape, live: Any
+    ) -> None:
         venue = RemoteVenue(
             loopback(self.child.port),
             self.credentials,
             self.signer,
             clock,
             self.settings,
+            journal=state.journal,
         )
-        engine = Engine(self.settings, venue=venue, clock=clock, seed=self.options.seed)
+        engine = Engine(
+            self.settings, venue=venue, clock=clock, seed=self.options.seed, journal=state.journal
+        )
+        engine.state = state.folder
         market = engine.add_market(tape.market, number=number)
         checkpoints = (tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
         if self.hazards is None:  # they count frames, of which hazards lose some

@@ -206,6 +206,10 @@ class FeedSettings:
     ping_interval_ms: int = _number(5_000, 100, 60_000, "ms", "text PING period")
     pong_deadline_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for PONG")
     first_event_ms: int = _number(5_000, 100, 60_000, "ms", "time allowed for a token's first event")
+    sockets: int = _number(1, 1, 2, "sockets", "of each market; of two the first copy of a message wins")
+    renew_s: float = _number(
+        900.0, 0.0, 86_400.0, "s", "with two sockets: one of them is replaced by plan this often (0: never)"
+    )
     reconnect_budget: int = _number(
         20, 1, 10_000, "1", "connects allowed at once over all sockets; in the long run 1/100 of it a second"
     )

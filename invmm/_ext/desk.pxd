@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from invmm._ext.account cimport Account
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.evidence cimport order_t
@@ -69,6 +70,7 @@ cdef class OrderDesk(FrameSink):
         readonly CommandRing ring       # where commands are published; None: the caller takes them
         readonly InputLog log           # what all of it is journaled with
         readonly SharedWords words      # where the executor's gate reads the version, None: nobody does
+        readonly Account account        # limits over all markets, None: none
         limits_t limits
         bounds_t bounds                 # those of the limits that bind sums
         uint64_t transaction            # number of the last one begun
@@ -111,6 +113,7 @@ cdef class OrderDesk(FrameSink):
     ) noexcept nogil
     cdef command_t* command_c(self, uint8_t kind, uint8_t reason, int64_t now_ns) noexcept nogil
     cdef void look_c(self, int64_t now_ns) noexcept nogil
+    cdef void commit_c(self) noexcept nogil
     cdef void publish_c(self) noexcept nogil
     cdef void stir_salts_c(self) noexcept nogil
     cdef uint64_t salt_c(self) noexcept nogil

@@ -1,5 +1,6 @@
 from typing_extensions import disjoint_base
 
+from invmm._ext.account import Account
 from invmm._ext.decode import MarketBooks
 from invmm._ext.inputs import InputLog
 from invmm._ext.registry import Registry
@@ -18,6 +19,8 @@ class OrderDesk(FrameSink):
     def journal_to(self, log: InputLog) -> None: ...
     @property
     def ring(self) -> CommandRing | None: ...
+    @property
+    def account(self) -> Account | None: ...
     @property
     def words(self) -> SharedWords | None: ...
     @property

@@ -10,7 +10,9 @@ from libc.string cimport memcpy, memset
 import numpy as np
 
 from invmm._ext.evidence cimport ORDER_PREPARED, ORDER_SENT, SAID_RESENT, order_t
-from invmm._ext.exposure cimport exposure_cost_c, exposure_order_c, exposure_refuses_c, exposure_t
+from invmm._ext.exposure cimport (
+    exposure_cost_c, exposure_of_c, exposure_order_c, exposure_refuses_c, exposure_t
+)
 from invmm._ext.records cimport (
     BUY,
     COMMAND_CANCEL,
@@ -217,6 +219,13 @@ cdef class OrderDesk(FrameSink):
 
         if refused == 0:
             refused = self.fits_c(action, sums, same_price)
+        if refused == 0 and self.account is not None:
+            refused = self.account.admit_c(
+                self.market, action.side, exposure_cost_c(
+                    action.price_e4, action.size_micro,
+                    self.limits.fee_rate_ppm if action.kind == ACTION_TAKE else 0,
+                ), now_ns,
+            )
         if refused:
             return refused
         self.order_tokens_ns += SECOND_NS // self.limits.orders_per_second
@@ -337,12 +346,23 @@ cdef class OrderDesk(FrameSink):
         self.missed_heartbeats = self.words.missed_heartbeats_c()
         self.log.venue_c(self.venue_mode, self.venue_stop, self.missed_heartbeats, now_ns)
 
+    cdef void commit_c(self) noexcept nogil:
+        """Tells the account what this market has committed by now."""
+        cdef exposure_t sums
+
+        if self.account is not None:
+            exposure_of_c(&sums, self.registry)
+            self.account.commit_c(
+                self.market, sums.spent_e10 + sums.bids_e10, sums.bids_e10 + sums.unsettled_e10, sums.orders
+            )
+
     cdef void publish_c(self) noexcept nogil:
         """Marks the last leg of each batch and hands the step's commands to the ring."""
         cdef:
             int i
             int last = -1
 
+        self.commit_c()
         for i in range(self.n_commands):
             if self.commands[i].kind == COMMAND_PLACE:
                 if last >= 0 and self.commands[last].batch != self.commands[i].batch:

@@ -5,6 +5,7 @@ import numpy as np
 import numpy.typing as npt
 from typing_extensions import Buffer, disjoint_base
 
+from invmm._ext.account import Account
 from invmm._ext.decode import MarketBooks
 from invmm._ext.ring import CommandRing
 from invmm._ext.solver import Policy
@@ -25,6 +26,7 @@ class MarketStep(ReplaceDesk):
         ring: CommandRing | None = None,
         words: SharedWords | None = None,
         serial: int = 0,
+        account: Account | None = None,
     ) -> None: ...
     @property
     def policy(self) -> Policy: ...

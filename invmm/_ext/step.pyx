@@ -22,6 +22,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 import numpy as np
 
+from invmm._ext.account cimport Account
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.desk cimport MAX_REASONS
 from invmm._ext.evidence cimport (
@@ -89,6 +90,8 @@ cdef class MarketStep(ReplaceDesk):
         Commands are pushed here as they are decided; None leaves them to the caller.
     words : SharedWords or None
         Where this market's version is published before the commands that rest on it.
+    account : Account or None
+        Asked for every placement, after the limits of this market.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ cdef class MarketStep(ReplaceDesk):
         CommandRing ring = None,
         SharedWords words = None,
         uint32_t serial = 0,
+        Account account = None,
     ) -> None:
         names = set(<dict> self.limits)
         if set(limits) != names:
@@ -112,6 +116,7 @@ cdef class MarketStep(ReplaceDesk):
         self.registry = Registry()
         self.ring = ring
         self.words = words
+        self.account = account
         self.market = market
         self.end_ms = end_ms
         self.salt_state = seed
@@ -130,6 +135,7 @@ cdef class MarketStep(ReplaceDesk):
         if set(limits) != names:
             raise ValueError(f"limits: expected {sorted(names)}, got {sorted(limits)}")
         self.limits = limits
+        self.bound_c()
         self.policy = policy
         self.own_dirty = True
 
@@ -213,9 +219,14 @@ cdef class MarketStep(ReplaceDesk):
             self._show(data[:size])
 
     cdef void _show(self, bytes frame) noexcept:
-        """Hands a frame to the watcher, after its commands are published. Rare: each one is asked for."""
+        """Hands a frame to the watcher, after its commands are published. Rare: the caller asks for each one.
+        A watcher that fails is a fault of the frame: the feed ends its connection, the books are dropped.
+        """
         if self.watcher is not None:
-            self.watcher(self.books, frame)
+            try:
+                self.watcher(self.books, frame)
+            except Exception:
+                self.fault = 1
 
     cdef void on_buffer_end_c(self, int64_t now_ns) noexcept:
         self.n_commands = 0

@@ -5,14 +5,26 @@ The journal names every id before its bytes leave (`journal_types`), so what it 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from invmm.clock import LiveClock
+from invmm.execution.beat import boot_id
+from invmm.execution.journaled import JournaledOrder, payload, possibly_alive, read_stream, text_of
+from invmm.feed.user_messages import order_id_bytes
+from invmm.journal_types import MARKET_DTYPE, PAYLOAD_BYTES, EndReason, JournalKind
 from invmm.replay.tape import MarketInfo
-from invmm.types import OrderType, Outcome, Side
+from invmm.types import COMMAND_DTYPE, OrderType, Outcome, Side
 
 SECOND = 1_000_000_000
+KEY_BITS = 24
+OPEN_AFTER_END_S = 600
+"""A window that ended so long before the journal does was closed, unless an order of it may be alive."""
 EARLY_S, MARGIN_S = 60, 6
 """The venue ends an order so long before its date; for clocks, and the margin of the expiry fence."""
 LIFETIME_S = 184
@@ -88,3 +100,91 @@ class Left:
             return 0
         sent_ns = clock.now_ns() if self.is_same_boot else clock.at_ns(0)
         return sent_ns + ((lifetime_s or LIFETIME_S) - EARLY_S + MARGIN_S) * SECOND
+
+
+def read_left(folder: Path) -> Left:
+    """Reads a journal folder; what is damaged in it is passed over and said (`is_torn`)."""
+    alive = possibly_alive(folder)
+    infos: dict[str, MarketInfo] = {}  # by condition id, the last word counts
+    conditions: dict[tuple[int, int], str] = {}  # session, what the keys of the market begin with
+    inputs = list(read_stream(folder, "inputs", salvage=True))
+    intents = list(read_stream(folder, "intents", salvage=True))
+    for file in inputs:
+        for i in np.flatnonzero(file.records["kind"] == JournalKind.MARKET):
+            info = _info(file.records, int(i))
+            conditions[file.session, int(file.records["link"][i]) >> KEY_BITS] = info.condition_id
+            if info.origin != UNTOLD or info.condition_id not in infos:
+                infos[info.condition_id] = info
+    orders: dict[bytes, LeftOrder] = {}
+    for file in intents:
+        signed = file.records[file.records["kind"] == JournalKind.INTENT]
+        for words in payload(signed, COMMAND_DTYPE):
+            condition = conditions.get((file.session, int(words["key"]) >> KEY_BITS), "")
+            orders[words["order_id"].tobytes()] = _order(words, condition)
+    last_ns = max([0] + [int(file.records["time_ns"][-1]) for file in inputs + intents if len(file.records)])
+    last = [
+        [file for file in stream if file.session == stream[-1].session]
+        for stream in (inputs, intents)
+        if stream
+    ]
+    for each in alive:
+        orders.setdefault(order_id_bytes(each.order_id), _of(each))
+    wanted = {orders[order_id_bytes(each.order_id)].condition_id for each in alive}
+    wanted |= {name for name, info in infos.items() if (info.end_s + OPEN_AFTER_END_S) * SECOND >= last_ns}
+    for name in wanted - infos.keys():
+        infos[name] = MarketInfo("of unknown name", name, "0", "1", 0, last_ns // SECOND, origin=UNTOLD)
+    return Left(
+        markets=sorted((infos[name] for name in wanted), key=lambda info: info.start_s),
+        orders={order_id: order for order_id, order in orders.items() if order.condition_id in wanted},
+        alive=frozenset(order_id_bytes(each.order_id) for each in alive),
+        account="0x" + last[0][0].header["account"].tobytes().hex() if last else "",
+        last_ns=last_ns,
+        is_closed=all(any(file.end.reason is EndReason.CLOSED for file in files) for files in last),
+        is_same_boot=all(file.header["boot"].tobytes() == boot_id() for files in last for file in files),
+        is_torn=any(file.end.is_torn for files in last for file in files),
+    )
+
+
+UNTOLD = "UNTOLD"
+"""Origin of a market whose details the journal does not hold."""
+
+
+def _info(records: Any, index: int) -> MarketInfo:
+    words = payload(records[index : index + 1], MARKET_DTYPE)[0]
+    try:
+        told = json.loads(text_of(records, index, PAYLOAD_BYTES))
+        known = {each.name: told[each.name] for each in fields(MarketInfo) if each.name != "winner"}
+        return MarketInfo(**known)
+    except (ValueError, TypeError, KeyError):
+        end_s = int(words["end_ms"]) // 1000
+        up, down = (str(int.from_bytes(words[name].tobytes())) for name in ("up_token_id", "down_token_id"))
+        condition = "0x" + words["condition_id"].tobytes().hex()
+        return MarketInfo(condition[:12], condition, up, down, 0, end_s, origin=UNTOLD)
+
+
+def _order(words: Any, condition: str) -> LeftOrder:
+    return LeftOrder(
+        order_id=words["order_id"].tobytes(),
+        condition_id=condition,
+        outcome=Outcome(int(words["token"])),
+        side=Side(int(words["side"])),
+        order_type=OrderType(int(words["order_type"])),
+        price_e4=int(words["price_e4"]),
+        size_micro=int(words["size_micro"]),
+        expiration_s=int(words["expiration_s"]),
+        sent_ns=int(words["decided_ns"]),
+    )
+
+
+def _of(order: JournaledOrder) -> LeftOrder:
+    return LeftOrder(
+        order_id=order_id_bytes(order.order_id),
+        condition_id=order.condition_id,
+        outcome=order.outcome,
+        side=order.side,
+        order_type=order.order_type,
+        price_e4=order.price_e4,
+        size_micro=order.size_micro,
+        expiration_s=order.expiration_s,
+        sent_ns=order.sent_ns,
+    )

@@ -40,6 +40,7 @@ from invmm.types import (
 if TYPE_CHECKING:
     from invmm.engine import Engine
     from invmm.execution.connected import ConnectedVenue
+    from invmm.execution.inbox import Inbox
     from invmm.execution.left import Left, LeftOrder
     from invmm.market import Market
 
@@ -76,15 +77,19 @@ class Recovery:
         Not started yet.
     left : Left
         What the last session left.
+    inbox : Inbox
+        The engine's: learns the ids of orders that are ours again.
     """
 
-    def __init__(self, engine: Engine, left: Left) -> None:
+    def __init__(self, engine: Engine, left: Left, inbox: Inbox) -> None:
         self.left = left
         self.markets: list[Market] = []  # those of the last session
         self.cancelled_s: float | None = None  # real seconds from `run` until the venue had cancelled all
         self.done_s: float | None = None  # … until quoting was possible
         self.foreign: list[str] = []
         self._engine = engine
+        self._inbox = inbox
+        inbox.find = self.key_of
         self._market_of: dict[bytes, Market] = {}
         self._next_key: dict[int, int] = {}
         self._waiting: set[int] = set()  # keys of orders without proof
@@ -135,7 +140,7 @@ class Recovery:
         if not market.step.registry.add(command):
             engine.permission.alarm(f"{market.info.slug}: no room for an order of the last session")
             return 0
-        engine.register(order.order_id, key)
+        self._inbox.register(order.order_id, key)
         # Nobody knows whether it was sent, or sent again: no answer, and a refusal would prove nothing.
         said = [OrderStatus.SENT, OrderStatus.RESENT, OrderStatus.UNKNOWN]
         if order.order_id not in self.left.alive:

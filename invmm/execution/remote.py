@@ -71,6 +71,9 @@ class RemoteVenue:
     settings : Settings, optional
     executor : callable
         Makes the executor.
+    armed : bool
+        Real orders are meant: without it a profile that reaches public hosts is refused. The main job arms
+        by `--live` and its environment variable (`invmm/live.py`); other programs say it here.
     journal : SessionJournal, optional
         Its intents are written by the executor; without one nothing is kept.
     """
@@ -85,11 +88,16 @@ class RemoteVenue:
         *,
         executor: Callable[..., Executor] = Executor,
         journal: SessionJournal | None = None,
+        armed: bool = False,
     ) -> None:
         parts = urlsplit(profile.rest_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
                 f"profile {profile.name}: expected an http:// or https:// host, found {profile.rest_url!r}"
+            )
+        if not profile.loopback and not armed:
+            raise ConfigError(
+                f"profile {profile.name}: its orders are real; expected armed=True, which says so"
             )
         if signer.chain_id != profile.chain_id:
             raise ConfigError(

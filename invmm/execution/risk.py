@@ -31,6 +31,7 @@ from invmm.types import MICRO, Outcome, Reason
 
 if TYPE_CHECKING:
     from invmm._ext.words import SharedWords
+    from invmm.clock import LiveClock
     from invmm.execution.state import StateFolder
     from invmm.market import Market
 
@@ -44,8 +45,11 @@ CLEAN_LISTINGS = 2  # an order on its way when the cancel came shows up in the s
 FIRST_DAY = "first-1000"
 
 
-class CancelAll(Protocol):
-    """What level 2 asks of a venue."""
+class RiskyVenue(Protocol):
+    """What is told and asked of a venue."""
+
+    @property
+    def words(self) -> SharedWords: ...
 
     async def cancel_all(self) -> Any: ...
 
@@ -89,8 +93,7 @@ class Risk:
         self._permission = permission
         self._say = say
         self._markets = markets
-        self._words: SharedWords | None = None
-        self._venue: CancelAll | None = None
+        self._venue: RiskyVenue | None = None
         self._resume: Callable[[], object] = lambda: None
         self._file: LatestWriter | None = None
         self._record = RiskRecord(0)
@@ -121,39 +124,32 @@ class Risk:
 
     def open(
         self,
-        now_ns: int,
-        *,
+        clock: LiveClock,
+        venue: RiskyVenue,
         state: StateFolder | None = None,
-        words: SharedWords | None = None,
-        venue: CancelAll | None = None,
-        resume: Callable[[], object] | None = None,
-        scale: float = 1.0,
+        resume: Callable[[], object] = lambda: None,
     ) -> None:
         """Begins: takes over what the folder says was used up, and its kill level.
 
         Parameters
         ----------
-        now_ns : int
-            Engine time.
+        clock : LiveClock
+            Engine time; also how fast it goes, since a venue's slowness is real time.
+        venue : RiskyVenue
+            Gets the level in its `words`; asked at level 2.
         state : StateFolder, optional
             Without one nothing is kept.
-        words : SharedWords, optional
-            Where the gate reads the level.
-        venue : CancelAll, optional
-            Asked at level 2.
         resume : callable, optional
             Has the venue asked for everything, after which quotes go on: called when the level is lifted.
-        scale : float
-            Engine seconds per second.
 
         Raises
         ------
         ConfigError
             `risk.json` is not what an engine wrote.
         """
-        self._words, self._venue = words, venue
-        self._resume = resume or self._resume
-        self.breakers = Breakers(self._risk, scale)
+        now_ns = clock.now_ns()
+        self._venue, self._resume = venue, resume
+        self.breakers = Breakers(self._risk, clock.scale)
         self._day = DayLoss(day_of(now_ns))
         if state is not None:
             self._record = load(state.risk) or RiskRecord(day_of(now_ns))
@@ -272,8 +268,8 @@ class Risk:
                 f"the loss of this day at worst is {self._day.micro / MICRO:.2f} dollars, expected at most "
                 f"{self._risk.max_loss_day_dollars:g}",
             )
-        if self._words is not None and self._words.journal_stop:
-            self._trip(Reason(self._words.journal_stop), "the journal cannot be written")
+        if self._venue is not None and (stop := self._venue.words.journal_stop):
+            self._trip(Reason(stop), "the journal cannot be written")
         if self._file is not None and self._file.error:
             self._trip(Reason.STATE_LOST, f"limits would not survive a restart: {self._file.error}")
         settled_e10 = self.account.figures()["settled_e10"] or 0
@@ -300,8 +296,8 @@ class Risk:
     def _apply(self, text: str) -> None:
         """Makes the present level felt everywhere."""
         level = self.level
-        if self._words is not None:
-            self._words.kill = level
+        if self._venue is not None:
+            self._venue.words.kill = level
         self.account.bar_all(Reason.KILLED if level else Reason.NONE)
         if level == KillLevel.NONE:
             self.breakers.reset()
@@ -316,7 +312,7 @@ class Risk:
         if level == KillLevel.CANCEL_ALL and self._venue is not None and not is_verifying:
             self._verifying = asyncio.get_running_loop().create_task(self._cancel_and_verify(self._venue))
 
-    async def _cancel_and_verify(self, venue: CancelAll) -> None:
+    async def _cancel_and_verify(self, venue: RiskyVenue) -> None:
         """Cancels and asks until the venue lists nothing twice in a row and nothing may be alive."""
         loop = asyncio.get_running_loop()
         began_s, clean, told = loop.time(), 0, False

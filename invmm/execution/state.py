@@ -1,13 +1,15 @@
 """The folder that outlives the process: who trades from it, and the names of what lies in it.
 
-    FOLDER/lock             locked while an engine runs: one engine per folder, and one folder per key
+    FOLDER/lock             locked while an engine runs: one engine per folder
     FOLDER/journal/         what was sent and heard (`invmm journal`)
     FOLDER/risk.json        limits used up today
     FOLDER/kill             the kill switch: absent, or its level and why
     FOLDER/beat             sign of life for the reaper
     FOLDER/reaper           the reaper's own
 
-The lock is the kernel's (flock): it ends with the process, however that ends.
+The lock is the kernel's (flock): it ends with the process, however that ends. An engine that trades for an
+account holds the lock of that account's default folder as well, wherever its own folder is: one engine per
+key.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from invmm.errors import ConfigError
+from invmm.errors import ConfigError, InUseError
 
 
 def default_folder(account: str) -> Path:
@@ -32,6 +34,8 @@ class StateFolder:
     Parameters
     ----------
     path : Path
+    account : str
+        Address of the account that is traded for; "" for none.
 
     Examples
     --------
@@ -41,15 +45,16 @@ class StateFolder:
     ('kill', False)
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, account: str = "") -> None:
         self.path = path
+        self.account = account.lower()
         self.lock = path / "lock"
         self.journal = path / "journal"
         self.risk = path / "risk.json"
         self.kill = path / "kill"
         self.beat = path / "beat"
         self.reaper = path / "reaper"
-        self._held: int | None = None
+        self._held: list[int] = []
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.journal.mkdir(exist_ok=True, mode=0o700)
@@ -57,42 +62,49 @@ class StateFolder:
             raise ConfigError(f"state folder {path}: cannot be made: {error}") from error
 
     def acquire(self) -> None:
-        """Takes the lock.
+        """Takes the locks.
 
         Raises
         ------
+        InUseError
+            Another process holds one; its id is named.
         ConfigError
-            Another process holds it; its id is named.
+            One cannot be taken at all.
         """
-        if self._held is not None:
+        if self._held:
             return
-        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 64, 0).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
-            raise ConfigError(
-                f"state folder {self.path}: expected it to be free, an engine runs from it (process {holder})"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._held = descriptor
+        locks = {self.lock: f"state folder {self.path}: expected it to be free, an engine runs from it"}
+        if self.account:
+            by_account = default_folder(self.account)
+            by_account.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if by_account.resolve() != self.path.resolve():
+                locks[by_account / "lock"] = (
+                    f"account {self.account}: expected no engine to trade for it, one does elsewhere"
+                )
+        for path, taken in locks.items():
+            try:
+                self._held.append(_locked(path))
+            except BlockingIOError:
+                self.release()
+                raise InUseError(f"{taken} (process {_holder(path)})") from None
+            except OSError as error:
+                self.release()
+                raise ConfigError(f"{path}: cannot be locked: {error}") from error
 
     def release(self) -> None:
-        """Gives the lock back."""
-        if self._held is not None:
-            os.ftruncate(self._held, 0)
-            os.close(self._held)
-            self._held = None
+        """Gives the locks back."""
+        for descriptor in self._held:
+            os.ftruncate(descriptor, 0)
+            os.close(descriptor)
+        self._held.clear()
 
     def is_locked_by_other(self) -> bool:
         """Whether another holder has the lock now."""
-        if self._held is not None:
+        if self._held:
             return False
         try:
             self.acquire()
-        except ConfigError:
+        except InUseError:
             return True
         self.release()
         return False
@@ -103,3 +115,23 @@ class StateFolder:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _locked(path: Path) -> int:
+    """The descriptor of a file that this process has locked and written its id to."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _holder(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace").strip() or "unknown"
+    except OSError:
+        return "unknown"

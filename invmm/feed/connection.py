@@ -88,6 +88,12 @@ class FeedStats:
     data_age_ns: int | None = None  # engine time since the last message; None if there was none
     ends: Counter[EndCause] = field(default_factory=Counter)
 
+    def add(self, other: FeedStats) -> None:
+        """Counts those of another feed as well; age and round trip stay."""
+        for name in ("connections", "reconnects", *_COUNTED):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.ends += other.ends
+
 
 _COUNTED = ("frames", "bytes", "messages", "joined", "binary", "pings", "pongs", "late")
 

@@ -21,6 +21,8 @@ from invmm.types import MICRO, Mode, Outcome, Reason
 
 if TYPE_CHECKING:
     from invmm.engine import Engine
+    from invmm.feed.pair import MarketStream
+    from invmm.feed.user import UserFeed
     from invmm.market import Market
 
 GAUGE, COUNTER = GaugeMetricFamily, CounterMetricFamily
@@ -118,7 +120,10 @@ def _of_engine(engine: Engine) -> Iterator[Figure]:
     yield "invmm_alarms", {}, len(engine.permission.alarms)
     for market in engine.markets.values():
         yield from _of_market(market)
-    for feed in (*engine.feeds, *([engine.user_feed] if engine.user_feed is not None else [])):
+    feeds: list[MarketStream | UserFeed] = [*engine.feeds]
+    if engine.user_feed is not None:
+        feeds.append(engine.user_feed)
+    for feed in feeds:
         stats, labels = feed.stats(), {"feed": feed.name}
         yield "invmm_feed_reconnects", labels, stats.reconnects
         if stats.data_age_ns is not None:

@@ -131,9 +131,9 @@ class Channel:
         if out:
             connection.write(bytes(out))
 
-    def kill(self) -> int:
-        """Cuts every connection without a closing handshake; returns how many."""
-        killed = list(self.connections)
+    def kill(self, most: int | None = None) -> int:
+        """Cuts every connection without a closing handshake, or the `most` oldest; returns how many."""
+        killed = self.connections[:most]
         for connection in killed:
             connection.transport.abort()
         return len(killed)

@@ -9,7 +9,7 @@ be narrowed by `method` and by a `path` prefix. `struck` in the truth counts wha
 
 | kind         | figures (defaults)                 | what happens
 |--------------|------------------------------------|---
-| kill         | channel (market)                   | sockets are cut without a closing handshake
+| kill         | channel (market), count (all)      | sockets are cut without a closing handshake
 | garbage      | channel, text (no JSON)            | `text` is sent as a message
 | split        | channel, parts (3), count (1)      | the next messages go out in so many WebSocket frames
 | stall        | channel                            | no data any more, PONG goes on, what is missed is lost
@@ -326,7 +326,7 @@ class Control:
         done = 0
         for channel in channels:
             if kind == "kill":
-                done += channel.kill()
+                done += channel.kill(told.get("count"))
             elif kind == "garbage":
                 channel.garbage(
                     str(told.get("text", '{"event_type":"price_change","price_changes":[')).encode()

@@ -1,7 +1,7 @@
-"""The guards of the data, over sockets: the engine against an embedded venue whose stream misbehaves.
+"""The guards of the data, over sockets: the running engine and an embedded venue whose stream misbehaves.
 
-One test per row that a socket can show; `tests/unit/test_guards.py` has every row by hand, in
-milliseconds, so most of these belong to the long campaigns.
+One test per row of the catalogue that a socket can show; `tests/unit/test_guards.py` has every row by
+hand, in milliseconds, so most of these belong to the long campaigns.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import signal
 
 import pytest
 
+from invmm.feed.pair import PairedFeed
 from invmm.replay.tape import Tape
+from invmm.settings import FeedSettings, Settings
 from invmm.sim.market import generate
 from invmm.types import Reason
 from tests.e2e.test_session_faults import Rig, session
@@ -59,6 +61,25 @@ def test_f1_data_that_stops_for_one_token_pulls_the_quotes_of_both(tape: Tape) -
         await desk.quotes()
 
     session(tape, act)
+
+
+@pytest.mark.slow
+def test_f1_of_two_sockets_one_may_die_while_quotes_stand(tape: Tape) -> None:
+    async def act(desk: Rig) -> None:
+        feed = desk.engine.feeds[0]
+        assert isinstance(feed, PairedFeed)
+        await desk.until("both carry", lambda: feed.merge.carrying == (True, True))
+        for switches in (1, 2, 3):
+            await desk.fault("kill", count=1)
+            await desk.until("a switch", lambda: feed.merge.switches == switches)  # noqa: B023
+            await desk.until("a replacement", lambda: feed.merge.carrying == (True, True))
+        assert desk.prevented(Reason.DISCONNECTED) == 0
+        assert feed.merge.duplicates > 0
+        books = desk.market.step.books.stats
+        assert (books["best_mismatches"], books["mirror_mismatches"]) == (0, 0)
+        await desk.quotes()
+
+    session(tape, act, Settings(feed=FeedSettings(sockets=2)))
 
 
 @pytest.mark.slow

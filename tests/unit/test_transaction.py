@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from invmm._ext.merge import merge
@@ -12,7 +11,6 @@ from invmm._ext.standing import StandingPolicy
 from invmm._ext.step import MarketStep
 from invmm._ext.words import SharedWords
 from invmm.limits import step_limits
-from invmm.settings import Settings
 from invmm.types import (
     CommandArray,
     CommandKind,
@@ -48,7 +46,11 @@ class Replacing(Desk):
         engine = self.engine
         old = self.market.step
         self.market.step = MarketStep(
-            old.books, self.policy, step_limits(engine.settings, self.market.info), end_ms=old.end_ms, words=words
+            old.books,
+            self.policy,
+            step_limits(engine.settings, self.market.info),
+            end_ms=old.end_ms,
+            words=words,
         )
 
     def want(self, at_ms: float, *quotes: Quote) -> CommandArray:
@@ -76,7 +78,9 @@ class Replacing(Desk):
         return found
 
 
-def quoting(text: str = "", *quotes: Quote, words: SharedWords | None = None) -> tuple[Replacing, CommandArray]:
+def quoting(
+    text: str = "", *quotes: Quote, words: SharedWords | None = None
+) -> tuple[Replacing, CommandArray]:
     """A market in which these quotes rest since 10 ms."""
     desk = Replacing(text, words)
     desk.open()
@@ -214,7 +218,11 @@ def test_what_does_not_fit_together_is_cancelled_proven_dead_then_placed(text: s
 def test_no_proof_no_placement() -> None:
     desk, placed = quoting("[risk]\nmax_cash_dollars = 100\n")
     desk.want(200, bid(UP, 4900), bid(DOWN, 4700))
-    for at, status in [(210, OrderStatus.NOT_CANCELED), (220, OrderStatus.UNKNOWN), (230, OrderStatus.NOT_FOUND)]:
+    for at, status in [
+        (210, OrderStatus.NOT_CANCELED),
+        (220, OrderStatus.UNKNOWN),
+        (230, OrderStatus.NOT_FOUND),
+    ]:
         assert PLACE not in kinds(desk.answer(placed[0], status, at))
     assert placed["key"][0] in [order["key"] for order in desk.live()]
 
@@ -227,7 +235,10 @@ def test_a_bid_that_an_old_bid_of_the_other_token_would_match_waits_for_its_end(
     assert (CANCEL, placed["key"][1]) in list(zip(kinds(first), first["key"].tolist(), strict=True))
     assert 5200 not in first["price_e4"][first["kind"] == PLACE]
     then = desk.said(placed[1], OrderStatus.CANCELED, 210)
-    assert {(int(c["token"]), int(c["price_e4"])) for c in then if c["kind"] == PLACE} == {(UP, 5200), (DOWN, 4600)}
+    assert {(int(c["token"]), int(c["price_e4"])) for c in then if c["kind"] == PLACE} == {
+        (UP, 5200),
+        (DOWN, 4600),
+    }
 
 
 def test_an_order_that_the_market_has_passed_is_cancelled_first() -> None:

@@ -98,7 +98,9 @@ class Exposure:
         self._most("gross", gross, self._gross_micro, market.slug)
         self._most("orders", len(own), world.settings.risk.max_open_orders, market.slug)
         if bids[Outcome.UP] and bids[Outcome.DOWN] and bids[Outcome.UP] + bids[Outcome.DOWN] >= 10_000:
-            world.fail("exposure", f"{market.slug}: own bids cross: {bids[Outcome.UP]} and {bids[Outcome.DOWN]}")
+            world.fail(
+                "exposure", f"{market.slug}: own bids cross: {bids[Outcome.UP]} and {bids[Outcome.DOWN]}"
+            )
         if report.kind == "placed" and report.order is not None:
             self._most("order size", report.order.request.size_micro, self._order_micro, market.slug)
 
@@ -137,7 +139,9 @@ class Orphans:
             return
         if not world.believes_alive(name):
             self._told.add(name)
-            world.fail("orphans", f"order {order.request.id_text} is {order.state}, the engine {world.belief(name)}")
+            world.fail(
+                "orphans", f"order {order.request.id_text} is {order.state}, the engine {world.belief(name)}"
+            )
 
 
 class Sends:
@@ -189,10 +193,14 @@ class Guards:
         stale_ns = world.stale_ns(session)
         bound_ns = world.settings.engine.book_max_age_ms * MS + MARGIN_NS
         if stale_ns > bound_ns:
-            world.fail("guards", f"an order left while its book was {stale_ns / SECOND:.2f} s behind the venue's")
+            world.fail(
+                "guards", f"an order left while its book was {stale_ns / SECOND:.2f} s behind the venue's"
+            )
         forbidden_ns = world.forbidden_ns
         if forbids(process.engine.permission.mode) and forbidden_ns and now_ns - forbidden_ns > MARGIN_NS:
-            world.fail("guards", f"an order left although the engine was {process.engine.permission.mode.name}")
+            world.fail(
+                "guards", f"an order left although the engine was {process.engine.permission.mode.name}"
+            )
         silent_ns = now_ns - world.heartbeat_ns
         limit_s = world.server.profile.heartbeat_limit_s
         if world.heartbeat_ns and limit_s and silent_ns > limit_s * SECOND + MARGIN_NS:
@@ -236,7 +244,11 @@ class Timers:
             if stale_ns and own and since is None and stale_ns < SECOND:
                 self._stalled[market.slug] = now_ns - stale_ns
             elif since is not None and (not own or world.pulled_ns(session) > since):
-                self.stall_s.append((max(world.pulled_ns(session), since) - since) / SECOND if own else (now_ns - since) / SECOND)
+                self.stall_s.append(
+                    (max(world.pulled_ns(session), since) - since) / SECOND
+                    if own
+                    else (now_ns - since) / SECOND
+                )
                 del self._stalled[market.slug]
             elif since is not None and not stale_ns:
                 del self._stalled[market.slug]
@@ -266,12 +278,21 @@ def compare_fills(world: World) -> None:
                 )
     for name, count in ours.items():
         if name not in theirs or count > 1:
-            world.fail("double_fills", f"{name[1]}: {count} × a fill that the venue has {'once' if name in theirs else 'not'}")
+            world.fail(
+                "double_fills",
+                f"{name[1]}: {count} × a fill that the venue has {'once' if name in theirs else 'not'}",
+            )
     for name, leg in theirs.items():
         if name not in known:
-            world.fail("lost_fills", f"{name[1]}: the venue filled {leg[0] / MICRO:g} shares, the engine does not know")
+            world.fail(
+                "lost_fills",
+                f"{name[1]}: the venue filled {leg[0] / MICRO:g} shares, the engine does not know",
+            )
         elif known[name] != leg:
-            world.fail("lost_fills", f"{name[1]}: the engine has (size, price, token, status) {known[name]}, the venue {leg}")
+            world.fail(
+                "lost_fills",
+                f"{name[1]}: the engine has (size, price, token, status) {known[name]}, the venue {leg}",
+            )
 
 
 def check_rest(world: World) -> None:

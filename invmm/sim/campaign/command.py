@@ -34,7 +34,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=10.0, help="simulated, of each seed (default 10)")
     parser.add_argument("--first-seed", type=int, default=0, help="the first one (default 0)")
     parser.add_argument("--faults", default="all", metavar="NAMES", help="all, none, or names with commas")
-    parser.add_argument("--json", metavar="FILE", help="write the report there as one flat object; -: print it")
+    parser.add_argument(
+        "--json", metavar="FILE", help="write the report there as one flat object; -: print it"
+    )
     parser.add_argument("--jobs", type=int, default=0, help="processes (default: one per core)")
     parser.add_argument(
         "--resume", metavar="FILE", help="keep finished seeds there, and do not run those that it has"
@@ -168,7 +170,9 @@ def plan_text(plan: Sequence[Planned]) -> str:
     return json.dumps([[one.name, one.at_s, one.until_s, one.figures] for one in plan])
 
 
-def _print(summary: dict[str, int | float | str], failed: list[SeedReport], options: argparse.Namespace) -> None:
+def _print(
+    summary: dict[str, int | float | str], failed: list[SeedReport], options: argparse.Namespace
+) -> None:
     for name, value in summary.items():
         mark = "  ← must be 0" if name in MUST_BE_ZERO and value else ""
         print(f"{name:<36} {value}{mark}")

@@ -52,7 +52,13 @@ class Hazard:
 
 
 def _armed(
-    kind: str, draw: Callable[[Random], Figures], what: str, rows: str, *, longest_s: float = 40.0, **more: Any
+    kind: str,
+    draw: Callable[[Random], Figures],
+    what: str,
+    rows: str,
+    *,
+    longest_s: float = 40.0,
+    **more: Any,
 ) -> Hazard:
     """A fault that the venue itself can show (`sim/control.py`) for a while."""
     return Hazard(
@@ -169,7 +175,12 @@ TABLE: dict[str, Hazard] = {
     ),
     "cancel_first": _armed(
         "slow",
-        lambda r: {"rate": _rate(r), "seconds": round(r.uniform(0.1, 4), 2), "before": True, "method": "POST"},
+        lambda r: {
+            "rate": _rate(r),
+            "seconds": round(r.uniform(0.1, 4), 2),
+            "before": True,
+            "method": "POST",
+        },
         "placements wait on their way while cancels pass",
         "O2 X6",
     ),
@@ -247,7 +258,11 @@ TABLE: dict[str, Hazard] = {
     "halted": Hazard("503 disabled", "O4", _walk((VenueMode.HALTED, 2, 40)), _mode),
     "hidden": _armed(
         "hide",
-        lambda r: {"rate": _rate(r), "seconds": r.choice((2, 5, 20)), "listing": r.choice(("orders", "order", "trades"))},
+        lambda r: {
+            "rate": _rate(r),
+            "seconds": r.choice((2, 5, 20)),
+            "listing": r.choice(("orders", "order", "trades")),
+        },
         "an order or trade is missing from a listing",
         "O10 O16",
     ),
@@ -257,7 +272,9 @@ TABLE: dict[str, Hazard] = {
         "a listing is seconds old",
         "O17 X8",
     ),
-    "revoked": _armed("revoke", lambda r: {"rate": _rate(r), "seconds": 1}, "the venue ends accepted orders", "O4"),
+    "revoked": _armed(
+        "revoke", lambda r: {"rate": _rate(r), "seconds": 1}, "the venue ends accepted orders", "O4"
+    ),
     "leaking_sum": Hazard(
         "the venue counts collateral as spent that is not: balance refusals",
         "O6",
@@ -265,7 +282,9 @@ TABLE: dict[str, Hazard] = {
         _leak,
         _leak_ends,
     ),
-    "settlement": Hazard("matches are delayed, retried, and up to 40 % fail", "X1 X2", _settlement, _settle, _settle_as_usual),
+    "settlement": Hazard(
+        "matches are delayed, retried, and up to 40 % fail", "X1 X2", _settlement, _settle, _settle_as_usual
+    ),
     "lost_events": _armed(
         "drop",
         lambda r: {"rate": _rate(r), "event": r.choice(("order", "trade", None))},
@@ -304,7 +323,11 @@ TABLE: dict[str, Hazard] = {
         _set("is_down", False),
     ),
     "network_silent": Hazard(
-        "TCP stays up, nothing is answered", "O13 F1", _lasting(1, 15), _set("is_silent", True), _set("is_silent", False)
+        "TCP stays up, nothing is answered",
+        "O13 F1",
+        _lasting(1, 15),
+        _set("is_silent", True),
+        _set("is_silent", False),
     ),
     "heartbeats_refused": _armed(
         "http",
@@ -314,7 +337,10 @@ TABLE: dict[str, Hazard] = {
         longest_s=30,
     ),
     "clock_offset": _armed(
-        "clock_offset", lambda r: {"rate": 1.0, "seconds": r.choice((-3, -1, 1, 3))}, "the venue's clock is wrong", "U1"
+        "clock_offset",
+        lambda r: {"rate": 1.0, "seconds": r.choice((-3, -1, 1, 3))},
+        "the venue's clock is wrong",
+        "U1",
     ),
     "version": _armed(
         "version",

@@ -151,7 +151,11 @@ def summary_of(reports: Sequence[SeedReport]) -> dict[str, int | float | str]:
     for name in TABLE:
         row[f"faults_{name}"] = sum(one.faults.get(name, 0) for one in reports)
     row["failing_seeds"] = sum(bool(one.counts) for one in reports)
-    row["worst_seed"] = max(reports, key=lambda o: (sum(o.counts.values()), max(o.unknown_s, default=0.0))).seed if reports else -1
+    row["worst_seed"] = (
+        max(reports, key=lambda o: (sum(o.counts.values()), max(o.unknown_s, default=0.0))).seed
+        if reports
+        else -1
+    )
     digest = hashlib.sha256()
     for one in sorted(reports, key=lambda each: each.seed):
         digest.update(one.digest.encode())

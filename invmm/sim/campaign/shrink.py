@@ -37,7 +37,9 @@ def shrink(seed: int, minutes: float, names: Sequence[str] | None = None) -> See
         shorter = math.ceil(seconds / 6) / 10
         if shorter < best.minutes:
             cut = [
-                replace(one, until_s=min(one.until_s, shorter * 60)) for one in best.plan if one.at_s < shorter * 60
+                replace(one, until_s=min(one.until_s, shorter * 60))
+                for one in best.plan
+                if one.at_s < shorter * 60
             ]
             if found := still(cut, shorter):
                 best = found

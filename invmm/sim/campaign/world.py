@@ -35,7 +35,11 @@ from invmm.venue.auth import ApiCredentials, OrderSigner
 START_S = 1_790_000_100  # a multiple of 300
 SERIES = "btc-updown-5m"
 KEY = "0x" + "4c" * 32  # nobody's
-CREDENTIALS = ("11111111-2222-4333-8444-555555555555", "c2VjcmV0LW9mLW5vYm9keS1hdC1hbGw=", "nobodys-passphrase")
+CREDENTIALS = (
+    "11111111-2222-4333-8444-555555555555",
+    "c2VjcmV0LW9mLW5vYm9keS1hdC1hbGw=",
+    "nobodys-passphrase",
+)
 SAMPLE_S = 0.25
 DRAIN_MOST_S = 420.0  # a fence, a window's end and the longest settlement
 DRAIN_LEAST_S = 12.0  # a difference of balances shows after ten seconds
@@ -337,7 +341,10 @@ class World:
 
     def _is_quiet(self) -> bool:
         if any(
-            order for exchange in self.server.floor.exchanges for order in exchange.open_orders() if self.is_own(order)
+            order
+            for exchange in self.server.floor.exchanges
+            for order in exchange.open_orders()
+            if self.is_own(order)
         ):
             return False
         return not any(
