@@ -49,6 +49,8 @@ SILENCE_NS: Final = 5_000_000_000
 TIMEOUT_S = 3.0
 ROUND_S = 2.0
 SETTLE_S = 0.5
+SICK_NS = 1_000_000_000
+"""So long heartbeats must have failed twice in a row; that takes up to ten seconds itself."""
 PAUSE_S = (0.5, 2.0)
 REFUSED_PAUSE_S = (5.0, 15.0)
 """Between two rounds when the venue refuses the credentials: no repetition cures that, a person does."""
@@ -106,7 +108,7 @@ class Reaper:
         # A heartbeat may fail, a file may be looked at while it is exchanged: only what lasts counts.
         if life is Life.SICK or (life is Life.SILENT and beat is None):
             self._odd_ns = now_ns if self._odd_ns is None else self._odd_ns
-            if now_ns - self._odd_ns < self._silence_ns:
+            if now_ns - self._odd_ns < (SICK_NS if life is Life.SICK else self._silence_ns):
                 life = Life.ALIVE
         else:
             self._odd_ns = None
