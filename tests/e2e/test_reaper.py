@@ -20,7 +20,7 @@ import pytest
 from invmm import BlockingVenueClient, OrderSigner
 from invmm.execution import kill
 from invmm.execution.state import StateFolder
-from invmm.ops.reaper import why_unwatched
+from invmm.ops.reaping import why_unwatched
 from invmm.testing import TestVenue
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,8 +17,9 @@ import pytest
 from invmm.errors import ConfigError, TransportError, VenueError
 from invmm.execution.beat import BeatWriter, Life, State
 from invmm.execution.state import StateFolder
-from invmm.ops import reaper as module
-from invmm.ops.reaper import Reaper, keyless_identity, main, once, parser, why_unwatched
+from invmm.ops import reaping as module
+from invmm.ops.reaper import PRIVATE_KEY_NAMES, keyless_identity, main, once, parser
+from invmm.ops.reaping import Reaper, why_unwatched
 from invmm.settings import Settings
 
 SECOND = 1_000_000_000
@@ -88,7 +89,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PAUSE_S", "REFUSED_PAUSE_S"):
         monkeypatch.setattr(module, name, (0.0, 0.01))
     monkeypatch.setattr(module, "LOOK_S", 0.005)
-    for name in module.PRIVATE_KEY_NAMES:
+    for name in PRIVATE_KEY_NAMES:
         monkeypatch.delenv(name, raising=False)
 
 
