@@ -164,6 +164,21 @@ cdef class Journal:
         return (self.put_c(kind, FLAG_MORE, at, JOURNAL_PAYLOAD, time_ns, link)
                 and self.append_bytes_c(at + JOURNAL_PAYLOAD, data.shape[0] - JOURNAL_PAYLOAD, time_ns))
 
+    def append_rows(self, int kind, rows, int64_t time_ns=0, uint64_t link=0):
+        """One record for each row of an array of 128-byte payloads; how many found room."""
+        cdef:
+            const uint8_t[::1] data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+            Py_ssize_t count = data.shape[0] // JOURNAL_PAYLOAD
+            Py_ssize_t i
+
+        with nogil:
+            for i in range(count):
+                if not self.append_c(kind, &data[i * JOURNAL_PAYLOAD], JOURNAL_PAYLOAD, time_ns, link):
+                    break
+            else:
+                i = count
+        return i
+
     @property
     def room(self):
         """Records that can be appended before another file is needed; 0: nothing can."""
