@@ -116,16 +116,17 @@ class Engine:
         self._edge: EdgeThread[Any] | None = None
         self.state: StateFolder | None = None
         self._vigil: Vigil | None = None
-        self.permission = Permission(self._announce, self.messages.append)
-        self.risk = Risk(self.settings, self.permission, self.messages.append, self.markets)
+        self.journal = journal
+        self.permission = Permission(self._announce, self._say)
+        self.risk = Risk(self.settings, self.permission, self._say, self.markets)
         self.verdict: Verdict | None = None  # of the last stop
         self.recovery: Recovery | None = None
         self.is_cautious = False
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
-        self.journal = journal
         if journal is not None:
             journal.begin(self.policy, seed, self.settings)
+            self.risk.account.journal = journal.inputs
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -147,7 +148,7 @@ class Engine:
             account=self.risk.account,
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
-        market = Market(info, number, step, ledger, say=self.messages.append, serial=serial)
+        market = Market(info, number, step, ledger, say=self._say, serial=serial)
         if self.journal is not None:
             step.journal_to(self.journal.open_market(market))
         self.markets[number] = market
@@ -423,6 +424,11 @@ class Engine:
                 market.tell_refused()
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
+
+    def _say(self, text: str) -> None:
+        self.messages.append(text)
+        if self.journal is not None:
+            self.journal.note(text)
 
     def _look_after_journal(self) -> None:
         journal = self.journal
