@@ -27,7 +27,9 @@ from invmm.execution.connected import ConnectedVenue
 from invmm.execution.kill import listen
 from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.market import Market
+from invmm.ops.outlook import Outlook
 from invmm.ops.view import Health, render
+from invmm.permission import AlarmKind
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import Residue, SettlementQueue
@@ -170,6 +172,7 @@ class RollingSession:
         loop.set_default_executor(ThreadPoolExecutor(4, "invmm slow", initializer=elsewhere))
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
+        outlook = Outlook(self.engine, self.engine.settings)
         await self.engine.start()
         listen(loop, self.engine.kill)
         if self.engine.recovery is not None:
@@ -192,9 +195,12 @@ class RollingSession:
                     self._interrupt()
                 if self._is_time_over():
                     self._stop.set()
+                outlook.tick()
                 told = self._keep_messages(told)
                 if (missing := self._watch()) and not self.engine.permission.alarms:
-                    self.engine.permission.alarm(f"no reaper watches over this session: {missing}")
+                    self.engine.permission.alarm(
+                        f"no reaper watches over this session: {missing}", AlarmKind.REAPER
+                    )
                 if live is not None:
                     self._draw(live)
                 await asyncio.wait([rolling], timeout=DRAW_S)
@@ -209,6 +215,7 @@ class RollingSession:
                 hazards = self.hazards
                 await (hazards.end() if self.interrupted else hazards.settle(self.engine, self.clock))
             self.clean = await self.engine.stop()
+            outlook.close()
             self.roller.hand_over_rest()
             self._settle_queue()
             self._keep_messages(told)

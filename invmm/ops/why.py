@@ -150,8 +150,9 @@ def at_time(journal: ReadJournal, time_ns: int) -> list[TokenAnswer]:
     for (number, token), row in sorted(last.items()):
         market, side = speaker.market(row, number), Outcome(token).name
         orders = [words for each, words in living if each == (market, side)]
+        values: dict[str, Any] = {}
         if row.kind is JournalKind.MARKET:
-            reason, said, values = Reason.NO_SNAPSHOT, "nothing was decided about it yet", {}
+            reason, said = Reason.NO_SNAPSHOT, "nothing was decided about it yet"
         else:
             facts = speaker.fact(row)
             reason = _reason(facts["reason"])

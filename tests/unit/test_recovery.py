@@ -95,6 +95,7 @@ class HandVenue:
     market_url = user_url = "ws://127.0.0.1:1/ws"  # nobody is there
     account = "0x" + "ab" * 20
     credentials = ApiCredentials("00000000-0000-0000-0000-000000000001", "c2VjcmV0", "x")
+    account = ""
 
     def __init__(self, clock: LiveClock) -> None:
         self.clock = clock

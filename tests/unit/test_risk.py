@@ -22,7 +22,7 @@ from invmm.execution.losses import DayLoss, Kept, worst_micro
 from invmm.execution.risk import NO_CEILING, Risk, arm, first_day_refusals
 from invmm.execution.risk_file import LatestWriter, RiskRecord, load, parse
 from invmm.execution.state import StateFolder
-from invmm.permission import Permission
+from invmm.permission import AlarmKind, Permission
 from invmm.settings import RiskSettings, Settings
 from invmm.settlement.ledger import Ledger, taker_fee_micro
 from invmm.types import EVENT_DTYPE, MICRO, Mode, OrderStatus, Outcome, Reason, Side
@@ -440,7 +440,7 @@ def test_a_file_that_is_damaged_is_refused_before_anything_is_traded(state: Stat
 
 def test_alarms_and_triggers_are_latched_as_level_1(state: StateFolder) -> None:
     desk = Desk(state, max_rejects=3)
-    desk.permission.alarm("an open order is not ours")
+    desk.permission.alarm("an open order is not ours", AlarmKind.FOREIGN_ORDER)
     assert (desk.risk.level, read(state.kill).by) == (1, "alarm")
     assert sum(line.startswith("ALARM") for line in desk.said) == 1
     release(state.kill, "somebody")
