@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -156,7 +157,7 @@ class RollingSession:
             self.settlement,
             windows=windows,
             say=self.engine.messages.append,
-            alarm=self.engine.permission.alarm,
+            alarm=partial(self.engine.permission.alarm, kind=AlarmKind.TASK),
             on_close=self._closed,
         )
         self._find = find
