@@ -3,7 +3,7 @@
     python -m bench.bench_transaction [--json FILE]    INVMM_BENCH_SHORT=1 for a run that only proves it works
     pytest bench/bench_transaction.py
 
-Six bids rest. "Unchanged" is a solve that sends nothing, timed in batches inside a C loop. "Moves" is one
+Four bids rest. "Unchanged" is a solve that sends nothing, timed in batches inside a C loop. "Moves" is one
 that replaces bids after the book has moved two cents, timed one by one: the call from Python around it has
 its own row, to be subtracted. Decision alone: `bench.bench_solver`.
 """
@@ -30,7 +30,13 @@ START_S = 1_700_000_000
 SOLVES = 1_000
 BATCHES = 5 if SHORT else 300
 MOVES = 20 if SHORT else 3_000
-SETTINGS = "[engine]\nbook_max_age_ms = 600000\nquote_lifetime_s = 0\n[strategy]\nupdate_interval_ms = 1\nspread_per_level = 3.0\n"
+SETTINGS = """[engine]
+book_max_age_ms = 600000
+quote_lifetime_s = 0
+[strategy]
+update_interval_ms = 1
+spread_per_level = 3.0
+"""
 
 
 class Quoted:
