@@ -24,9 +24,12 @@ from invmm.clock import NS, LiveClock
 from invmm.engine import Engine
 from invmm.errors import ConfigError, InvmmError, TransportError
 from invmm.execution.connected import ConnectedVenue
+from invmm.execution.kill import listen
 from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.market import Market
+from invmm.ops.outlook import Outlook
 from invmm.ops.view import Health, render
+from invmm.permission import AlarmKind
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import Residue, SettlementQueue
@@ -169,7 +172,9 @@ class RollingSession:
         loop.set_default_executor(ThreadPoolExecutor(4, "invmm slow", initializer=elsewhere))
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
+        outlook = Outlook(self.engine, self.engine.settings)
         await self.engine.start()
+        listen(loop, self.engine.kill)
         if self.engine.recovery is not None:
             for market in self.engine.recovery.markets:
                 self.roller.take_over(market)
@@ -186,11 +191,16 @@ class RollingSession:
         told = 0
         try:
             while not rolling.done():
+                if self.engine.risk.is_over and not self._stop.is_set():
+                    self._interrupt()
                 if self._is_time_over():
                     self._stop.set()
+                outlook.tick()
                 told = self._keep_messages(told)
                 if (missing := self._watch()) and not self.engine.permission.alarms:
-                    self.engine.permission.alarm(f"no reaper watches over this session: {missing}")
+                    self.engine.permission.alarm(
+                        f"no reaper watches over this session: {missing}", AlarmKind.REAPER
+                    )
                 if live is not None:
                     self._draw(live)
                 await asyncio.wait([rolling], timeout=DRAW_S)
@@ -205,6 +215,7 @@ class RollingSession:
                 hazards = self.hazards
                 await (hazards.end() if self.interrupted else hazards.settle(self.engine, self.clock))
             self.clean = await self.engine.stop()
+            outlook.close()
             self.roller.hand_over_rest()
             self._settle_queue()
             self._keep_messages(told)
@@ -316,6 +327,7 @@ class RollingSession:
             return
         if found.winner:
             result.winner = Outcome.UP if found.winner in UP_LABELS else Outcome.DOWN
+            self.engine.risk.resolved(info.condition_id or info.slug, result.winner)
 
 
 def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) -> int:
