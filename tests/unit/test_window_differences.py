@@ -1,4 +1,4 @@
-"""What a session over windows says when the embedded venue has matched something else than its ledger holds."""
+"""What a session over windows says when the venue has matched something else than its ledger holds."""
 
 from __future__ import annotations
 
