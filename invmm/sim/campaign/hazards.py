@@ -385,7 +385,7 @@ TABLE: dict[str, Hazard] = {
         "P3",
         _lasting(0.5, 20),
         lambda world, figures: world.engine.stop(),
-        lambda world, figures: world.engine.go_on(world.loop),
+        lambda world, figures: world.go_on(),
     ),
 }
 
