@@ -26,6 +26,7 @@ from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
 from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
+from invmm.feed.states import FeedState
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market, Numbers
 from invmm.permission import Permission
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.pair import MarketStream
-    from invmm.feed.states import EndCause, FeedState
+    from invmm.feed.states import EndCause
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
@@ -272,6 +273,7 @@ class Engine:
             assert self._edge is not None
             key = self._remote().credentials.api_key
             self.reconciler = Reconciler(self, self.permission, self._edge, self.clock, self._tokens, key)
+            self.reconciler.tell_cash = self.risk.cash_told
             if self.guard is not None:
                 self.guard.user_feed, self.guard.reconciler = self.user_feed, self.reconciler
         self.reconciler.demand(trades_from_ns)
@@ -344,13 +346,15 @@ class Engine:
         """
         from invmm.execution.closing import close_orders
 
+        if self.verdict is not None:
+            return self.verdict.is_clean  # it has been stopped
         venue = self._remote()
         self.permission.stop()
         if self._recovering is not None:
             self._recovering.cancel()
         if self._vigil is not None:
             self._vigil.stopping()
-        self.verdict = await close_orders(self, venue, deadline_s)
+        self.verdict = await close_orders(self, venue, max(0.1, deadline_s - EDGE_CLOSE_S))
         self.messages += self.verdict.words()
         if self._ticking is not None:
             self._ticking.cancel()
@@ -484,6 +488,8 @@ class Engine:
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
+        if state in (FeedState.REFUSED, FeedState.FAILED):
+            self.permission.alarm(f"{words}: {feed.last_error if state is FeedState.REFUSED else 'an error'}")
         if feed is self.user_feed and feed.is_live:
             self._demand()
 

@@ -24,6 +24,7 @@ from invmm.clock import NS, LiveClock
 from invmm.engine import Engine
 from invmm.errors import ConfigError, InvmmError, TransportError
 from invmm.execution.connected import ConnectedVenue
+from invmm.execution.kill import listen
 from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.market import Market
 from invmm.ops.view import Health, render
@@ -170,6 +171,7 @@ class RollingSession:
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
         await self.engine.start()
+        listen(loop, self.engine.kill)
         if self.engine.recovery is not None:
             for market in self.engine.recovery.markets:
                 self.roller.take_over(market)
@@ -186,6 +188,8 @@ class RollingSession:
         told = 0
         try:
             while not rolling.done():
+                if self.engine.risk.is_over and not self._stop.is_set():
+                    self._interrupt()
                 if self._is_time_over():
                     self._stop.set()
                 told = self._keep_messages(told)
@@ -316,6 +320,7 @@ class RollingSession:
             return
         if found.winner:
             result.winner = Outcome.UP if found.winner in UP_LABELS else Outcome.DOWN
+            self.engine.risk.resolved(info.condition_id or info.slug, result.winner)
 
 
 def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) -> int:

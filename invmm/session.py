@@ -25,6 +25,7 @@ from invmm.affinity import prepare
 from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.errors import InvmmError
+from invmm.execution.kill import listen
 from invmm.execution.remote import RemoteVenue
 from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.execution.state import StateFolder
@@ -164,6 +165,7 @@ class _Session:
         if self.hazards is None:  # they count frames, of which hazards lose some
             market.step.expect_checkpoints(checkpoints.astype(np.uint8))
         await engine.start()
+        listen(asyncio.get_running_loop(), engine.kill)
         mids: list[tuple[int, float]] = []
         estimates: list[tuple[int, int, int]] = []  # time, own order key, estimated shares ahead
         first_ns = int(tape.rows["recv_ns"][0])
@@ -177,6 +179,9 @@ class _Session:
             self.hazards.begin(clock, quiet_ns if until_ns is None else min(until_ns, quiet_ns))
         give_up_ns = last_ns + int((self.settings.sim.settlement_lag_s + 120) * SECOND)
         while not self._stop.is_set():
+            if engine.risk.is_over:
+                self._interrupt()
+                break
             now_ns = clock.now_ns()
             if (until_ns is not None and now_ns >= until_ns) or now_ns >= give_up_ns:
                 break
@@ -212,6 +217,9 @@ class _Session:
             for line in messages[told:]:
                 self.messages.append(line)
             told = len(messages)
+            if told == engine.messages.maxlen:  # it forgets the oldest from now on
+                engine.messages.clear()
+                told = 0
             live.update(render(market, health), refresh=True)
             await asyncio.sleep(DRAW_S if self.speed <= 50 else 0.02)
         if self.hazards is not None:

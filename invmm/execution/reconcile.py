@@ -20,7 +20,7 @@ on the engine's.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -112,6 +112,8 @@ class Reconciler:
     ) -> None:
         self.stats = ReconcileStats()
         self.clock_bound_ns = SECOND
+        self.tell_cash: Callable[[int, int], object] = lambda cash_micro, asked_ns: None
+        """Told of the collateral that the venue lists, and of the engine time at which it was asked."""
         self.clock_offset_ns = 0  # venue minus engine, what is certain of it
         self.reconciled_ns = 0  # when the last pass that succeeded was asked for
         self._account = account
@@ -290,6 +292,8 @@ class Reconciler:
         present = tuple(sorted((market.number, market.serial) for market in markets.values()))
         if present != self._balanced_markets:
             self._balanced_markets, self._balances = present, {}  # another set of ledgers: begin anew
+        if snapshot.cash_micro is not None:
+            self.tell_cash(snapshot.cash_micro, snapshot.asked_ns)
         bounds = {
             "": (snapshot.cash_micro, cash_bounds([m.ledger for m in markets.values()], snapshot.asked_ns))
         }

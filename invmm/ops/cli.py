@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "why": ("invmm.ops.why", "why an order was placed and what became of it; why a token was not quoted"),
     "reaper": ("invmm.ops.reaper", "cancel everything when the engine gives no sign of life"),
     "drill": ("invmm.ops.drill", "kill an engine with resting orders and see who ends them, how soon"),
+    "kill": ("invmm.ops.kill", "stop trading: no new risk, cancel everything, end; or show the level"),
     "cancel-all": ("invmm.ops.cancel_all", "cancel every open order and verify it; no private key needed"),
 }
 """Name to module and what it does."""
