@@ -124,6 +124,8 @@ def test_what_is_handed_over_never_exceeds_a_limit_over_all_markets(
                         world.spent_e10 += size * int(order["price_e4"])
                         matched = OrderStatus.TRADE_MATCHED
                         world.about(index, EventKind.USER_EVENT, matched, size_micro=size, trade=trade)
+                        if size == left:
+                            world.alive.pop(key)
             case "gone", [int(index)]:
                 key = world.about(index, EventKind.ORDER_RESULT, OrderStatus.CANCELED)
                 if key is not None:
