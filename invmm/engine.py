@@ -26,6 +26,7 @@ from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
 from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
+from invmm.feed.states import FeedState
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market, Numbers
 from invmm.permission import Permission
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.pair import MarketStream
-    from invmm.feed.states import EndCause, FeedState
+    from invmm.feed.states import EndCause
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
@@ -115,16 +116,17 @@ class Engine:
         self._edge: EdgeThread[Any] | None = None
         self.state: StateFolder | None = None
         self._vigil: Vigil | None = None
-        self.permission = Permission(self._announce, self.messages.append)
-        self.risk = Risk(self.settings, self.permission, self.messages.append, self.markets)
+        self.journal = journal
+        self.permission = Permission(self._announce, self._say)
+        self.risk = Risk(self.settings, self.permission, self._say, self.markets)
         self.verdict: Verdict | None = None  # of the last stop
         self.recovery: Recovery | None = None
         self.is_cautious = False
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
-        self.journal = journal
         if journal is not None:
             journal.begin(self.policy, seed, self.settings)
+            self.risk.account.journal = journal.inputs
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -146,7 +148,7 @@ class Engine:
             account=self.risk.account,
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
-        market = Market(info, number, step, ledger, say=self.messages.append, serial=serial)
+        market = Market(info, number, step, ledger, say=self._say, serial=serial)
         if self.journal is not None:
             step.journal_to(self.journal.open_market(market))
         self.markets[number] = market
@@ -344,13 +346,15 @@ class Engine:
         """
         from invmm.execution.closing import close_orders
 
+        if self.verdict is not None:
+            return self.verdict.is_clean  # it has been stopped
         venue = self._remote()
         self.permission.stop()
         if self._recovering is not None:
             self._recovering.cancel()
         if self._vigil is not None:
             self._vigil.stopping()
-        self.verdict = await close_orders(self, venue, deadline_s)
+        self.verdict = await close_orders(self, venue, max(0.1, deadline_s - EDGE_CLOSE_S))
         self.messages += self.verdict.words()
         if self._ticking is not None:
             self._ticking.cancel()
@@ -421,6 +425,11 @@ class Engine:
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
 
+    def _say(self, text: str) -> None:
+        self.messages.append(text)
+        if self.journal is not None:
+            self.journal.note(text)
+
     def _look_after_journal(self) -> None:
         journal = self.journal
         if journal is None:
@@ -479,6 +488,8 @@ class Engine:
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
+        if state in (FeedState.REFUSED, FeedState.FAILED):
+            self.permission.alarm(f"{words}: {feed.last_error if state is FeedState.REFUSED else 'an error'}")
         if feed is self.user_feed and feed.is_live:
             self._demand()
 

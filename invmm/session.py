@@ -222,6 +222,9 @@ class _Session:
             for line in messages[told:]:
                 self.messages.append(line)
             told = len(messages)
+            if told == engine.messages.maxlen:  # it forgets the oldest from now on
+                engine.messages.clear()
+                told = 0
             live.update(render(market, health), refresh=True)
             await asyncio.sleep(DRAW_S if self.speed <= 50 else 0.02)
         if self.hazards is not None:

@@ -19,6 +19,7 @@ of that time can be alive, whatever its id.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -84,8 +85,8 @@ class Recovery:
     def __init__(self, engine: Engine, left: Left, inbox: Inbox) -> None:
         self.left = left
         self.markets: list[Market] = []  # those of the last session
-        self.cancelled_s: float | None = None  # real seconds from `run` until the venue had cancelled all
-        self.done_s: float | None = None  # … until quoting was possible
+        self.cancelled_s = 0.0  # CLOCK_MONOTONIC when the venue had cancelled all, 0 before
+        self.quoting_s = 0.0  # … when quoting was possible
         self.foreign: list[str] = []
         self._engine = engine
         self._inbox = inbox
@@ -159,10 +160,8 @@ class Recovery:
 
     async def run(self, venue: ConnectedVenue) -> None:
         """Steps 4 to 10; returns when nothing of the last session is left in doubt."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         self._say(4, "cancel all", await self._cancel_all(venue))
-        self.cancelled_s = loop.time() - began
+        self.cancelled_s = time.monotonic()
         engine, permission = self._engine, self._engine.permission
         assert engine.clock is not None
         lost_ns = self._lost_until_ns - engine.clock.now_ns()
@@ -179,7 +178,7 @@ class Recovery:
         self._say(7, "balances", "read")
         self._say(8, "merges", "none pending")
         await self._wait_for_lost_tail()
-        self.done_s = loop.time() - began
+        self.quoting_s = time.monotonic()
         self._say(9, "mode", permission.mode.name.lower())
         await self._until_resolved()
 

@@ -18,7 +18,7 @@ engine's moves are over-approximated: whatever the protocol permits may happen a
 Where the model is coarser: a question and its answer are one step, because an answer is true for ever
 or makes the order count as alive; a pass over the trades tells all that has traded; the clocks of venue
 and engine are one, the bound between them being part of the fence; an order is one or two lots, and each fill
-stands.
+stands. Where it is stricter: a cancelled order of two lots counts until the trades were listed after its end.
 """
 
 from __future__ import annotations

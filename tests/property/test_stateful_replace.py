@@ -1,5 +1,5 @@
 """The compiled step against a venue and a network that do their worst: whatever arrives, is lost, comes late
-or twice, the limits hold at the venue, no order is forgotten, and once the faults are over the newest target is
+or twice, the limits hold at the venue, no order is forgotten, and after the faults the newest target is
 in place.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -40,10 +41,12 @@ class ReplaceMachine(RuleBasedStateMachine):
 
     tells_fills_first = True
     """Whether an order's fills are told before its end is: see the last test of this file."""
+    text = TEXT
+    max_cash = MAX_CASH
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = Engine(Settings.parse(TEXT))
+        self.engine = Engine(Settings.parse(self.text))
         info = MarketInfo("m", wire.MARKET, wire.UP, wire.DOWN, START_S, START_S + 1_000_000)
         self.market = self.engine.add_market(info)
         self.step = self.market.step
@@ -267,7 +270,7 @@ class ReplaceMachine(RuleBasedStateMachine):
     @invariant()
     def limits_hold_at_the_venue(self) -> None:
         venue = self.venue
-        assert venue.committed_e10() <= MAX_CASH * 10**10
+        assert venue.committed_e10() <= self.max_cash * 10**10
         assert len(venue.alive()) <= MAX_OPEN
         for token in Outcome:
             assert venue.lead_micro(token) <= MAX_DIRECTION * 10**6
@@ -344,6 +347,44 @@ class ReplaceMachine(RuleBasedStateMachine):
 
 
 ReplaceMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=60, deadline=None, print_blob=True
+    max_examples=25, stateful_step_count=60, deadline=None, print_blob=True
 )
 TestReplaceMachine = ReplaceMachine.TestCase
+
+
+class LateTrades(ReplaceMachine):
+    """Cancels are acknowledged at once, trades are told late: two connections, nothing unusual."""
+
+    tells_fills_first = False
+    max_cash = 10
+    text = TEXT.replace(f"max_cash_dollars = {MAX_CASH}", "max_cash_dollars = 10").replace("= 2", "= 1")
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="what a cancelled order had filled before its end counts in no limit until the trade is told",
+)
+def test_untold_fills_of_cancelled_orders_count_in_the_limits() -> None:
+    machine = LateTrades()
+    venue, late = machine.venue, []
+    for move in (0, -4, -4, 5):
+        machine.market_moves(move)
+        for _ in range(3):
+            while venue.handed:
+                machine.executor_sends(0)
+            while venue.placements:
+                machine.order_arrives(0, True)
+            for order in venue.alive():
+                if not order.matched_micro:
+                    venue.fill(order, 3_000_000)
+            while venue.cancels:
+                venue.cancel(venue.cancels.pop(0))
+            for news in venue.news:
+                if "trade" in news:
+                    late.append(news)
+                else:
+                    machine.tell(news)
+            venue.news.clear()
+            machine.time_passes(100)
+    assert len(late) >= 4
+    machine.limits_hold_at_the_venue()

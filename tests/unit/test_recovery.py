@@ -95,6 +95,7 @@ class HandVenue:
     market_url = user_url = "ws://127.0.0.1:1/ws"  # nobody is there
     account = "0x" + "ab" * 20
     credentials = ApiCredentials("00000000-0000-0000-0000-000000000001", "c2VjcmV0", "x")
+    account = ""
 
     def __init__(self, clock: LiveClock) -> None:
         self.clock = clock
@@ -325,6 +326,21 @@ def test_a_stop_in_the_middle_of_it_names_what_is_not_proven() -> None:
         assert f"not verified: order {text(FIRST)} of btc (unknown) may be alive until its fence" in rig.said
 
     play(left(order(FIRST, expiration_s=NOW_S + 100_000)), act)
+
+
+def test_a_venue_that_never_answers_ends_a_stop_in_time_and_not_clean() -> None:
+    async def act(rig: Rig) -> None:
+        await rig.until(lambda: "start 9/10, mode: running" in rig.said)
+
+        async def silent() -> int:
+            await asyncio.sleep(3600)
+            return 0
+
+        rig.venue.open_order_count = silent  # type: ignore[method-assign]
+        assert not await rig.engine.stop(0.6)
+        assert "not verified: open orders: no answer in time" in rig.said
+
+    play(left(), act)
 
 
 def test_quoting_small_is_half_of_every_sum_and_one_level_of_half_size() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from invmm._ext.merge import merge
@@ -198,8 +199,12 @@ def test_what_fits_together_is_placed_acknowledged_then_cancelled() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[risk]\nmax_cash_dollars = 100\n", "[risk]\nmax_direction_shares = 150\n", "[risk]\nmax_open_orders = 2\n",
-     "[risk]\nmax_gross_shares = 250\n"],
+    [
+        "[risk]\nmax_cash_dollars = 100\n",
+        "[risk]\nmax_direction_shares = 150\n",
+        "[risk]\nmax_open_orders = 2\n",
+        "[risk]\nmax_gross_shares = 250\n",
+    ],
     ids=["cash", "direction", "orders", "gross"],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_cancelled_proven_dead_then_placed(text: str) -> None:
@@ -259,7 +264,7 @@ def test_of_two_changes_the_one_that_lowers_the_imbalance_goes_first() -> None:
 
 
 def test_a_guard_cancels_everything_and_places_nothing() -> None:
-    desk, placed = quoting()
+    desk, _ = quoting()
     desk.want(200, bid(UP, 4900), bid(DOWN, 4700))
     stop = desk.event(EventKind.MODE, 205, status=Mode.STOPPED)
     assert set(kinds(stop)) == {CANCEL}
@@ -321,7 +326,7 @@ def test_an_unanswered_placement_is_given_up_and_its_transaction_reverts_on_proo
 
 
 def test_a_newer_target_waits_for_the_open_one_and_the_newest_wins() -> None:
-    desk, placed = quoting()
+    desk, _ = quoting()
     fresh = desk.want(200, bid(UP, 4900), bid(DOWN, 4700))
     assert not len(desk.want(210, bid(UP, 4850), bid(DOWN, 4700)))
     assert not len(desk.want(220, bid(UP, 4750), bid(DOWN, 4700)))
@@ -393,6 +398,36 @@ def test_while_the_venue_takes_cancels_only_one_order_a_second_finds_out_whether
     assert 2 <= len(placed) <= 3
 
 
+@pytest.mark.parametrize("mode", [VenueMode.RUNNING, VenueMode.HALTED])
+def test_cancels_without_proof_are_repeated_ever_less_often_while_the_venue_takes_none(
+    mode: VenueMode,
+) -> None:
+    words = SharedWords(1)
+    desk, _ = quoting("[engine]\nbook_max_age_ms = 600000\n", words=words)
+    words.venue_mode = mode
+    desk.want(1_000)
+    repeats = [at for at in range(1_050, 30_000, 50) if len(desk.event(EventKind.TIMER, at))]
+    gaps = np.diff([1_000, *repeats]).tolist()
+    assert gaps[:4] == ([1_000] * 4 if mode == VenueMode.RUNNING else [1_000, 1_000, 2_000, 4_000])
+    assert max(gaps) <= 8_000
+
+
+def test_known_funds_and_shares_promised_to_a_merge_bind() -> None:
+    desk, placed = quoting()
+    step = desk.market.step
+    desk.policy.want([bid(DOWN, 4700)])
+    desk.fill(placed[0], 100, 150, status=OrderStatus.TRADE_CONFIRMED)
+    step.set_funds(10_000_000)
+    assert PLACE not in kinds(desk.want(200, bid(DOWN, 4700), bid(UP, 4500)))
+    assert step.stats()["reasons"][Reason.CASH] == 1
+    step.set_funds(None)
+    step.reserve(60 * SHARE, 0)
+    offered = desk.want(300, bid(DOWN, 4700), (UP, SELL, 5300, 50 * SHARE))
+    assert PLACE not in kinds(offered)
+    step.reserve(0, 0)
+    assert kinds(desk.want(400, bid(DOWN, 4700), (UP, SELL, 5300, 50 * SHARE))) == [PLACE]
+
+
 def test_a_sick_heartbeat_lets_nothing_be_placed() -> None:
     words = SharedWords(1)
     desk, _ = quoting("", words=words)
@@ -401,7 +436,7 @@ def test_a_sick_heartbeat_lets_nothing_be_placed() -> None:
     assert desk.market.step.stats()["reasons"][Reason.HEARTBEAT] >= 1
 
 
-# ---- limits, each with its reason ---------------------------------------------------------------------------
+# ---- limits, each with its reason --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ they check: sums are made anew from the venue's orders and trades.
 | sends      | an order's bytes leave more often than once and one resend, or another order under its name |
 | guards     | an order leaves while the data is stale, the mode forbids it, or heartbeats are not answered |
 | rest       | something is still undetermined when nothing happens any more |
+| journal    | the journal and memory differ in which orders may be alive |
 | secrets    | a secret is in a message or in the body of a request |
 """
 
@@ -21,6 +22,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from invmm.execution.journaled import possibly_alive
 from invmm.feed.user_messages import trade_key
 from invmm.sim.account import Leg
 from invmm.sim.campaign.network import Incoming
@@ -256,16 +258,18 @@ class Timers:
 
 def compare_fills(world: World) -> None:
     """At rest: the fills that the engine booked are those that the venue made."""
-    ours: Counter[tuple[int, str]] = Counter()
+    ours: Counter[tuple[int, str]] = Counter()  # most often in one process: a later one takes over
     known: dict[tuple[int, str], tuple[int, int, int, int]] = {}
     for process in world.processes:
+        here: Counter[tuple[int, str]] = Counter()
         for market in process.markets:
             ids = process.engine.order_ids({leg.key for leg in market.ledger.legs.values()})
             ids.update(process.ids)
             for (trade, key), leg in market.ledger.legs.items():
                 name = (trade, ids.get(key, f"key {key}"))
-                ours[name] += 1
+                here[name] += 1
                 known[name] = (leg.size_micro, leg.price_e4, int(leg.outcome), int(leg.status))
+        ours |= here
     theirs: dict[tuple[int, str], tuple[int, int, int, int]] = {}
     for trade_ in world.server.floor.purses.first.trades:
         for part in trade_.legs:
@@ -306,6 +310,20 @@ def check_rest(world: World) -> None:
             world.fail("rest", f"{market.info.slug}: order {order_['key']} is still {order_['state']}")
         for leg in market.ledger.unsettled:
             world.fail("rest", f"{market.info.slug}: a fill of order {leg.key} is still {leg.status.name}")
+
+
+def compare_journal(world: World) -> None:
+    """The journal names the orders that the engine counts as possibly alive, and no other."""
+    process = world.engine
+    if not world.engine_knows or process.is_stopped or process.engine.journal is None:
+        return
+    engine = process.engine
+    engine.key_of(bytes(32))  # what the executor has announced is taken first
+    keys = [int(str(o["key"])) for m in engine.markets.values() for o in m.step.registry.orders_live()]
+    memory = set(engine.order_ids(keys).values())
+    journal = {order.order_id for order in possibly_alive(world.folder)}
+    for name in sorted(memory ^ journal):
+        world.fail("journal", f"order {name} may be alive, says {'memory' if name in memory else 'the journal'} alone")
 
 
 def own_leg(leg: Leg, account: str) -> bool:

@@ -351,6 +351,35 @@ TABLE: dict[str, Hazard] = {
         weight=0.2,
         longest_s=10,
     ),
+    "crash": Hazard(
+        "the process is killed at any moment and started again on its journal",
+        "P1 X6",
+        lambda r: ({"down_s": round(r.choice((0.2, 1, 5, 30)) * r.uniform(0.5, 1.5), 2)}, 0.0),
+        lambda world, figures: world.crash(figures["down_s"]),
+    ),
+    "foreign_order": Hazard(
+        "somebody else with our key places an order",
+        "P5",
+        lambda r: ({}, 0.0),
+        lambda world, figures: world.place_foreign(),
+        stops=True,
+        weight=0.2,
+    ),
+    "disk_full": Hazard(
+        "the next journal file cannot be made",
+        "P4",
+        _lasting(5, 60),
+        lambda world, figures: world.engine.fill_disk(True),
+        lambda world, figures: world.engine.fill_disk(False),
+        stops=True,
+        weight=0.2,
+    ),
+    "stale_taker": Hazard(
+        "somebody takes whatever of our quotes is better than the mid",
+        "X3 X4",
+        lambda r: ({"until_s": 0.0}, r.uniform(30, 300)),
+        lambda world, figures: world.take_stale(figures["until_s"]),
+    ),
     "paused": Hazard(
         "the process is stopped and goes on later",
         "P3",
@@ -383,5 +412,8 @@ def draw_plan(seed: int, minutes: float, names: tuple[str, ...]) -> list[Planned
             figures, lasts_s = hazard.draw(random)
             begin = 0.6 if hazard.stops else 0.04
             at_s = random.uniform(begin * length_s, 0.92 * length_s)
-            plan.append(Planned(name, round(at_s, 3), round(min(length_s, at_s + lasts_s), 3), figures))
+            until_s = round(min(length_s, at_s + lasts_s), 3)
+            if "until_s" in figures:
+                figures["until_s"] = until_s
+            plan.append(Planned(name, round(at_s, 3), until_s, figures))
     return sorted(plan, key=lambda planned: planned.at_s)

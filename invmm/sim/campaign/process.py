@@ -6,9 +6,11 @@ What is replaced is what touches the outside: sockets, threads, the clock and th
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -18,6 +20,8 @@ import numpy as np
 from invmm.engine import Engine
 from invmm.execution.edge import EdgeThread
 from invmm.execution.executor import Executor
+from invmm.execution.journal import SessionJournal
+from invmm.execution.left import read_left
 from invmm.execution.remote import TIMEOUT_S, RemoteVenue
 from invmm.feed.connection import SupervisedSocket
 from invmm.feed.dial import Call
@@ -36,6 +40,7 @@ from invmm.venue.profile import loopback
 from invmm.venue.series import Series, Window
 
 LOOK_AROUND_NS = 50_000_000
+SOONEST_NS = 20_000_000  # between two turns that nothing but time asks for
 TURNS_MAX = 10_000
 
 
@@ -82,7 +87,7 @@ class VirtualExecutor(Executor):
         self.intake.flush()
         if self._timer is not None:
             self._timer.cancel()
-        again_ns = max(1_000_000, self.wait_ns(now_ns))
+        again_ns = max(SOONEST_NS, self.wait_ns(now_ns))
         self._timer = self._loop_.call_in_ns(again_ns, self._turns, context=self._process.context)
         if len(self.results):
             self._loop_.wake_reader(self.results.eventfd)
@@ -113,8 +118,9 @@ class VirtualExecutor(Executor):
 class VirtualVenue(RemoteVenue):
     """`RemoteVenue` whose REST clients go over the imagined network."""
 
-    def __init__(self, *args: Any, network: Network, process: Process) -> None:
-        super().__init__(*args, executor=partial(VirtualExecutor, network=network, process=process))
+    def __init__(self, *args: Any, network: Network, process: Process, journal: SessionJournal) -> None:
+        make = partial(VirtualExecutor, network=network, process=process)
+        super().__init__(*args, executor=make, journal=journal)
         self._network = network
         self._process = process
 
@@ -174,6 +180,10 @@ def imagined() -> Iterator[None]:
         yield
 
 
+def _no_space() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 class EngineProcess(Process):
     """An engine that rolls through the windows of a venue.
 
@@ -188,6 +198,10 @@ class EngineProcess(Process):
         Private key, hex.
     seed : int
         Of order salts.
+    series : str
+        What is traded.
+    folder : Path
+        Of the journal; what is left in it is recovered.
     """
 
     def __init__(
@@ -200,6 +214,7 @@ class EngineProcess(Process):
         key: str,
         seed: int,
         series: str,
+        folder: Path,
     ) -> None:
         super().__init__(name)
         self.upgrades = Upgrades(network, self)
@@ -208,10 +223,24 @@ class EngineProcess(Process):
         self.network = network
         self.settings = settings
         signer = OrderSigner(key)
-        self.venue = VirtualVenue(
-            loopback(80), credentials, signer, self.clock, settings, network=network, process=self
+        left = read_left(folder)
+        self.journal = SessionJournal(
+            folder, settings.state, self.clock, account=signer.address, background=False
         )
-        self.engine = Engine(settings, venue=self.venue, clock=self.clock, seed=seed)
+        self.venue = VirtualVenue(
+            loopback(80),
+            credentials,
+            signer,
+            self.clock,
+            settings,
+            network=network,
+            process=self,
+            journal=self.journal,
+        )
+        self.engine = Engine(
+            settings, venue=self.venue, clock=self.clock, seed=seed, left=left, journal=self.journal
+        )
+        self.born_ns = loop.now_ns()
         self.closed: list[Market] = []  # markets that were released
         self.ids: dict[int, str] = {}  # of their orders
         self.keys: dict[bytes, int] = {}
@@ -251,6 +280,20 @@ class EngineProcess(Process):
     async def _run(self) -> None:
         await self.engine.start()
         await self.roller.run(self.stopping)
+
+    def fill_disk(self, is_full: bool) -> None:
+        """No further journal file can be made, or can again."""
+        for files in (self.journal._inputs, self.journal._intents):
+            if is_full:
+                any_files: Any = files
+                any_files._make = _no_space
+            else:
+                vars(files).pop("_make", None)
+
+    def tend(self) -> None:
+        """What its background thread would do now."""
+        if self.is_alive and not self.is_stopped:
+            self.journal.tend()
 
     def _find(self, window: Window) -> Found:
         """What discovery would say."""

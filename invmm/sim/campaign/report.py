@@ -31,6 +31,8 @@ class SeedReport:
     requests: int = 0
     unknown_s: list[float] = field(default_factory=list)
     stall_s: list[float] = field(default_factory=list)
+    crash_to_cancel_s: list[float] = field(default_factory=list)
+    crash_to_quoting_s: list[float] = field(default_factory=list)
     quoting: int = 0
     wanted: int = 0
     alarms: list[str] = field(default_factory=list)
@@ -81,6 +83,8 @@ def run_seed(
         requests=found.requests,
         unknown_s=found.unknown_s,
         stall_s=found.stall_s,
+        crash_to_cancel_s=found.crash_to_cancel_s,
+        crash_to_quoting_s=found.crash_to_quoting_s,
         quoting=found.quoting,
         wanted=found.wanted,
         alarms=found.alarms,
@@ -97,6 +101,7 @@ MUST_BE_ZERO = (
     "double_sends",
     "unresolved_at_end",
     "secrets_shown",
+    "journal_differs",
     "engine_failures",
     "healthy_unknown_late",
 )
@@ -110,6 +115,7 @@ FIELD_OF = {
     "sends": "double_sends",
     "rest": "unresolved_at_end",
     "secrets": "secrets_shown",
+    "journal": "journal_differs",
     "engine": "engine_failures",
 }
 """Field by checker."""
@@ -145,6 +151,13 @@ def summary_of(reports: Sequence[SeedReport]) -> dict[str, int | float | str]:
     row["unknown_to_resolved_healthy_p99_s"] = healthy_p99
     row["stalls"] = len(stall)
     row["stall_to_pulled_max_s"] = round(max(stall, default=0.0), 3)
+    cancel = [second for one in reports for second in one.crash_to_cancel_s]
+    quoting = [second for one in reports for second in one.crash_to_quoting_s]
+    row["crashes"] = len(cancel)
+    row["crash_to_cancel_all_max_s"] = round(max(cancel, default=0.0), 3)
+    row["crash_to_quoting_p50_s"] = _quantile(quoting, 0.5)
+    row["crash_to_quoting_p99_s"] = _quantile(quoting, 0.99)
+    row["crash_to_quoting_max_s"] = round(max(quoting, default=0.0), 3)
     row["uptime_with_faults"] = _ratio(sum(o.quoting for o in faulty), sum(o.wanted for o in faulty))
     row["uptime_without_faults"] = _ratio(sum(o.quoting for o in healthy), sum(o.wanted for o in healthy))
     row["false_kills_per_hour"] = round(sum(bool(one.alarms) for one in reports) / hours, 4) if hours else 0.0

@@ -19,6 +19,7 @@ from invmm.types import Outcome, Side
 
 LONGEST_GAP_MS = 2_400
 DEPTH = 8
+TICK_CHANGES = 0.15  # of all windows
 Line = tuple[int, bytes]
 
 
@@ -35,6 +36,10 @@ class _Maker:
         )
         self.prints = 0
         self.name = market.condition_id
+        self.unit = 1  # ticks of a step
+        span_ms = 1000 * (market.end_s - market.start_s)
+        at_ms = 1000 * market.start_s + int(self.random.uniform(0.1, 0.9) * span_ms)
+        self.refine_ms = at_ms if self.random.random() < TICK_CHANGES else 1 << 62
         middle = self.random.randrange(30, 70)
         for away in range(1, DEPTH + 1):
             self.ladder.set_bid(middle - away, self._size())
@@ -54,6 +59,12 @@ class _Maker:
             lines += self._step(at)
 
     def _step(self, at: int) -> list[Line]:
+        if at >= self.refine_ms:
+            self.refine_ms, self.unit = 1 << 62, 10
+            self.ladder.refine()
+            stamp = str(at)
+            changed = frames.tick_size_changes(self.ladder, stamp, "0.01")
+            return [(at, frame) for frame in (*changed, *frames.books_after_trade(self.ladder, stamp))]
         draw = self.random.random()
         if draw < 0.4:
             return self._resize(at)
@@ -62,56 +73,59 @@ class _Maker:
         return self._trade(at, 1 if draw < 0.9 else self.random.randrange(2, 5))
 
     def _resize(self, at: int) -> list[Line]:
-        ladder, away = self.ladder, self.random.randrange(4)
+        ladder, away = self.ladder, self.random.randrange(4) * self.unit
         if self.random.random() < 0.5:
-            change = (Side.BUY, max(1, ladder.best_bid - away), self._size())
+            change = (Side.BUY, max(self.unit, ladder.best_bid - away), self._size())
         else:
-            change = (Side.SELL, min(ladder.ticks - 1, ladder.best_ask + away), self._size())
+            change = (Side.SELL, min(ladder.ticks - self.unit, ladder.best_ask + away), self._size())
         return self._changes(at, [change])
 
     def _move(self, at: int) -> list[Line]:
         """Makers move the price by a few ticks: levels of one side go, the other side follows."""
         ladder = self.ladder
         ticks = self.random.choice((1, 1, 1, 2, 3))
-        middle = (ladder.best_bid + ladder.best_ask) / 2
+        unit, middle = self.unit, (ladder.best_bid + ladder.best_ask) / 2 / self.unit
         up = self.random.random() < (0.5 if 20 < middle < 80 else float(middle <= 20))
         changes = []
         for _ in range(ticks):
-            if up and ladder.best_ask < ladder.ticks - 6:
+            if up and ladder.best_ask < ladder.ticks - 6 * unit:
                 tick = ladder.best_ask
-                changes += [(Side.SELL, tick, 0), (Side.BUY, tick - 1, self._size())]
-                far = (Side.SELL, min(ladder.ticks - 1, tick + DEPTH), self._size())
-            elif not up and ladder.best_bid > 6:
+                changes += [(Side.SELL, tick, 0), (Side.BUY, tick - unit, self._size())]
+                far = (Side.SELL, min(ladder.ticks - unit, tick + DEPTH * unit), self._size())
+            elif not up and ladder.best_bid > 6 * unit:
                 tick = ladder.best_bid
-                changes += [(Side.BUY, tick, 0), (Side.SELL, tick + 1, self._size())]
-                far = (Side.BUY, max(1, tick - DEPTH), self._size())
+                changes += [(Side.BUY, tick, 0), (Side.SELL, tick + unit, self._size())]
+                far = (Side.BUY, max(unit, tick - DEPTH * unit), self._size())
             else:
                 break
             changes.append(far)
             for change in changes[-3:]:
                 self._set(*change)
-        return self._changes(at, changes) if changes else self._resize(at)
+        return self._changes(at, changes + self._fill_up()) if changes else self._resize(at)
 
     def _trade(self, at: int, levels: int) -> list[Line]:
         """A taker empties so many levels; the book closes up behind it."""
         ladder = self.ladder
-        middle = (ladder.best_bid + ladder.best_ask) / 2
+        unit, middle = self.unit, (ladder.best_bid + ladder.best_ask) / 2 / self.unit
         buys = self.random.random() < (0.5 if 20 < middle < 80 else float(middle <= 20))
         size, tick = 0, 0
         for _ in range(levels):
             tick = ladder.best_ask if buys else ladder.best_bid
-            if not 4 < tick < ladder.ticks - 4:
+            if not 4 * unit < tick < ladder.ticks - 4 * unit:
                 break
             size += (ladder.asks if buys else ladder.bids)[tick]
             self._set(Side.SELL if buys else Side.BUY, tick, 0)
+            if not any(ladder.asks if buys else ladder.bids):
+                break
         if not size:
             return self._resize(at)
         if buys:
-            self._set(Side.BUY, ladder.best_ask - 1, self._size())
-            self._set(Side.SELL, min(ladder.ticks - 1, ladder.best_ask + DEPTH), self._size())
+            self._set(Side.BUY, ladder.best_ask - unit, self._size())
+            self._set(Side.SELL, min(ladder.ticks - unit, ladder.best_ask + DEPTH * unit), self._size())
         else:
-            self._set(Side.SELL, ladder.best_bid + 1, self._size())
-            self._set(Side.BUY, max(1, ladder.best_bid - DEPTH), self._size())
+            self._set(Side.SELL, ladder.best_bid + unit, self._size())
+            self._set(Side.BUY, max(unit, ladder.best_bid - DEPTH * unit), self._size())
+        self._fill_up()
         self.prints += 1
         ladder.last_trade_price = f"{tick * ladder.tick_e4 / 10_000:.3f}"
         digest = hashlib.sha256(f"{self.name}:{self.prints}".encode()).hexdigest()
@@ -125,6 +139,19 @@ class _Maker:
             f"0x{digest}",
         )
         return [*((at, frame) for frame in frames.books_after_trade(ladder, str(at))), (at + 35, told)]
+
+    def _fill_up(self) -> list[tuple[Side, int, int]]:
+        """Levels that are missing behind the best ones come back."""
+        ladder, changes = self.ladder, []
+        for away in range(1, DEPTH // 2):
+            bid, ask = ladder.best_bid - away * self.unit, ladder.best_ask + away * self.unit
+            if bid > 0 and not ladder.bids[bid]:
+                changes.append((Side.BUY, bid, self._size()))
+            if ask < ladder.ticks and not ladder.asks[ask]:
+                changes.append((Side.SELL, ask, self._size()))
+        for change in changes:
+            self._set(*change)
+        return changes
 
     def _set(self, side: Side, tick: int, size: int) -> None:
         (self.ladder.set_bid if side == Side.BUY else self.ladder.set_ask)(tick, size)

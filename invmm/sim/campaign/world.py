@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import random
+import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from invmm.settings import EngineSettings, ExecutorSettings, Settings, StrategySettings
+from invmm.settings import EngineSettings, ExecutorSettings, Settings, StateSettings, StrategySettings
 from invmm.sim.account import Leg
 from invmm.sim.campaign import checkers
 from invmm.sim.campaign.checkers import Failure, Findings
@@ -26,10 +29,12 @@ from invmm.sim.campaign.tape import moving_tape
 from invmm.sim.exchange import Exchange
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
+from invmm.sim.rules import OrderRequest, Who
 from invmm.sim.server import Credentials, VenueServer
 from invmm.sim.session import Session
 from invmm.sim.windows import Series
-from invmm.types import MICRO
+from invmm.types import MICRO, OrderType, Side
+from invmm.types import Outcome as Token
 from invmm.venue.auth import ApiCredentials, OrderSigner
 
 START_S = 1_790_000_100  # a multiple of 300
@@ -41,6 +46,9 @@ CREDENTIALS = (
     "nobodys-passphrase",
 )
 SAMPLE_S = 0.25
+MEMORY = Path("/dev/shm")  # where journals need not wait for a disk
+ADVERSARY = "0x000000000000000000000000000000000000ad0e"
+JOURNAL_EVERY = 240  # samples between two comparisons of the journal with memory
 DRAIN_MOST_S = 420.0  # a fence, a window's end and the longest settlement
 DRAIN_LEAST_S = 12.0  # a difference of balances shows after ten seconds
 
@@ -62,6 +70,8 @@ class Outcome:
     requests: int = 0
     unknown_s: list[float] = field(default_factory=list)
     stall_s: list[float] = field(default_factory=list)
+    crash_to_cancel_s: list[float] = field(default_factory=list)
+    crash_to_quoting_s: list[float] = field(default_factory=list)
     quoting: int = 0
     wanted: int = 0
     alarms: list[str] = field(default_factory=list)
@@ -88,6 +98,7 @@ def settings_of(seed: int) -> Settings:
             order_size=draw.choice((10.0, 25.0, 100.0)),
             update_interval_ms=200,
         ),
+        state=StateSettings(journal_records=2_048, journal_files=64),
     )
 
 
@@ -124,9 +135,17 @@ class World:
         self.timers = checkers.Timers()
         self.network.watchers += [self.sends.request, self._watch]
         self.is_draining = False
+        self._taken = 0
+        self.samples = 0
+        self._cancelled = self._quoted = True  # since the last crash
         self.heartbeat_ns = 0
         self.forbidden_ns = 0  # since when the engine's own mode forbids orders
         self._pulled_ns: dict[str, int] = {}
+        self.foreign: set[bytes] = set()  # orders of our account that no engine of this world has placed
+        self.crash_to_cancel_s: list[float] = []
+        self.crash_to_quoting_s: list[float] = []
+        self._place = tempfile.TemporaryDirectory(prefix="invmm-world-", dir=MEMORY if MEMORY.exists() else None)
+        self.folder = Path(self._place.name)
         self._armed: dict[str, list[dict[str, Any]]] = {}
         self.processes: list[EngineProcess] = []
         self.engine = self.new_engine()
@@ -161,7 +180,7 @@ class World:
         """An engine process that has not begun yet."""
         name = f"engine {len(self.processes)}"
         process = EngineProcess(
-            name, self.loop, self.network, self.settings, self.credentials, KEY, self.seed, SERIES
+            name, self.loop, self.network, self.settings, self.credentials, KEY, self.seed, SERIES, self.folder
         )
         self.processes.append(process)
         return process
@@ -176,19 +195,19 @@ class World:
     @property
     def engine_knows(self) -> bool:
         """Whether an engine runs that ought to know every order."""
-        return self.engine.is_alive
+        return self.engine.is_alive and self.engine.engine._inbox is not None
 
     def fail(self, checker: str, text: str) -> None:
         """Something that must not be."""
         self.findings.fail(checker, text, self.now_s)
 
     def is_own(self, order: Order) -> bool:
-        """Whether an order is of our account."""
-        return order.request.is_of(self.account)
+        """Whether an order is one that an engine of this world has placed."""
+        return order.request.is_of(self.account) and order.request.order_id not in self.foreign
 
     def is_own_leg(self, leg: Leg) -> bool:
         """Whether a leg is of our account."""
-        return checkers.own_leg(leg, self.account)
+        return checkers.own_leg(leg, self.account) and leg.order_id not in self.foreign
 
     def believes_alive(self, order_id: bytes) -> bool:
         """Whether the engine counts an order among those that may trade."""
@@ -236,12 +255,80 @@ class World:
     def _watch(self, request: Incoming) -> None:
         if request.method == "DELETE":
             self._pulled_ns[""] = self.loop.now_ns()
+            if request.path == "/cancel-all" and not self._cancelled:
+                self._cancelled = True
+                self.crash_to_cancel_s.append((self.loop.now_ns() - self.engine.born_ns) / SECOND)
+        elif request.method == "POST" and request.path in checkers.PLACES and not self._quoted:
+            self._quoted = True
+            self.crash_to_quoting_s.append((self.loop.now_ns() - self.engine.born_ns) / SECOND)
         if request.path == "/v1/heartbeats" and not self._refuses_heartbeats():
             self.heartbeat_ns = self.loop.now_ns()
 
     def _refuses_heartbeats(self) -> bool:
         fault = self.server.faults.armed("http")
         return fault is not None and fault.rate == 1 and fault.figures.get("path") == "/v1/heartbeats"
+
+    def crash(self, down_s: float) -> None:
+        """SIGKILL at this moment; after a while the engine is started again on the same folder."""
+        if self.is_draining or not self.engine.is_alive:
+            return
+        self.engine.kill()
+        self.loop.call_in_ns(int(down_s * SECOND), self._restart)
+
+    def _restart(self) -> None:
+        self.engine = self.new_engine()
+        self.engine.start()
+        self._cancelled = self._quoted = False
+        if self.is_draining:
+            self._come_to_rest()
+
+    def place_foreign(self) -> None:
+        """Somebody else with our key places an order far from the market."""
+        for session in self.server.floor.sessions.values():
+            exchange = session.exchange
+            if exchange.is_closed or exchange.now_ns < session.market.start_s * SECOND:
+                continue
+            name = Random(f"{self.seed}:foreign:{self.now_s}").randbytes(32)
+            who = Who(self.credentials.api_key, self.account, self.account)
+            self.foreign.add(name)
+            exchange.place(
+                OrderRequest(name, Token.UP, Side.BUY, exchange.tick_e4, 10 * MICRO, post_only=True, who=who)
+            )
+            session._tick()
+            return
+
+    def take_stale(self, until_s: float) -> None:
+        """Somebody who looks ten times a second and takes whatever of ours is better than the mid."""
+        if self.now_s >= until_s:
+            return
+        for session in self.server.floor.sessions.values():
+            self._take_stale_of(session)
+        self.loop.call_in_ns(SECOND // 10, self.take_stale, until_s)
+
+    def _take_stale_of(self, session: Session) -> None:
+        exchange, books = session.exchange, session.books
+        bid, ask = books.up.best_bid(), books.up.best_ask()
+        if exchange.is_closed or bid is None or ask is None:
+            return
+        for order in exchange.open_orders():
+            request = order.request
+            mid = (bid[0] + ask[0]) / 2 if request.token == Token.UP else 10_000 - (bid[0] + ask[0]) / 2
+            if not self.is_own(order) or order.state != "LIVE" or request.side != Side.BUY:
+                continue
+            if request.price_e4 > mid:
+                self._taken += 1
+                exchange.place(
+                    OrderRequest(
+                        hashlib.sha256(b"%d taker %d" % (self.seed, self._taken)).digest(),
+                        Token(1 - request.token),
+                        Side.BUY,
+                        10_000 - request.price_e4,
+                        order.left_micro,
+                        OrderType.FAK,
+                        who=Who("adversary", ADVERSARY, ADVERSARY),
+                    )
+                )
+        session._tick()
 
     def arm(self, kind: str, figures: dict[str, Any]) -> None:
         """Arms a fault of the venue; an earlier one of its kind waits until this one is over."""
@@ -273,6 +360,7 @@ class World:
             random.setstate(state)
             asyncio.set_event_loop(None)
             self.loop.close()
+            self._place.cleanup()
         return self._outcome(time.perf_counter() - began)
 
     async def _play(self) -> None:
@@ -297,6 +385,7 @@ class World:
         checkers.compare_fills(self)
         checkers.check_rest(self)
         checkers.check_secrets(self)
+        checkers.compare_journal(self)
         self._digest = self.network.digest.hexdigest()
         for process in self.processes:
             process.is_alive = True  # the world is over: their tasks may unwind
@@ -315,8 +404,12 @@ class World:
     async def _sample(self) -> None:
         while True:
             await asyncio.sleep(SAMPLE_S)
+            self.samples += 1
             self.timers.sample(self)
             self.orphans.look()
+            self.engine.tend()
+            if self.samples % JOURNAL_EVERY == 0:
+                checkers.compare_journal(self)
             mode = self.engine.engine.permission.mode
             if not checkers.forbids(mode):
                 self.forbidden_ns = 0
@@ -330,17 +423,21 @@ class World:
     async def _drain(self) -> None:
         """No faults and no quotes any more, until nothing is undetermined or its time is over."""
         self.is_draining = True
-        roller, engine = self.engine.roller, self.engine.engine
-        roller._limit = max(1, roller._begun)  # what is open goes on to its end, nothing new begins
-        self.engine.context.run(engine.permission.block, "the world comes to rest")
+        self._come_to_rest()
         begun_s = self.loop.time()
         while self.loop.time() < begun_s + DRAIN_MOST_S:
             await asyncio.sleep(1)
             if self.loop.time() >= begun_s + DRAIN_LEAST_S and self._is_quiet():
                 return
 
+    def _come_to_rest(self) -> None:
+        """What is open goes on to its end, unquoted; nothing new begins."""
+        roller, engine = self.engine.roller, self.engine.engine
+        roller._limit = max(1, roller._begun)
+        self.engine.context.run(engine.permission.block, "the world comes to rest")
+
     def _is_quiet(self) -> bool:
-        if any(
+        if not self.engine_knows or any(
             order
             for exchange in self.server.floor.exchanges
             for order in exchange.open_orders()
@@ -367,6 +464,8 @@ class World:
             requests=self.network.requests,
             unknown_s=self.timers.unknown_s,
             stall_s=self.timers.stall_s,
+            crash_to_cancel_s=self.crash_to_cancel_s,
+            crash_to_quoting_s=self.crash_to_quoting_s,
             quoting=self.timers.quoting,
             wanted=self.timers.wanted,
             alarms=[] if stops else list(self.engine.engine.permission.alarms),

@@ -1,0 +1,161 @@
+"""How a bug is put in: by replacing Python functions for a while, or by editing a copy of the sources and
+building the compiled module that changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from invmm.sim.campaign.hazards import Planned
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = (
+    '    for folder in ("invmm/_ext", "invmm/feed", "invmm/execution")\n'
+    '    for path in sorted(Path(folder).glob("*.pyx"))\n'
+)
+CHECKERS = frozenset(
+    ["exposure", "orphans", "lost_fills", "double_fills", "sends", "guards", "rest", "secrets", "engine"]
+)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A replacement in one compiled module; `old` must be there exactly once."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One bug.
+
+    Parameters
+    ----------
+    name, text : str
+    plan : tuple of Planned
+        The campaign's faults under which it shows.
+    seed : int
+        With which it was found soonest.
+    caught_by : str
+        The checker that finds it there.
+    put_in : callable, optional
+        Replaces Python functions.
+    edits : sequence of Edit
+        Of compiled modules.
+    minutes : float
+        Simulated.
+    """
+
+    name: str
+    text: str
+    plan: tuple[Planned, ...]
+    seed: int
+    caught_by: str
+    put_in: Callable[[pytest.MonkeyPatch], None] | None = None
+    edits: tuple[Edit, ...] = ()
+    minutes: float = 1.5
+
+
+@dataclass(frozen=True)
+class Catch:
+    """What a seed showed: failures by checker, in how many seconds, and the first failure's words."""
+
+    seed: int
+    counts: dict[str, int]
+    wall_s: float
+    at_s: float = 0.0
+    text: str = ""
+
+
+def play(seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
+    """One seed of the campaign in this process, with whatever code is loaded."""
+    from invmm.sim.campaign import run_seed
+
+    report = run_seed(seed, minutes=minutes, plan=list(plan))
+    first = min(report.failures, key=lambda failure: failure.at_s, default=None)
+    at_s, text = (0.0, "") if first is None else (first.at_s, f"{first.checker}: {first.text}")
+    return Catch(seed, dict(report.counts), round(report.wall_s, 2), at_s, text)
+
+
+@contextmanager
+def infected(bug: Bug) -> Iterator[Callable[[int], Catch]]:
+    """The engine with a bug; gives a function that plays a seed in it."""
+    if bug.edits:
+        with tempfile.TemporaryDirectory(prefix="invmm-bug-") as folder:
+            copy = edited_copy(Path(folder), bug.edits)
+            yield lambda seed: play_in(copy, seed, bug.minutes, bug.plan)
+    else:
+        assert bug.put_in is not None
+        with pytest.MonkeyPatch.context() as patch:
+            bug.put_in(patch)
+            yield lambda seed: play(seed, bug.minutes, bug.plan)
+
+
+def edited_copy(folder: Path, edits: Sequence[Edit]) -> Path:
+    """A copy of package and tests with the edits in it, and the modules that changed built anew."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "invmm", folder / "invmm", ignore=ignored)
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignored)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, folder / name)
+    for edit in edits:
+        replace_once(folder / edit.path, edit.old, edit.new)
+    paths = ", ".join(f'Path("{path}")' for path in dict.fromkeys(edit.path for edit in edits))
+    replace_once(folder / "setup.py", SOURCES, f"    for path in [{paths}]\n")
+    compiler = {"CC": "ccache gcc"} if shutil.which("ccache") and "CC" not in os.environ else {}
+    run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], folder, compiler)
+    return folder
+
+
+def replace_once(path: Path, old: str, new: str) -> None:
+    """Edits a file; ValueError unless `old` is in it exactly once."""
+    text = path.read_text()
+    if text.count(old) != 1:
+        raise ValueError(f"{path.name}: expected exactly once, found {text.count(old)} times: {old!r}")
+    path.write_text(text.replace(old, new))
+
+
+def play_in(copy: Path, seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
+    """`play` in another process, with the code of a copy."""
+    call = f"play({seed}, {minutes}, {list(plan)!r})"
+    program = (
+        "import json; from dataclasses import asdict; import invmm; "
+        "from tests.bugs.seeding import Planned, play; "
+        f"assert invmm.__file__.startswith({str(copy)!r}); print(json.dumps(asdict({call})))"
+    )
+    told: dict[str, Any] = json.loads(run([sys.executable, "-c", program], copy).splitlines()[-1])
+    return Catch(**told)
+
+
+def run(command: list[str], folder: Path, more: dict[str, str] | None = None) -> str:
+    """Output of a program that has to succeed."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), **(more or {})}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=280, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"{command[:2]} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def hunt(bug: Bug, play_seed: Callable[[int], Catch], tries: int = 12) -> Catch | None:
+    """The first seed that shows a bug: the known one, else the next few."""
+    for seed in [bug.seed, *(seed for seed in range(1, tries + 2) if seed != bug.seed)]:
+        catch = play_seed(seed)
+        if catch.counts:
+            return catch
+    return None
