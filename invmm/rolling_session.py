@@ -251,9 +251,16 @@ class RollingSession:
             "alive_at_the_end": sum(row["alive"] for row in rows),
             "clean": self.clean,
             "interrupted": self.interrupted,
+            "refusals": self.refusals(),
+            "risk": self.engine.risk.summary(),
             "messages": self.messages,
             **({} if self.hazards is None else {"faults": dict(self.hazards.counts)}),
         }
+
+    def refusals(self) -> dict[str, int]:
+        """Orders that gate or signer refused, by Reason; a venue on paper has neither."""
+        executor = getattr(self.engine.venue, "executor", None)
+        return {} if executor is None else dict(executor.statistics().refusals)
 
     def _is_time_over(self) -> bool:
         return self._until_ns is not None and self.clock.now_ns() >= self._until_ns
