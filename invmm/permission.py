@@ -10,7 +10,7 @@ from invmm.types import Mode
 
 
 class AlarmKind(StrEnum):
-    """What an alarm is about: a stable word for whoever is told. The text that comes with it is for people."""
+    """What an alarm is about: a stable word for whoever is told; the text beside it is for people."""
 
     TASK = "task"  # a task of the engine has failed
     EXECUTOR = "executor"  # it has failed, is silent, or the venue takes no new orders from us

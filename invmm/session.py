@@ -13,6 +13,7 @@ import secrets
 import signal
 import sys
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -73,6 +74,8 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
             "latency_ns": session.latency_ns,
             "speed": speed,
             "reconnects": session.reconnects,
+            "refusals": dict(session.refusals),
+            "risk": session.risk,
             "messages": session.messages,
             "clean": session.clean,
             **({} if session.hazards is None else {"faults": dict(session.hazards.counts)}),
@@ -104,6 +107,8 @@ class _Session:
         self.credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
         self.results: list[MarketResult] = []
         self.latency_ns: dict[str, dict[str, float]] = {}
+        self.refusals: Counter[str] = Counter()  # orders that gate or signer refused, by Reason
+        self.risk: dict[str, Any] = {}  # of the last market
         self.messages: list[str] = []
         self.commands = 0
         self.reconnects = 0
@@ -238,6 +243,8 @@ class _Session:
             feed.stats().reconnects for feed in (*engine.feeds, engine.user_feed) if feed is not None
         )
         self._merge_latency(venue)
+        self.refusals.update(venue.executor.statistics().refusals)
+        self.risk = engine.risk.summary()
         await self._conclude(tape, engine, market, mids, estimates)
 
     async def _conclude(
