@@ -346,8 +346,8 @@ class Engine:
         """
         from invmm.execution.closing import close_orders
 
-        if self.verdict is not None:
-            return self.verdict.is_clean  # it has been stopped
+        if self.verdict is not None:  # it has been stopped
+            return self.verdict.is_clean
         venue = self._remote()
         self.permission.stop()
         if self._recovering is not None:
@@ -379,7 +379,7 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while any(market.winner is None for market in self.markets.values()):
+        while any(m.winner is None for m in self.markets.values()):
             if stopping.is_set() or self.risk.is_over:
                 break
             await asyncio.sleep(0.05)
@@ -408,7 +408,8 @@ class Engine:
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
             vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
-            self._look_after_journal()
+            if (journal := self.journal) is not None:
+                journal.look_after(self.markets.values(), self._inbox, self.permission)
             for alarm in venue.news():
                 if alarm.is_final:
                     self.permission.alarm(alarm.text, AlarmKind.EXECUTOR)
@@ -432,15 +433,6 @@ class Engine:
         self.messages.append(text)
         if self.journal is not None:
             self.journal.note(text)
-
-    def _look_after_journal(self) -> None:
-        journal = self.journal
-        if journal is None:
-            return
-        if journal.needs_checkpoint:
-            journal.checkpoint(self.markets.values(), self._inbox or ())
-        if journal.failed and journal.failed not in self.permission.alarms:
-            self.permission.alarm(journal.failed, AlarmKind.JOURNAL)
 
     def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""

@@ -50,6 +50,7 @@ from invmm.journal_types import (
     Records,
     Stream,
 )
+from invmm.permission import AlarmKind, Permission
 from invmm.settings import Settings, StateSettings
 
 if TYPE_CHECKING:
@@ -185,6 +186,15 @@ class SessionJournal:
             self.inherited.remove(order)
             words = _inherited_order(order)
             self.inputs.append(JournalKind.ENDED, words.tobytes(), self._clock.now_ns(), order.key)
+
+    def look_after(
+        self, markets: Iterable[Market], adopted: Container[bytes], permission: Permission
+    ) -> None:
+        """From the engine's timer: a checkpoint when one is due, an alarm when it cannot be written."""
+        if self.needs_checkpoint:
+            self.checkpoint(markets, adopted)
+        if self.failed and self.failed not in permission.alarms:
+            permission.alarm(self.failed, AlarmKind.JOURNAL)
 
     def checkpoint(self, markets: Iterable[Market], adopted: Container[bytes] = ()) -> bool:
         """Writes every order that may be alive: those of open markets and the inherited ones.

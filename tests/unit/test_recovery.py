@@ -94,6 +94,7 @@ class HandVenue:
     """A `ConnectedVenue` and its client in one."""
 
     market_url = user_url = "ws://127.0.0.1:1/ws"  # nobody is there
+    account = ""
     credentials = ApiCredentials("00000000-0000-0000-0000-000000000001", "c2VjcmV0", "x")
 
     def __init__(self, clock: LiveClock) -> None:
