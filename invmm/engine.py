@@ -211,8 +211,7 @@ class Engine:
     async def start(self) -> None:
         """Connects the venue and the feeds of every market and starts trading; `open_market` adds more.
 
-        The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a
-        player.
+        The venue must be a `ConnectedVenue`; an in-process one is driven by a player.
         """
         from invmm.feed.user import UserFeed
 
