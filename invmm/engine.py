@@ -364,7 +364,7 @@ class Engine:
         feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
-        await asyncio.to_thread(self.risk.close, self.verdict.is_clean)
+        self.risk.close(self.verdict.is_clean)
         if self._vigil is not None:
             self._vigil.ended(self.verdict.is_clean)
         return self.verdict.is_clean
