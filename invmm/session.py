@@ -31,6 +31,7 @@ from invmm.execution.remote import RemoteVenue
 from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.execution.state import StateFolder
 from invmm.market import Market
+from invmm.ops.outlook import Outlook
 from invmm.ops.results import finish
 from invmm.ops.view import Health, render
 from invmm.replay.player import venue_profile
@@ -169,6 +170,7 @@ class _Session:
         checkpoints = (tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
         if self.hazards is None:  # they count frames, of which hazards lose some
             market.step.expect_checkpoints(checkpoints.astype(np.uint8))
+        outlook = Outlook(engine, self.settings)
         await engine.start()
         listen(asyncio.get_running_loop(), engine.kill)
         mids: list[tuple[int, float]] = []
@@ -225,11 +227,13 @@ class _Session:
             if told == engine.messages.maxlen:  # it forgets the oldest from now on
                 engine.messages.clear()
                 told = 0
+            outlook.tick()
             live.update(render(market, health), refresh=True)
             await asyncio.sleep(DRAW_S if self.speed <= 50 else 0.02)
         if self.hazards is not None:
             await (self.hazards.end() if self._stop.is_set() else self.hazards.settle(engine, clock))
         clean = await engine.stop()
+        outlook.close()
         self.messages += list(engine.messages)[told:]
         if not clean:
             self.clean = False
