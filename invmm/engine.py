@@ -364,7 +364,7 @@ class Engine:
         feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
-        await asyncio.to_thread(self.risk.close, self.verdict.is_clean)
+        self.risk.close(self.verdict.is_clean)
         if self._vigil is not None:
             self._vigil.ended(self.verdict.is_clean)
         return self.verdict.is_clean
@@ -379,9 +379,8 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while any(market.winner is None for market in self.markets.values()):
-            if stopping.is_set() or self.risk.is_over:
-                break
+        open_ = self.markets.values()
+        while not (stopping.is_set() or self.risk.is_over) and any(m.winner is None for m in open_):
             await asyncio.sleep(0.05)
         return await self.stop()
 
