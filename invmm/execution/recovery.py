@@ -9,7 +9,7 @@
     7  balances        held against these fills from now on
     8  merges          none are pending: this version makes none
     9  mode            nothing is quoted while the venue is away, or after an alarm
-    10 caution         half of each limit, one level of half size, until the last unknown order is resolved
+    10 caution         half of each market's limits, one level of half size, until the last one is resolved
 
 Every step is told with its result. Steps 5 to 7 are one pass of the `Reconciler`, which goes on from there.
 If the machine itself went down the tail of the journal may be missing: then nothing is quoted until no order
@@ -55,7 +55,9 @@ STEPS = 10
 
 
 def cautious(settings: Settings) -> Settings:
-    """The settings while orders of the last session may be alive: half of every sum, one level, half size."""
+    """The settings of each market while orders of the last session may be alive: half of every sum over its
+    orders and shares, one level, half size.
+    """
     risk, strategy = settings.risk, settings.strategy
     return replace(
         settings,
@@ -64,7 +66,6 @@ def cautious(settings: Settings) -> Settings:
             max_cash_dollars=max(1.0, risk.max_cash_dollars / 2),
             max_direction_shares=max(5.0, risk.max_direction_shares / 2),
             max_gross_shares=max(5.0, risk.max_gross_shares / 2),
-            max_total_dollars=max(1.0, risk.max_total_dollars / 2),
         ),
         strategy=replace(strategy, num_levels=1, order_size=max(5.0, strategy.order_size / 2)),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,10 @@ async def recover(engine: Engine) -> dict[str, Any]:
     began = len(recovery.left.alive)
     loop = asyncio.get_running_loop()
     end = loop.time() + REST_S
+    cpu_s = 0.0
     while loop.time() < end:
+        if recovery.cancelled_s and not cpu_s:
+            cpu_s = time.process_time()  # of all threads, from the start of the process on
         is_settled = not any(unsettled(market.ledger) for market in engine.markets.values())
         # One that never rests has no date and so no fence: it counts as alive until its market is resolved.
         dated = [order for order in alive(engine) if order["fence_ns"]]
@@ -89,6 +93,7 @@ async def recover(engine: Engine) -> dict[str, Any]:
         "positions": [list(market.step.registry.position()) for market in recovery.markets],
         "alarms": list(engine.permission.alarms),
         "cancelled_s": recovery.cancelled_s,
+        "cpu_s": cpu_s,
         "quoting_s": recovery.quoting_s,
     }
     known["clean"] = await engine.stop()

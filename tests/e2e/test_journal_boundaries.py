@@ -49,6 +49,7 @@ class Outcome:
     left: int  # ids without proof in the journal
     cancelled_s: float  # from the kill until everything was cancelled
     quoting_s: float  # … until quoting was possible
+    cpu_s: float  # what the new process had used when everything was cancelled: a busy machine takes longer
 
 
 class Rig:
@@ -130,6 +131,7 @@ class Rig:
             known["left"],
             known["cancelled_s"] - killed,
             known["quoting_s"] - killed,
+            known["cpu_s"],
         )
 
     def recovered(self, seed: int) -> dict[str, Any]:
@@ -222,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "open_when_killed": sum(o.open_before for o in outcomes),
         "cancelled_s_max": max((o.cancelled_s for o in outcomes), default=0.0),
         "quoting_s_max": max((o.quoting_s for o in outcomes), default=0.0),
+        "cpu_s_max": max((o.cpu_s for o in outcomes), default=0.0),
     }
     print(json.dumps(report) if options.json else "\n".join(f"{k}: {v}" for k, v in report.items()))
     return 1 if failed else 0

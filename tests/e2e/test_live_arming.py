@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from invmm.clock import LiveClock
+from invmm.errors import ConfigError
+from invmm.execution.remote import RemoteVenue
+from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.profile import LIVE
 from tests import markers
 
@@ -109,6 +113,14 @@ def test_the_reasons_are_also_data() -> None:
     assert told["mode"] == "live"
     assert told["found_in"]["private key"] == "environment POLYMARKET_PRIVATE_KEY"
     assert any("not armed" in reason for reason in told["refusals"])
+
+
+def test_a_program_that_does_not_say_armed_gets_no_venue_with_real_orders(
+    marker_credentials: ApiCredentials,
+) -> None:
+    signer = OrderSigner(KEY)
+    with pytest.raises(ConfigError, match="profile live: its orders are real; expected armed=True"):
+        RemoteVenue(LIVE, marker_credentials, signer, LiveClock())
 
 
 def test_live_and_paper_exclude_each_other() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from invmm.execution.journal import read_stream
 from invmm.run import main
 from tests import markers
 from tests.reference import recording
@@ -268,12 +269,21 @@ def test_over_sockets_books_and_checks_are_those_of_full_speed(
         assert {key: report[key] for key in same} == {key: plain[key] for key in same}
 
 
+def has_sent(state: Path) -> bool:
+    """Whether the journal in a state folder names an order."""
+    return any(len(file.records) for file in read_stream(state / "journal", "intents"))
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_in_the_middle_cancels_verifies_and_reports(
     number: signal.Signals, market: Path, tmp_path: Path
 ) -> None:
-    with job(tmp_path, "--headless", "--json", "--speed", "5", "--replay", str(market)) as process:
-        time.sleep(8)
+    state = tmp_path / "state"
+    options = ("--headless", "--json", "--speed", "5", "--state", str(state))
+    with job(tmp_path, *options, "--replay", str(market)) as process:
+        until = time.monotonic() + DEADLINE_S
+        while not has_sent(state) and time.monotonic() < until:
+            time.sleep(0.05)
         assert process.poll() is None
         process.send_signal(number)
         out, err = process.communicate(timeout=DEADLINE_S)

@@ -95,7 +95,6 @@ class HandVenue:
 
     market_url = user_url = "ws://127.0.0.1:1/ws"  # nobody is there
     credentials = ApiCredentials("00000000-0000-0000-0000-000000000001", "c2VjcmV0", "x")
-    account = ""
 
     def __init__(self, clock: LiveClock) -> None:
         self.clock = clock
@@ -343,12 +342,12 @@ def test_a_venue_that_never_answers_ends_a_stop_in_time_and_not_clean() -> None:
     play(left(), act)
 
 
-def test_quoting_small_is_half_of_every_sum_and_one_level_of_half_size() -> None:
+def test_quoting_small_is_half_of_every_sum_of_a_market_and_one_level_of_half_size() -> None:
     settings = Settings()
     small = cautious(settings)
     assert small.strategy.num_levels == 1
     assert small.strategy.order_size == settings.strategy.order_size / 2
-    for name in ("max_cash_dollars", "max_direction_shares", "max_gross_shares", "max_total_dollars"):
+    for name in ("max_cash_dollars", "max_direction_shares", "max_gross_shares"):
         assert getattr(small.risk, name) == getattr(settings.risk, name) / 2
     least = Settings.parse("[strategy]\norder_size = 5.0\n[risk]\nmax_direction_shares = 5.0\n")
     assert cautious(least).strategy.order_size == 5.0, "less than the venue takes would be nothing"

@@ -362,6 +362,23 @@ def test_so_many_windows_and_no_more() -> None:
     asyncio.run(run())
 
 
+def test_a_window_of_an_earlier_session_is_taken_over_not_opened_twice_and_closed_in_its_time() -> None:
+    async def run() -> None:
+        stage = Stage()
+        info = tradable(FIVE.windows(START + 100, 1)[0]).require()
+        market = stage.desk.open_market(info, held=True)
+        stage.roller.take_over(market)
+        await stage.to(100)
+        assert stage.open == [0], "the running one, once"
+        assert not market.held, "and quoted again"
+        assert (stage.roller.counts.opened, stage.roller.counts.recovered) == (0, 1)
+        await stage.to(311)
+        assert stage.open == [300]
+        assert len(stage.queue) == 1
+
+    asyncio.run(run())
+
+
 def test_a_single_market_is_traded_once() -> None:
     async def run() -> None:
         series = Series.parse(f"btc-updown-5m-{START}")
