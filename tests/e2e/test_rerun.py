@@ -18,19 +18,8 @@ def test_a_session_over_sockets_gives_the_same_commands_from_its_journal(tmp_pat
     config = tmp_path / "frames.toml"
     config.write_text("[state]\njournal_frames = true\n")
     state = tmp_path / "state"
-    words = [
-        "--config",
-        config,
-        "--headless",
-        "--speed",
-        "10",
-        "--duration",
-        "30",
-        "--state",
-        state,
-        "--report",
-        tmp_path / "report.html",
-    ]
+    words = ["--config", config, "--headless", "--speed", "10", "--duration", "30"]
+    words += ["--state", state, "--report", tmp_path / "report.html"]
     done = subprocess.run(
         [sys.executable, "-m", "invmm.run", *map(str, words)],
         cwd=ROOT,
