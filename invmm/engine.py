@@ -125,8 +125,7 @@ class Engine:
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
         if journal is not None:
-            journal.begin(self.policy, seed, self.settings)
-            self.risk.account.journal = journal.inputs
+            journal.begin(self.policy, seed, self.settings, self.risk.account)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -407,7 +406,8 @@ class Engine:
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
             vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
-            self._look_after_journal()
+            if self.journal is not None:
+                self.journal.tick(self.markets.values(), self._inbox or (), self.permission)
             for alarm in venue.news():
                 if alarm.is_final:
                     self.permission.alarm(alarm.text, AlarmKind.EXECUTOR)
@@ -431,15 +431,6 @@ class Engine:
         self.messages.append(text)
         if self.journal is not None:
             self.journal.note(text)
-
-    def _look_after_journal(self) -> None:
-        journal = self.journal
-        if journal is None:
-            return
-        if journal.needs_checkpoint:
-            journal.checkpoint(self.markets.values(), self._inbox or ())
-        if journal.failed and journal.failed not in self.permission.alarms:
-            self.permission.alarm(journal.failed, AlarmKind.JOURNAL)
 
     def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from invmm._ext.account import Account
 from invmm._ext.inputs import InputLog
 from invmm._ext.journal import Journal, header_of
 from invmm.clock import Clock
@@ -50,6 +51,7 @@ from invmm.journal_types import (
     Records,
     Stream,
 )
+from invmm.permission import AlarmKind, Permission
 from invmm.settings import Settings, StateSettings
 
 if TYPE_CHECKING:
@@ -163,8 +165,9 @@ class SessionJournal:
 
     # On the engine's thread.
 
-    def begin(self, policy: str, seed: int, settings: Settings) -> None:
-        """Says how the engine was made, so that it can be made again."""
+    def begin(self, policy: str, seed: int, settings: Settings, account: Account) -> None:
+        """Says how the engine was made, so that it can be made again; what its account is told is kept."""
+        account.journal = self.inputs
         content = {"policy": policy, "seed": seed, "settings": asdict(settings)}
         self.inputs.append(JournalKind.SESSION, _json(content), self._clock.now_ns(), self.session)
 
@@ -185,6 +188,13 @@ class SessionJournal:
             self.inherited.remove(order)
             words = _inherited_order(order)
             self.inputs.append(JournalKind.ENDED, words.tobytes(), self._clock.now_ns(), order.key)
+
+    def tick(self, markets: Iterable[Market], adopted: Container[bytes], permission: Permission) -> None:
+        """A checkpoint when it is time for one; what cannot be written is an alarm, once."""
+        if self.needs_checkpoint:
+            self.checkpoint(markets, adopted)
+        if self.failed and self.failed not in permission.alarms:
+            permission.alarm(self.failed, AlarmKind.JOURNAL)
 
     def checkpoint(self, markets: Iterable[Market], adopted: Container[bytes] = ()) -> bool:
         """Writes every order that may be alive: those of open markets and the inherited ones.
