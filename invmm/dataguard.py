@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MS = 1_000_000
 SECOND = 1_000_000_000
 RECONCILED_NS = 15 * SECOND
-LAST_WORD_NS = 10 * SECOND  # after a window's end; recordings go on for up to five seconds
 HASH_EVERY_NS = 10 * SECOND
 ASK_FLOOR_S, GRACE_FLOOR_S = 0.2, 0.1  # real seconds, for a clock that is faster than the machine
 SPOKEN = (FeedState.LIVE, FeedState.SILENT)
@@ -142,7 +141,7 @@ class DataGuard:
             ended_ns = now_ns - market.info.end_s * SECOND
             if market.feed is not None:
                 market.feed.patient = market.held or ended_ns >= 0
-                if market.feed.token_ids and ended_ns >= LAST_WORD_NS:
+                if market.feed.token_ids and market.has_had_last_word(now_ns):
                     market.feed.set_tokens(())  # what is silent now is meant to be
             if watched.held != held:
                 watched.held = held

@@ -26,9 +26,10 @@ from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
 from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
+from invmm.feed.states import FeedState
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market, Numbers
-from invmm.permission import Permission
+from invmm.permission import AlarmKind, Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
 from invmm.strategy.policies import make_policy
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     from invmm.execution.state import StateFolder
     from invmm.feed.connection import SupervisedSocket
     from invmm.feed.pair import MarketStream
-    from invmm.feed.states import EndCause, FeedState
+    from invmm.feed.states import EndCause
     from invmm.feed.user import UserFeed
     from invmm.replay.tape import MarketInfo
 
@@ -115,16 +116,17 @@ class Engine:
         self._edge: EdgeThread[Any] | None = None
         self.state: StateFolder | None = None
         self._vigil: Vigil | None = None
-        self.permission = Permission(self._announce, self.messages.append)
-        self.risk = Risk(self.settings, self.permission, self.messages.append, self.markets)
+        self.journal = journal
+        self.permission = Permission(self._announce, self._say)
+        self.risk = Risk(self.settings, self.permission, self._say, self.markets)
         self.verdict: Verdict | None = None  # of the last stop
         self.recovery: Recovery | None = None
         self.is_cautious = False
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
-        self.journal = journal
         if journal is not None:
             journal.begin(self.policy, seed, self.settings)
+            self.risk.account.journal = journal.inputs
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -146,7 +148,7 @@ class Engine:
             account=self.risk.account,
         )
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
-        market = Market(info, number, step, ledger, say=self.messages.append, serial=serial)
+        market = Market(info, number, step, ledger, say=self._say, serial=serial)
         if self.journal is not None:
             step.journal_to(self.journal.open_market(market))
         self.markets[number] = market
@@ -271,6 +273,7 @@ class Engine:
             assert self._edge is not None
             key = self._remote().credentials.api_key
             self.reconciler = Reconciler(self, self.permission, self._edge, self.clock, self._tokens, key)
+            self.reconciler.tell_cash = self.risk.cash_told
             if self.guard is not None:
                 self.guard.user_feed, self.guard.reconciler = self.user_feed, self.reconciler
         self.reconciler.demand(trades_from_ns)
@@ -343,13 +346,15 @@ class Engine:
         """
         from invmm.execution.closing import close_orders
 
+        if self.verdict is not None:
+            return self.verdict.is_clean  # it has been stopped
         venue = self._remote()
         self.permission.stop()
         if self._recovering is not None:
             self._recovering.cancel()
         if self._vigil is not None:
             self._vigil.stopping()
-        self.verdict = await close_orders(self, venue, deadline_s)
+        self.verdict = await close_orders(self, venue, max(0.1, deadline_s - EDGE_CLOSE_S))
         self.messages += self.verdict.words()
         if self._ticking is not None:
             self._ticking.cancel()
@@ -405,7 +410,10 @@ class Engine:
             self._inbox.drain()
             self._look_after_journal()
             for alarm in venue.news():
-                (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
+                if alarm.is_final:
+                    self.permission.alarm(alarm.text, AlarmKind.EXECUTOR)
+                else:
+                    self.permission.say(alarm.text)
             now_ns = self.clock.now_ns()
             if self.guard is not None:
                 self.guard.tick(now_ns)
@@ -420,6 +428,11 @@ class Engine:
             if self.reconciler is not None:
                 self.reconciler.tick(now_ns)
 
+    def _say(self, text: str) -> None:
+        self.messages.append(text)
+        if self.journal is not None:
+            self.journal.note(text)
+
     def _look_after_journal(self) -> None:
         journal = self.journal
         if journal is None:
@@ -427,12 +440,12 @@ class Engine:
         if journal.needs_checkpoint:
             journal.checkpoint(self.markets.values(), self._inbox or ())
         if journal.failed and journal.failed not in self.permission.alarms:
-            self.permission.alarm(journal.failed)
+            self.permission.alarm(journal.failed, AlarmKind.JOURNAL)
 
     def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.permission.alarm(f"{name} failed: {origin_of(error)}")
+            self.permission.alarm(f"{name} failed: {origin_of(error)}", AlarmKind.TASK)
 
     def _announce(self, mode: Mode) -> None:
         self._remote().words.mode = mode
@@ -478,6 +491,9 @@ class Engine:
     def _told(self, feed: SupervisedSocket, state: FeedState, cause: EndCause) -> None:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
+        if state in (FeedState.REFUSED, FeedState.FAILED):
+            what = feed.last_error if state is FeedState.REFUSED else "an error"
+            self.permission.alarm(f"{words}: {what}", AlarmKind.FEED)
         if feed is self.user_feed and feed.is_live:
             self._demand()
 

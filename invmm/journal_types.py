@@ -11,6 +11,7 @@ C; a test compares them.
 | BYTES | both | 128 bytes of what the record before it announced; MORE: the next record goes on | offset |
 | BUFFER | inputs | `EVENT_DTYPE`, BUFFER_END: frames since the last one, and their CRC-32C | bytes in all |
 | VENUE | inputs | `EVENT_DTYPE`: mode of the venue (status), stop (reason), heartbeats missed (batch) | 0 |
+| ACCOUNT | inputs | `ACCOUNT_DTYPE`: what the account-wide limits were told outside a step | 0 |
 | COMMAND | both | `COMMAND_DTYPE`: as the engine pushes it; as the executor sends it | number |
 | INTENT | intents | `COMMAND_DTYPE`: a signed order with its id, before its first byte leaves | number |
 | RESULT | intents | `EVENT_DTYPE`: what the executor tells the engine | number |
@@ -68,6 +69,7 @@ class JournalKind(IntEnum):
     NOTE = 15
     CLOSE = 16
     VENUE = 17
+    ACCOUNT = 18
 
 
 class JournalFlag(IntFlag):
@@ -212,6 +214,9 @@ ORDER_DTYPE = np.dtype(
     ]
 )
 """Payload of ORDER, ENDED and REVIVED; `state` and `said` as in `_ext/evidence.pxd`."""
+
+ACCOUNT_DTYPE = np.dtype([("call", "S16"), ("first", "<i8"), ("second", "<i8"), ("unused", "V96")])
+"""Payload of ACCOUNT: a method of `_ext/account.Account` and its arguments."""
 
 CHECKPOINT_DTYPE = np.dtype([("orders", "<u4"), ("unused", "V124")])
 """Payload of CHECKPOINT: how many ORDER records follow. The MARKET records of its orders come before it."""

@@ -1,24 +1,34 @@
-"""`python -m invmm.run --live`: what it would do, and everything that speaks against it, numbered.
+"""`python -m invmm.run --live`: what it is about to do, everything that speaks against it, then the session.
 
 Two things arm it, the flag and `INVMM_LIVE=yes-<series>` in the environment; what a flag alone could start by
-mistake, the two cannot. Arming is not enough: the stages that bound a loss have to be part of the program.
-They are looked for where they belong, so this refuses until they exist, and nothing overrides it.
+mistake, the two cannot. Refused, with a number for each reason and exit code 3, is also what lacks one of the
+stages that bound a loss: a reaper that watches over this state folder, the ceilings of the first armed day, a
+kill switch that is not at its highest level. Nothing overrides a refusal.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from invmm.errors import ConfigError
+from invmm.clock import LiveClock
+from invmm.errors import ConfigError, DataError
+from invmm.execution.beat import BeatReader, Life, State, life_of
+from invmm.execution.kill import KillLevel
+from invmm.execution.kill import read as read_kill
+from invmm.execution.risk import arm, first_day_refusals
+from invmm.execution.session_state import hold_folder, keep_journal
+from invmm.execution.state import StateFolder, default_folder
 from invmm.ops.hardening import harden
+from invmm.ops.reaper import SILENCE_NS
 from invmm.ops.venue_options import chosen_profile
 from invmm.ops.wallet_options import identity_of
 from invmm.settings import Settings
@@ -29,21 +39,17 @@ from invmm.venue.series import Series
 ARMING_NAME = "INVMM_LIVE"
 EXIT_REFUSED = 3
 
-SAFEGUARDS = (
-    ("invmm._ext.gate", "risk gate", "the last check of every order before the socket"),
-    ("invmm._ext.journal", "journal", "every order's id on disk before its bytes leave"),
-    ("invmm.execution.recovery", "recovery", "after a crash: which orders may be alive"),
-    ("invmm.ops.reaper", "reaper", "a second process that cancels everything when this one dies"),
-)
-"""Module, what it is, what it is for. Live trading needs all of them."""
 
-
-@dataclass(frozen=True)
+@dataclass
 class Plan:
     """What a live run would do (names and figures, no secrets), and why it is refused."""
 
-    facts: dict[str, Any]
+    facts: dict[str, Any] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
+    series: Series | None = None
+    profile: Profile | None = None
+    identity: Identity | None = field(default=None, repr=False)
+    state: StateFolder | None = None
 
 
 def arming_phrase(series: str) -> str:
@@ -53,58 +59,132 @@ def arming_phrase(series: str) -> str:
 
 def plan(options: argparse.Namespace, settings: Settings, environ: Mapping[str, str]) -> Plan:
     """Looks at everything that a live run needs. Connects nowhere."""
-    refusals: list[str] = []
-    facts: dict[str, Any] = {}
-    series = _told(refusals, lambda: Series.parse(options.series or settings.market.series))
-    facts["series"] = series.name if series else None
-    profile = _told(refusals, lambda: chosen_profile(options))
-    facts |= _of_profile(profile)
+    planned = Plan()
+    refusals = planned.refusals
+    planned.series = series = _told(refusals, lambda: Series.parse(options.series or settings.market.series))
+    planned.facts["series"] = series.name if series else None
+    planned.profile = _told(refusals, lambda: chosen_profile(options))
+    planned.facts |= _of_profile(planned.profile)
     if series is not None:
         expected = arming_phrase(series.name)
         armed = environ.get(ARMING_NAME)
         if armed != expected:
             found = "it is not set" if armed is None else "it says something else"
             refusals.append(f"not armed: expected {ARMING_NAME}={expected} in the environment, {found}")
-    identity = _told(refusals, lambda: identity_of(options, settings.wallet, needs_credentials=True))
-    facts |= _of_identity(identity)
-    facts |= {
+    chain_id = planned.profile.chain_id if planned.profile else 137
+    planned.identity = _told(
+        refusals, lambda: identity_of(options, settings.wallet, needs_credentials=True, chain_id=chain_id)
+    )
+    planned.facts |= _of_identity(planned.identity)
+    risk = settings.risk
+    planned.facts |= {
         "policy": settings.strategy.policy,
         "order_size_shares": settings.strategy.order_size,
-        "max_order_shares": settings.risk.max_order_shares,
-        "max_cash_dollars_per_market": settings.risk.max_cash_dollars,
-        "max_open_orders_per_market": settings.risk.max_open_orders,
+        "max_order_shares": risk.max_order_shares,
+        "max_cash_dollars_per_market": risk.max_cash_dollars,
+        "max_cash_dollars_in_all": risk.max_total_dollars,
+        "max_loss_dollars_per_market": risk.max_loss_market_dollars,
+        "max_loss_dollars_per_day": risk.max_loss_day_dollars,
+        "max_open_orders_per_market": risk.max_open_orders,
         "quotes_end_s_before_close": settings.engine.stop_before_end_ms / 1000,
     }
-    if settings.risk.max_order_shares < settings.strategy.order_size:
+    if risk.max_order_shares < settings.strategy.order_size:
         refusals.append(
             f"[strategy] order_size: expected at most [risk] max_order_shares "
-            f"({settings.risk.max_order_shares:g}), found {settings.strategy.order_size:g}"
+            f"({risk.max_order_shares:g}), found {settings.strategy.order_size:g}"
         )
-    refusals += [
-        f"{name} ({what}) is not part of this version: expected module {module}, found none"
-        for module, name, what in SAFEGUARDS
-        if not _exists(module)
-    ]
-    return Plan(facts, refusals)
+    if planned.identity is not None:
+        _plan_state(planned, options, settings, planned.identity.address)
+    return planned
+
+
+def _plan_state(planned: Plan, options: argparse.Namespace, settings: Settings, account: str) -> None:
+    """What the state folder says: its reaper, its first day, its kill switch."""
+    path = options.state or settings.state.folder or default_folder(account)
+    planned.facts["state_folder"] = str(path)
+    planned.state = state = _told(planned.refusals, lambda: StateFolder(Path(path), account))
+    if state is None:
+        return
+    venue = "" if options.profile == "live" else f" --profile {options.profile} --port {options.port}"
+    missing = reaper_missing(state, account)
+    planned.facts["reaper"] = missing or "watches"
+    if missing:
+        planned.refusals.append(
+            f"no reaper watches over this folder ({missing}); start one with the API credentials alone, in "
+            f"a process of its own: invmm reaper --state {state.path}{venue}"
+        )
+    kill = read_kill(state.kill)
+    planned.facts["kill_level"] = int(kill.level)
+    if kill.level >= KillLevel.END:
+        planned.refusals.append(
+            f"the kill switch is at {kill}; to lift it: invmm kill --release --state {state.path}"
+        )
+    planned.refusals += _told(planned.refusals, lambda: first_day_refusals(settings, state)) or []
+
+
+def reaper_missing(state: StateFolder, account: str) -> str:
+    """Why nobody would cancel if this process died; "" while a reaper watches over the folder."""
+    try:
+        beat = BeatReader(state.path / "reaper").read()
+    except DataError as error:
+        return str(error)
+    if beat is None:
+        return "none has run"
+    life, why = life_of(beat, time.monotonic_ns(), SILENCE_NS)
+    if life is not Life.ALIVE:
+        return f"the last one: {why}"
+    if beat.account.lower() != account.lower():
+        return f"it watches for {beat.account}"
+    return "" if beat.state is State.RUNNING else "it does not reach the venue"
 
 
 def run_live(options: argparse.Namespace, settings: Settings) -> int:
-    """Says what it would do and why not; the exit code."""
+    """Says what it is about to do; refuses with every reason, or trades. The exit code."""
     harden()
     planned = plan(options, settings, os.environ)
-    if not planned.refusals:
-        planned.refusals.append("the live session itself is not part of this version")
     out = sys.stderr
-    print("live trading, as it would be:", file=out)
+    print("live trading, as it is about to begin:", file=out)
     for name, value in planned.facts.items():
         print(f"  {name.replace('_', ' ')}: {value}", file=out)
-    print(f"refused, {len(planned.refusals)} reasons:", file=out)
-    for number, refusal in enumerate(planned.refusals, 1):
-        print(f"  {number}. {refusal}", file=out)
-    if options.json:
-        facts = planned.facts | {"mode": "live", "refusals": planned.refusals}
-        sys.stdout.write(orjson.dumps(facts).decode() + "\n")
-    return EXIT_REFUSED
+    if planned.refusals:
+        print(f"refused, {len(planned.refusals)} reasons:", file=out)
+        for number, refusal in enumerate(planned.refusals, 1):
+            print(f"  {number}. {refusal}", file=out)
+        if options.json:
+            facts = planned.facts | {"mode": "live", "refusals": planned.refusals}
+            sys.stdout.write(orjson.dumps(facts).decode() + "\n")
+        return EXIT_REFUSED
+    return _trade(options, settings, planned)
+
+
+def _trade(options: argparse.Namespace, settings: Settings, planned: Plan) -> int:
+    """The session itself, behind the lock."""
+    from invmm.execution.remote import RemoteVenue
+    from invmm.rolling_session import RollingSession, run_windows, session_options
+    from invmm.venue.discovery import Discovery
+
+    who, profile, series = planned.identity, planned.profile, planned.series
+    assert who is not None
+    assert who.signer is not None
+    assert who.credentials is not None
+    assert profile is not None
+    assert series is not None
+    assert planned.state is not None
+    account, clock = who.address, LiveClock()
+    with (
+        hold_folder(planned.state.path, account) as folder,
+        keep_journal(folder, settings, clock, account) as state,
+    ):
+        arm(folder)
+        venue = RemoteVenue(
+            profile, who.credentials, who.signer, clock, settings, journal=state.journal, armed=True
+        )
+        find = Discovery(profile).window_blocking
+        session = RollingSession(
+            **session_options(options, settings, series, venue, clock, find, state),
+            watch=lambda: reaper_missing(folder, account),
+        )
+        return run_windows(options, session, "live")
 
 
 def _told(refusals: list[str], ask: Any) -> Any:
@@ -137,10 +217,3 @@ def _of_identity(identity: Identity | None) -> dict[str, Any]:
         "signature_type": identity.signature_type,
         "found_in": dict(identity.sources),
     }
-
-
-def _exists(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -24,14 +25,17 @@ from invmm.clock import NS, LiveClock
 from invmm.engine import Engine
 from invmm.errors import ConfigError, InvmmError, TransportError
 from invmm.execution.connected import ConnectedVenue
+from invmm.execution.kill import listen
 from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.market import Market
+from invmm.ops.outlook import Outlook
 from invmm.ops.view import Health, render
+from invmm.permission import AlarmKind
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import Residue, SettlementQueue
 from invmm.sim.hazards import Hazards
-from invmm.types import MICRO, Outcome
+from invmm.types import MICRO, Outcome, Side
 from invmm.venue.listing import LABELS, Found
 from invmm.venue.series import Series, Window
 
@@ -153,7 +157,7 @@ class RollingSession:
             self.settlement,
             windows=windows,
             say=self.engine.messages.append,
-            alarm=self.engine.permission.alarm,
+            alarm=partial(self.engine.permission.alarm, kind=AlarmKind.TASK),
             on_close=self._closed,
         )
         self._find = find
@@ -169,7 +173,9 @@ class RollingSession:
         loop.set_default_executor(ThreadPoolExecutor(4, "invmm slow", initializer=elsewhere))
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
+        outlook = Outlook(self.engine, self.engine.settings)
         await self.engine.start()
+        listen(loop, self.engine.kill)
         if self.engine.recovery is not None:
             for market in self.engine.recovery.markets:
                 self.roller.take_over(market)
@@ -186,11 +192,16 @@ class RollingSession:
         told = 0
         try:
             while not rolling.done():
+                if self.engine.risk.is_over and not self._stop.is_set():
+                    self._interrupt()
                 if self._is_time_over():
                     self._stop.set()
+                outlook.tick()
                 told = self._keep_messages(told)
                 if (missing := self._watch()) and not self.engine.permission.alarms:
-                    self.engine.permission.alarm(f"no reaper watches over this session: {missing}")
+                    self.engine.permission.alarm(
+                        f"no reaper watches over this session: {missing}", AlarmKind.REAPER
+                    )
                 if live is not None:
                     self._draw(live)
                 await asyncio.wait([rolling], timeout=DRAW_S)
@@ -205,6 +216,7 @@ class RollingSession:
                 hazards = self.hazards
                 await (hazards.end() if self.interrupted else hazards.settle(self.engine, self.clock))
             self.clean = await self.engine.stop()
+            outlook.close()
             self.roller.hand_over_rest()
             self._settle_queue()
             self._keep_messages(told)
@@ -239,9 +251,16 @@ class RollingSession:
             "alive_at_the_end": sum(row["alive"] for row in rows),
             "clean": self.clean,
             "interrupted": self.interrupted,
+            "refusals": self.refusals(),
+            "risk": self.engine.risk.summary(),
             "messages": self.messages,
             **({} if self.hazards is None else {"faults": dict(self.hazards.counts)}),
         }
+
+    def refusals(self) -> dict[str, int]:
+        """Orders that gate or signer refused, by Reason; a venue on paper has neither."""
+        executor = getattr(self.engine.venue, "executor", None)
+        return {} if executor is None else dict(executor.statistics().refusals)
 
     def _is_time_over(self) -> bool:
         return self._until_ns is not None and self.clock.now_ns() >= self._until_ns
@@ -316,6 +335,7 @@ class RollingSession:
             return
         if found.winner:
             result.winner = Outcome.UP if found.winner in UP_LABELS else Outcome.DOWN
+            self.engine.risk.resolved(info.condition_id or info.slug, result.winner)
 
 
 def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) -> int:
@@ -342,7 +362,10 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
             parts = session_options(options, settings, series, venue, clock, find, state)
             if options.faults is not None:
                 parts["hazards"] = Hazards(options.faults, embedded.child.control, print)
-            return run_windows(options, RollingSession(**parts), "embedded")
+            session = RollingSession(**parts)
+            return run_windows(
+                options, session, "embedded", lambda: differences(embedded.truth(), session.results)
+            )
 
 
 def _wait_ready(embedded: TestVenue) -> None:
@@ -398,10 +421,39 @@ def session_options(
     }
 
 
-def run_windows(options: argparse.Namespace, session: RollingSession, mode: str) -> int:
-    """Runs a session to its end and prints its summary; the exit code."""
+def run_windows(
+    options: argparse.Namespace,
+    session: RollingSession,
+    mode: str,
+    differ: Callable[[], list[str]] = list,
+) -> int:
+    """Runs a session to its end and prints its summary; the exit code. `differ` says where the venue knows of
+    other fills.
+    """
     from invmm.ops.windows import finish
 
     prepare(session.engine.settings)
     asyncio.run(session.run())
-    return finish({"mode": mode} | session.summary(), as_json=options.json)
+    summary = {"mode": mode} | session.summary() | {"ledger_differences": differ()}
+    return finish(summary, as_json=options.json)
+
+
+def differences(truth: dict[str, Any], results: list[WindowResult]) -> list[str]:
+    """Windows whose shares are not what the embedded venue has matched, in words. What was still on its way
+    through settlement when a window was handed over is not compared, nor what the venue has forgotten.
+    """
+    known, wrong = {market["market"] for market in truth["markets"]}, []
+    for result in results:
+        residue = result.residue
+        if residue.info.condition_id not in known or residue.unsettled:
+            continue
+        held = [0, 0]
+        for trade in truth["trades"]:
+            if trade["market"] == residue.info.condition_id and trade["status"] != "TRADE_FAILED":
+                for leg in trade["legs"]:
+                    held[leg["token"]] += leg["size_micro"] * (1 if leg["side"] == Side.BUY else -1)
+        if held != [residue.up_micro, residue.down_micro]:
+            ours = f"{residue.up_micro / MICRO:g} Up, {residue.down_micro / MICRO:g} Down"
+            theirs = f"{held[0] / MICRO:g} Up, {held[1] / MICRO:g} Down"
+            wrong.append(f"{residue.info.slug}: ledger says {ours}, venue says {theirs}")
+    return wrong

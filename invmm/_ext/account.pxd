@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from invmm._ext.journal cimport Journal
+
 
 cdef enum:
     ACCOUNT_REASONS = 128
@@ -16,6 +18,7 @@ cdef struct share_t:                # of one market
 
 cdef class Account:
     cdef:
+        public Journal journal      # of inputs: keeps what it is told from outside the steps; or None
         int64_t max_total_e10
         int64_t max_orders
         int64_t per_minute

@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 from typing import Self, final
 
+from invmm._ext.journal import Journal
 from invmm.types import Reason
 
 @final
@@ -8,6 +9,7 @@ class Account:
     def __new__(
         cls, max_total_e10: int, reserve_e10: int, max_orders: int, per_minute: int, markets: int = 65_536
     ) -> Self: ...
+    journal: Journal | None
     @property
     def markets(self) -> int: ...
     def admit(self, market: int, side: int, cash_e10: int, now_ns: int) -> Reason: ...

@@ -10,11 +10,14 @@ and the pairs of closed markets count until there is proof that they are gone; w
     placements in any 60 s                             ≤ per_minute: the times of so many are kept
 """
 
+import struct
+
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 
 from invmm import types
+from invmm._ext.journal cimport KIND_ACCOUNT
 from invmm._ext.records cimport BUY
 
 cdef enum:
@@ -97,29 +100,40 @@ cdef class Account:
         self.commit_c(market, 0, 0, 0)
         self.shares[market].stop = 0
         self.parked_e10 += left_e10
+        self._told("park", market)
         return left_e10
 
     def park_e10(self, int64_t amount_e10):
         """So much was parked by a process before this one."""
         self.parked_e10 += amount_e10
+        self._told("park_e10", amount_e10)
 
     def release(self, int64_t amount_e10):
         """So much of what was parked is dollars again, or gone."""
         self.parked_e10 = max(self.parked_e10 - amount_e10, 0)
+        self._told("release", amount_e10)
 
     def set_cash(self, int64_t cash_e10, int64_t settled_e10):
         """The collateral that the venue told, and what was settled (`figures`) when it was asked."""
         self.cash_e10 = max(cash_e10, 0)
         self.settled_then_e10 = settled_e10
+        self._told("set_cash", cash_e10, settled_e10)
 
     def bar(self, uint32_t market, reason):
         """Nothing is placed in a market any more, for this Reason; NONE lifts it."""
         self._known(market)
         self.shares[market].stop = types.Reason(reason)
+        self._told("bar", market, reason)
 
     def bar_all(self, reason):
         """Nothing is placed at all, for this Reason; NONE lifts it."""
         self.stop = types.Reason(reason)
+        self._told("bar_all", reason)
+
+    def _told(self, name, first, second=0):
+        """Journals a call that no step makes, so that a session can be run again."""
+        if self.journal is not None:
+            self.journal.append(KIND_ACCOUNT, struct.pack("<16sqq", name.encode(), first, second))
 
     def recent(self):
         """Placements of the last minute, as far as they are kept: (unix second, how many), oldest first."""

@@ -73,6 +73,7 @@ cdef class OrderDesk(FrameSink):
         readonly Account account        # limits over all markets, None: none
         limits_t limits
         bounds_t bounds                 # those of the limits that bind sums
+        int64_t tried_ns                # last placement handed over while the venue takes cancels only
         uint64_t transaction            # number of the last one begun
         uint64_t venue_mode             # what the executor had published when this step began
         uint64_t venue_stop
@@ -101,6 +102,9 @@ cdef class OrderDesk(FrameSink):
     cdef void resend_c(self, order_t* order, int64_t now_ns) noexcept nogil
     cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil
     cdef void bound_c(self) noexcept nogil
+    cdef uint8_t venue_refuses_c(self, int64_t now_ns) noexcept nogil
+    cdef int64_t cancel_pause_c(self, const order_t* order) noexcept nogil
+    cdef void upkeep_c(self, int64_t now_ns) noexcept nogil
     cdef order_t* place_c(
         self, const action_t* action, exposure_t* sums, bint same_price, int64_t now_ns, uint8_t* refused
     ) noexcept nogil

@@ -9,10 +9,13 @@ from libc.string cimport memcpy, memset
 
 import numpy as np
 
-from invmm._ext.evidence cimport ORDER_PREPARED, ORDER_SENT, SAID_RESENT, order_t
+from invmm._ext.evidence cimport (
+    ORDER_LIVE, ORDER_PREPARED, ORDER_SENT, ORDER_UNKNOWN, SAID_RESENT, evidence_cancel_due_c, order_t
+)
 from invmm._ext.exposure cimport (
     exposure_cost_c, exposure_of_c, exposure_order_c, exposure_refuses_c, exposure_t
 )
+from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.records cimport (
     BUY,
     COMMAND_CANCEL,
@@ -28,12 +31,14 @@ from invmm._ext.records cimport (
     R_COLLAR,
     R_COOL_DOWN,
     R_DUPLICATE,
+    R_HEARTBEAT,
     R_IN_FLIGHT,
     R_NOT_WANTED,
     R_ORDER_LIMIT,
     R_POST_ONLY,
     R_RATE_LIMIT,
     R_RING_FULL,
+    R_VENUE_MODE,
     STATUS_LIVE,
     STATUS_REJECTED,
     command_t,
@@ -46,6 +51,15 @@ from invmm import types
 
 cdef int64_t SECOND_NS = 1000000000
 cdef int64_t MILLISECOND_NS = 1000000
+cdef int64_t CANCEL_APART_NS = 100 * MILLISECOND_NS      # two cancels of one order
+
+cdef enum:
+    VENUE_RUNNING = 0           # VenueMode
+    VENUE_RESTARTING = 1
+    VENUE_POST_ONLY = 2
+    VENUE_CANCEL_ONLY = 3
+    VENUE_HALTED = 4
+    DEAF_PAUSE_S = 8            # longest time between two cancels of an order at a venue that takes none
 
 
 cdef class OrderDesk(FrameSink):
@@ -88,6 +102,8 @@ cdef class OrderDesk(FrameSink):
         if order.state == ORDER_PREPARED or order.state == ORDER_SENT:
             order.cancel_wanted = reason
             return
+        if order.cancel_first_ns and now_ns - order.cancel_ns < CANCEL_APART_NS:
+            return  # a venue that refuses cancels at once is not asked as fast as it answers
         command = self.command_c(COMMAND_CANCEL, reason, now_ns)
         if command == NULL:
             self.own_dirty = True
@@ -143,6 +159,47 @@ cdef class OrderDesk(FrameSink):
         self.bounds.fee_rate_ppm = self.limits.fee_rate_ppm
         self.bounds.funds_e10 = -1
         self.registry.fee_rate_ppm = self.limits.fee_rate_ppm
+
+    cdef uint8_t venue_refuses_c(self, int64_t now_ns) noexcept nogil:
+        """The Reason why the venue would take no order at all, 0 if it would. While it takes cancels only one
+        order a second goes, because it takes one to find out that orders are taken again.
+        """
+        if self.venue_stop:
+            return <uint8_t> self.venue_stop
+        if self.missed_heartbeats:
+            return R_HEARTBEAT
+        if self.venue_mode == VENUE_RUNNING or self.venue_mode == VENUE_POST_ONLY:
+            return 0
+        if self.venue_mode == VENUE_CANCEL_ONLY and now_ns - self.tried_ns >= SECOND_NS:
+            self.tried_ns = now_ns
+            return 0
+        return R_VENUE_MODE
+
+    cdef int64_t cancel_pause_c(self, const order_t* order) noexcept nogil:
+        """How long a cancel waits for proof before it is repeated; ever longer while the venue takes none."""
+        cdef int64_t pause_ns = self.limits.cancel_retry_ns
+
+        if self.venue_mode == VENUE_RESTARTING or self.venue_mode == VENUE_HALTED:
+            return max(pause_ns, min(order.cancel_ns - order.cancel_first_ns, DEAF_PAUSE_S * SECOND_NS))
+        return pause_ns
+
+    cdef void upkeep_c(self, int64_t now_ns) noexcept nogil:
+        """What own orders need when time passes: cancels once more, a look at those that expire soon."""
+        cdef:
+            int i
+            order_t* order
+
+        for i in range(self.registry.n_live - 1, -1, -1):
+            order = &self.registry.live[i]
+            if order.state == ORDER_UNKNOWN:
+                if evidence_cancel_due_c(order, now_ns):
+                    self.cancel_c(order, R_NOT_WANTED, now_ns)
+            elif order.state == ORDER_LIVE:
+                if order.cancel_sent:
+                    if now_ns - order.cancel_ns >= self.cancel_pause_c(order):
+                        self.cancel_c(order, order.cancel_sent, now_ns)  # no proof came: ask again
+                elif order_expiring_c(order, self.registry.fence.early_ns, now_ns):
+                    self.own_dirty = True
 
     cdef uint8_t sound_c(self, const action_t* action, int64_t now_ns) noexcept nogil:
         """The Reason why a placement is not allowed whatever else there is, 0 if it is: size, grid of time,
@@ -200,8 +257,8 @@ cdef class OrderDesk(FrameSink):
                 if action.kind == ACTION_TAKE:
                     return R_IN_FLIGHT
             elif (
-                order.price_e4 == action.price_e4 and order.token == action.token and order.side == action.side
-                and not same_price and action.kind == ACTION_QUOTE
+                order.price_e4 == action.price_e4 and order.token == action.token
+                and order.side == action.side and not same_price and action.kind == ACTION_QUOTE
             ):
                 return R_DUPLICATE
         return exposure_refuses_c(

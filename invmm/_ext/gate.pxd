@@ -31,6 +31,8 @@ cdef class Gate:
     cdef size_t group_c(
         self, const command_t* legs, size_t count, void** places, size_t reports, int64_t now_ns
     ) noexcept nogil
+    cdef void charge_c(self, int kind, size_t legs, int64_t now_ns) noexcept nogil
+    cdef size_t cancels_c(self, size_t legs, int64_t now_ns) noexcept nogil
     cdef int signed_c(self, const command_t* leg) noexcept nogil
     cdef void sent_c(self, const command_t* leg) noexcept nogil
     cdef void count_c(self, int reason) noexcept nogil

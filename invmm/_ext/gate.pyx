@@ -18,8 +18,10 @@ cimport numpy as cnp
 
 from invmm import types
 from invmm._ext.keytable cimport KeyTable
-from invmm._ext.pace cimport LANE_PLACE
+from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE
 from invmm._ext.records cimport (
+    COMMAND_CANCEL,
+    COMMAND_PLACE,
     FLAG_POST_ONLY,
     MODE_RUNNING,
     R_IN_FLIGHT,
@@ -189,6 +191,18 @@ cdef class Gate:
                     self.reasons[i] = R_RING_FULL
             kept = 0
         return kept
+
+    cdef void charge_c(self, int kind, size_t legs, int64_t now_ns) noexcept nogil:
+        """A request goes out and counts in the rates."""
+        if self.pace is not None:
+            self.pace.charge_c(
+                LANE_PLACE if kind == COMMAND_PLACE else LANE_CANCEL if kind == COMMAND_CANCEL
+                else LANE_CANCEL_ALL, <int64_t>legs, now_ns
+            )
+
+    cdef size_t cancels_c(self, size_t legs, int64_t now_ns) noexcept nogil:
+        """How many of so many cancels have room in the rates; none is refused, they wait."""
+        return legs if self.pace is None else <size_t>self.pace.room_c(LANE_CANCEL, <int64_t>legs, now_ns)
 
     cdef int signed_c(self, const command_t* leg) noexcept nogil:
         """The same, of a leg that has its order id now."""

@@ -70,4 +70,10 @@ static inline void journal_publish(uint32_t *place, uint32_t crc)
     __atomic_store_n(place, crc, __ATOMIC_RELEASE);
 }
 
+/* Has the page of a byte written to, and leaves the byte as it is: after a sync the next store there is a fault. */
+static inline void journal_touch(uint8_t *byte)
+{
+    __atomic_fetch_or(byte, 0, __ATOMIC_RELAXED);
+}
+
 #endif

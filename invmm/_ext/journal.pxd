@@ -25,6 +25,7 @@ cdef enum:
     KIND_NOTE = 15
     KIND_CLOSE = 16
     KIND_VENUE = 17
+    KIND_ACCOUNT = 18
 
     FLAG_MORE = 1               # JournalFlag
     FLAG_LOST = 2

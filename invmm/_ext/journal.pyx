@@ -25,6 +25,7 @@ cdef extern from "journal.h" nogil:
     uint32_t crc32c(uint32_t crc, const void* data, size_t size)
     uint32_t crc32c_by_table(uint32_t crc, const void* data, size_t size)
     void journal_publish(uint32_t* place, uint32_t crc)
+    void journal_touch(uint8_t* byte)
 
 
 cdef enum:
@@ -138,6 +139,27 @@ cdef class Journal:
         atomic_store_release(&self.full_at, 0)
         return True
 
+    def warm(self, Py_ssize_t records):
+        """Takes the page faults of the next records here, so that the writer does not meet them."""
+        cdef:
+            uint8_t[::1] view
+            uint8_t* at = self.at       # may be a moment old: then another page is warmed
+            uint8_t* page
+            uint8_t* base
+            uint8_t* last
+
+        for view in self.files.values():
+            base = &view[0]
+            if not base <= at < base + view.shape[0]:
+                continue
+            last = min(at + records * RECORD, base + view.shape[0])
+            with nogil:
+                page = at
+                while page < last:
+                    journal_touch(page)
+                    page += PAGE
+            return
+
     def close(self):
         """Nothing is appended from now on. The memory stays until this object is gone."""
         atomic_store_relaxed(&self.closed, 1)
@@ -163,6 +185,21 @@ cdef class Journal:
             return False
         return (self.put_c(kind, FLAG_MORE, at, JOURNAL_PAYLOAD, time_ns, link)
                 and self.append_bytes_c(at + JOURNAL_PAYLOAD, data.shape[0] - JOURNAL_PAYLOAD, time_ns))
+
+    def append_rows(self, int kind, rows, int64_t time_ns=0, uint64_t link=0):
+        """One record for each row of an array of 128-byte payloads; how many found room."""
+        cdef:
+            const uint8_t[::1] data = np.ascontiguousarray(rows).reshape(-1).view(np.uint8)
+            Py_ssize_t count = data.shape[0] // JOURNAL_PAYLOAD
+            Py_ssize_t i
+
+        with nogil:
+            for i in range(count):
+                if not self.append_c(kind, &data[i * JOURNAL_PAYLOAD], JOURNAL_PAYLOAD, time_ns, link):
+                    break
+            else:
+                i = count
+        return i
 
     @property
     def room(self):

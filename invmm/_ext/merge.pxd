@@ -2,9 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from invmm._ext.decode cimport MarketBooks
 from invmm._ext.evidence cimport order_t
 from invmm._ext.registry cimport Registry
-from invmm._ext.solver cimport policy_output_t
+from invmm._ext.solver cimport policy_output_t, top_t
 
 
 cdef enum:
@@ -64,10 +65,15 @@ cdef inline int64_t tolerance_c(int64_t size_micro) noexcept nogil:
     return max(<int64_t> 10000, size_micro // 100)
 
 
+cdef void base_of_c(
+    base_t* base, Registry registry, MarketBooks books, uint64_t mode, int64_t deadline_ns
+) noexcept nogil
+cdef bint base_moved_c(const base_t* base, MarketBooks books, uint64_t mode) noexcept nogil
 cdef uint8_t merge_c(
     uint8_t base, uint8_t now, bint same_price, bint expiring, int64_t remaining_micro, int64_t wanted_micro,
     int64_t filled_since_micro, int64_t min_size_micro, bint running, bint within_limits,
 ) noexcept nogil
 cdef uint8_t slot_now_c(const slot_t* slot, Registry registry) noexcept nogil
 cdef bint order_expiring_c(const order_t* order, int64_t early_ns, int64_t now_ns) noexcept nogil
+cdef bint slot_passed_c(const slot_t* slot, const top_t* top) noexcept nogil
 cdef int slots_of_c(slot_t* slots, const policy_output_t* wanted, Registry registry) noexcept nogil

@@ -1,34 +1,35 @@
-"""Three-way merge: what was there when a target was decided, what is there now, what is wanted.
+"""Three-way merge: what was there when a target was decided, what is there now, and what is wanted.
 
-`slots_of_c` turns a decision into slots: one for each own order that is kept, replaced or removed, and one for
+`slots_of_c` turns a decision into slots: one for each own order that is kept, replaced or removed, one for
 each quote without an order. `merge_c` is the table of one slot. "Wanted" is what shall rest from now on.
 
-| order then      | now                        | wanted                      | result                             |
-|-----------------|----------------------------|-----------------------------|------------------------------------|
-| live            | unchanged                  | same price, same size       | keep                               |
-| live            | unchanged                  | same price, larger          | child for the difference           |
-| live            | unchanged                  | same price, smaller         | keep within limits, else replace   |
-| live            | unchanged                  | other price, or nothing     | replace, cancel                    |
-| live            | unchanged, about to expire | same price                  | refresh                            |
-| live            | partly filled              | any                         | as above, on what is left; conflict if more than the tolerance |
-| live            | filled                     | any                         | conflict                           |
-| live            | cancelled or expired       | something                   | place while running, else conflict |
-| unknown or dying| unknown or dying           | any                         | nothing until it is proven         |
-| none            | an order                   | any                         | manage ours, halt at a foreign one |
-| none            | none                       | something                   | place                              |
+| order then       | now                 | wanted                | result                                    |
+|------------------|---------------------|-----------------------|-------------------------------------------|
+| live             | unchanged           | same price, same size | keep                                      |
+| live             | unchanged           | same price, larger    | child for the difference                  |
+| live             | unchanged           | same price, smaller   | keep within limits, else replace          |
+| live             | unchanged           | other price, nothing  | replace, cancel                           |
+| live             | about to expire     | same price            | refresh                                   |
+| live             | partly filled       | any                   | the same on what is left, else conflict   |
+| live             | filled              | any                   | conflict                                  |
+| live             | cancelled, expired  | something             | place while running, else conflict        |
+| unknown or dying | any                 | any                   | nothing until it is proven                |
+| none             | an order            | any                   | manage ours, halt at a foreign one        |
+| none             | none                | something             | place                                     |
 
 Quotes at the price of orders that the policy would replace are first served by those orders: a half-filled
 order keeps its place in the queue, and only the difference is added. What is left on both sides is paired by
 token and side, in the order of the levels.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
+from invmm._ext.decode cimport MarketBooks
 from invmm._ext.evidence cimport ORDER_UNKNOWN, order_t
-from invmm._ext.records cimport FOK
+from invmm._ext.records cimport BUY, FOK
 from invmm._ext.registry cimport MAX_LIVE, Registry
-from invmm._ext.solver cimport ACTION_CANCEL, ACTION_QUOTE, MAX_ACTIONS, action_t, policy_output_t
+from invmm._ext.solver cimport ACTION_CANCEL, ACTION_QUOTE, MAX_ACTIONS, action_t, policy_output_t, top_t
 
 cdef int64_t SECOND_NS = 1000000000
 cdef tuple RESULTS = (
@@ -37,14 +38,45 @@ cdef tuple RESULTS = (
 cdef tuple STATES = ("none", "live", "pending", "filled", "gone", "recovered", "foreign")
 
 
+cdef void base_of_c(
+    base_t* base, Registry registry, MarketBooks books, uint64_t mode, int64_t deadline_ns
+) noexcept nogil:
+    """What a decision of this moment rests on."""
+    cdef int token
+
+    base.orders = registry.orders_version
+    base.inventory = registry.inventory_version
+    base.settlement = registry.settlement_version
+    base.mode = mode
+    base.tick_e4 = books.tick_e4
+    base.min_size_micro = books.min_size_micro
+    base.book_ms = books.venue_ms
+    base.deadline_ns = deadline_ns
+    for token in range(2):
+        base.epoch[token] = books.epoch[token]
+        base.position_micro[token] = registry.position_micro[token]
+
+
+cdef bint base_moved_c(const base_t* base, MarketBooks books, uint64_t mode) noexcept nogil:
+    """Whether something has changed since then that no placement may survive."""
+    return (
+        base.mode != mode
+        or base.tick_e4 != books.tick_e4
+        or base.min_size_micro != books.min_size_micro
+        or base.epoch[0] != books.epoch[0]
+        or base.epoch[1] != books.epoch[1]
+    )
+
+
 cdef uint8_t merge_c(
     uint8_t base, uint8_t now, bint same_price, bint expiring, int64_t remaining_micro, int64_t wanted_micro,
     int64_t filled_since_micro, int64_t min_size_micro, bint running, bint within_limits,
 ) noexcept nogil:
     """One slot's result, MERGE_*.
 
-    `remaining_micro`: unfilled shares of the order now; `wanted_micro`: 0 for nothing; `filled_since_micro`:
-    of the order, since the decision; `running`: the venue takes orders; `within_limits`: of all that is there.
+    `remaining_micro`: unfilled shares of the order now; `wanted_micro`: 0 for nothing;
+    `filled_since_micro`: since the decision; `running`: the venue takes orders; `within_limits`: all that is
+    there.
     """
     cdef int64_t difference_micro = wanted_micro - remaining_micro
 
@@ -109,6 +141,19 @@ cdef bint order_expiring_c(const order_t* order, int64_t early_ns, int64_t now_n
     return (
         order.expiration_s != 0
         and (order.expiration_s - REFRESH_BEFORE_S) * SECOND_NS - early_ns <= now_ns
+    )
+
+
+cdef bint slot_passed_c(const slot_t* slot, const top_t* top) noexcept nogil:
+    """Whether the market has passed an own order's price, so that it is in danger where it is: the other side
+    has come to it, or it is left alone on top and is wanted further back.
+    """
+    if slot.side == BUY:
+        return (top.ask_e4 >= 0 and top.ask_e4 <= slot.base_price_e4) or (
+            top.bid_e4 < slot.base_price_e4 and slot.price_e4 < slot.base_price_e4
+        )
+    return top.bid_e4 >= slot.base_price_e4 or (
+        (top.ask_e4 < 0 or top.ask_e4 > slot.base_price_e4) and slot.price_e4 > slot.base_price_e4
     )
 
 

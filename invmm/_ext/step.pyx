@@ -25,11 +25,8 @@ import numpy as np
 from invmm._ext.account cimport Account
 from invmm._ext.decode cimport MarketBooks
 from invmm._ext.desk cimport MAX_REASONS
-from invmm._ext.evidence cimport (
-    ORDER_LIVE, ORDER_UNKNOWN, evidence_cancel_due_c, evidence_resend_due_c, order_t
-)
+from invmm._ext.evidence cimport ORDER_LIVE, evidence_resend_due_c, order_t
 from invmm._ext.guards cimport guards_check_c, guards_reset_c, guards_told_c
-from invmm._ext.merge cimport order_expiring_c
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     DOWN,
@@ -49,7 +46,6 @@ from invmm._ext.records cimport (
     R_JOURNAL,
     R_MARKET_ENDING,
     R_MODE,
-    R_NOT_WANTED,
     R_POLICY_ERROR,
     R_SETTLED,
     SELL,
@@ -310,7 +306,7 @@ cdef class MarketStep(ReplaceDesk):
                     )
                 if order.cancel_wanted and not order.cancel_sent:
                     self.cancel_c(order, order.cancel_wanted, now_ns)
-            if self.phase or self.n_closing:
+            if self.phase or self.endings.n:
                 view_tops_c(&self.view, self.books)
                 self.advance_c(self.guard_c(now_ns) if self.holds_c() else 0, now_ns)
 
@@ -374,21 +370,7 @@ cdef class MarketStep(ReplaceDesk):
 
     cdef void timer_c(self, int64_t now_ns) noexcept nogil:
         """Time passed: what needs no message to become true."""
-        cdef:
-            int i
-            order_t* order
-
-        for i in range(self.registry.n_live - 1, -1, -1):
-            order = &self.registry.live[i]
-            if order.state == ORDER_UNKNOWN:
-                if evidence_cancel_due_c(order, now_ns):
-                    self.cancel_c(order, R_NOT_WANTED, now_ns)
-            elif order.state == ORDER_LIVE:
-                if order.cancel_sent:
-                    if now_ns - order.cancel_ns >= self.limits.cancel_retry_ns:
-                        self.cancel_c(order, order.cancel_sent, now_ns)  # no proof came: ask again
-                elif order_expiring_c(order, self.registry.fence.early_ns, now_ns):
-                    self.own_dirty = True
+        self.upkeep_c(now_ns)
         if self.phase:
             view_tops_c(&self.view, self.books)
             self.advance_c(self.guard_c(now_ns) if self.holds_c() else 0, now_ns)

@@ -3,11 +3,10 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from invmm._ext.desk cimport OrderDesk
-from invmm._ext.evidence cimport order_t
+from invmm._ext.ending cimport endings_t
 from invmm._ext.exposure cimport exposure_t
 from invmm._ext.merge cimport MAX_SLOTS, base_t, slot_t
-from invmm._ext.registry cimport MAX_LIVE
-from invmm._ext.solver cimport action_t, policy_output_t
+from invmm._ext.solver cimport policy_output_t
 
 
 cdef enum:
@@ -28,16 +27,8 @@ cdef struct op_t:
     bint cancel_first           # its old order must be proven dead before the new one is placed
 
 
-cdef struct closing_t:          # an order whose end is awaited after its transaction has closed
-    uint64_t key
-    uint64_t transaction
-    bint reverts
-
-
 cdef struct replace_counters_t:
     uint64_t begun
-    uint64_t committed          # every target proven
-    uint64_t reverted           # every new order proven dead
     uint64_t conflicts          # placements dropped because their base had changed: solved again
     uint64_t superseded         # placements dropped for a newer target before they were sent
     uint64_t waited             # targets that came while a transaction was open
@@ -59,12 +50,10 @@ cdef class ReplaceDesk(OrderDesk):
         int messages                    # of the open transaction
         int legs                        # of its present batch
         int64_t resolve_ns              # by when each operation must be proven
-        closing_t[MAX_LIVE] closing
-        int n_closing
+        endings_t endings               # what closed transactions wait for
         bint newer                      # a newer target waits
         int64_t pause_until_ns          # no placement before: the venue refused
         int64_t pause_ns
-        int64_t tried_ns                # last placement handed over while the venue takes cancels only
         uint64_t seen_venue_mode
         replace_counters_t replaced
 
@@ -76,13 +65,7 @@ cdef class ReplaceDesk(OrderDesk):
     cdef bint holds_c(self) noexcept nogil
     cdef void advance_c(self, uint8_t forbidden, int64_t now_ns) noexcept nogil
     cdef void held_c(self, uint8_t forbidden, int64_t now_ns) noexcept nogil
-    cdef bint moved_c(self) noexcept nogil
     cdef void close_c(self, bint reverts, int64_t now_ns) noexcept nogil
-    cdef void await_c(self, uint64_t key, bint reverts) noexcept nogil
-    cdef void drain_c(self) noexcept nogil
     cdef void abandon_c(self, int64_t now_ns) noexcept nogil
-    cdef uint8_t forbidden_c(self, int64_t now_ns) noexcept nogil
-    cdef bint passed_c(self, const slot_t* slot) noexcept nogil
-    cdef void base_c(self, int64_t now_ns) noexcept nogil
     cdef void drop_c(self, op_t* op, uint8_t reason) noexcept nogil
     cdef dict replace_stats(self)

@@ -5,7 +5,7 @@ transaction promises instead that every limit holds whichever messages take effe
 it ends with every new order proven (COMMITTED) or proven dead (REVERTED).
 
     target ─ VALIDATE ─ PREPARE ─ APPLY ─ RESOLVE ─┬─▶ COMMIT       the old orders' ends are awaited
-              merge      sums      sent    evidence └─▶ COMPENSATE   what was added is cancelled, its end awaited
+              merge      sums      sent    evidence └─▶ COMPENSATE   what was added is cancelled, too
 
 One transaction is open at a time, from the first message until each placement is proven or given up. What is
 left then can only shrink what is alive, and holds nothing up. While one is open, a newer target may only
@@ -22,47 +22,25 @@ Compensation never places. After one, a growing pause keeps a venue that refuses
 times come with the events, nothing is allocated.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
 
 from invmm._ext.desk cimport LEGS_PER_BATCH, MAX_REASONS, OrderDesk
 from invmm._ext.evidence cimport ORDER_LIVE, ORDER_UNKNOWN, order_t
-from invmm._ext.exposure cimport exposure_begin_c, exposure_exceeds_c, exposure_of_c, exposure_order_c, exposure_t
+from invmm._ext.exposure cimport (
+    exposure_begin_c, exposure_exceeds_c, exposure_of_c, exposure_order_c, exposure_t
+)
+from invmm._ext.ending cimport endings_await_c, endings_close_c, endings_drain_c
 from invmm._ext.merge cimport (
-    BASE_FILLED,
-    BASE_LIVE,
-    BASE_NONE,
-    BASE_PENDING,
-    MERGE_CANCEL,
-    MERGE_CHILD,
-    MERGE_CONFLICT,
-    MERGE_KEEP,
-    MERGE_NOTHING,
-    MERGE_PLACE,
-    MERGE_REFRESH,
-    MERGE_REPLACE,
-    merge_c,
-    order_expiring_c,
-    slot_now_c,
-    slot_t,
-    slots_of_c,
-    tolerance_c,
+    BASE_NONE, MERGE_CANCEL, MERGE_CHILD, MERGE_KEEP, MERGE_NOTHING, MERGE_PLACE, MERGE_REFRESH,
+    MERGE_REPLACE, base_moved_c, base_of_c, merge_c, order_expiring_c, slot_now_c,
+    slot_passed_c, slot_t, slots_of_c,
 )
 from invmm._ext.records cimport (
-    BUY,
-    DOWN,
-    R_BASE_MOVED,
-    R_CHILDREN,
-    R_COMPENSATED,
-    R_COOL_DOWN,
-    R_EXPIRING,
-    R_HEARTBEAT,
-    R_NOT_WANTED,
-    R_VENUE_MODE,
-    UP,
+    BUY, DOWN, R_BASE_MOVED, R_CHILDREN, R_COMPENSATED, R_COOL_DOWN, R_EXPIRING, R_NOT_WANTED,
+    R_VENUE_MODE, UP,
 )
-from invmm._ext.registry cimport MAX_LIVE
-from invmm._ext.solver cimport ACTION_CANCEL, ACTION_QUOTE, ACTION_TAKE, action_t, policy_output_t, top_t
+from invmm._ext.solver cimport ACTION_QUOTE, action_t, policy_output_t
 
 cdef int64_t SECOND_NS = 1000000000
 cdef int64_t MILLISECOND_NS = 1000000
@@ -71,9 +49,6 @@ cdef tuple PHASES = ("idle", "apply", "resolve")
 cdef enum:
     LOT_MICRO = 10000           # sizes have two decimals
     RESOLVE_S = 5               # a placement that is not proven by then is given up
-    VENUE_RUNNING = 0           # VenueMode
-    VENUE_POST_ONLY = 2
-    VENUE_CANCEL_ONLY = 3
 
 
 cdef class ReplaceDesk(OrderDesk):
@@ -88,65 +63,6 @@ cdef class ReplaceDesk(OrderDesk):
         if self.phase == PHASE_IDLE:
             self.begin_c(n, now_ns)
 
-    cdef void base_c(self, int64_t now_ns) noexcept nogil:
-        """Notes what a decision of this moment rests on."""
-        cdef int token
-
-        self.base.orders = self.registry.orders_version
-        self.base.inventory = self.registry.inventory_version
-        self.base.settlement = self.registry.settlement_version
-        self.base.mode = self.version
-        self.base.tick_e4 = self.books.tick_e4
-        self.base.min_size_micro = self.books.min_size_micro
-        self.base.book_ms = self.books.venue_ms
-        self.base.deadline_ns = now_ns + self.limits.command_deadline_ns
-        for token in range(2):
-            self.base.epoch[token] = self.books.epoch[token]
-            self.base.position_micro[token] = self.registry.position_micro[token]
-
-    cdef bint moved_c(self) noexcept nogil:
-        """Whether something has changed since the base that no placement of it may survive."""
-        return (
-            self.base.mode != self.version
-            or self.base.tick_e4 != self.books.tick_e4
-            or self.base.min_size_micro != self.books.min_size_micro
-            or self.base.epoch[UP] != self.books.epoch[UP]
-            or self.base.epoch[DOWN] != self.books.epoch[DOWN]
-        )
-
-    cdef uint8_t forbidden_c(self, int64_t now_ns) noexcept nogil:
-        """The Reason why nothing may be placed at all, 0 if it may: then only removals go."""
-        cdef uint64_t mode
-
-        if now_ns < self.pause_until_ns:
-            return R_COOL_DOWN
-        if self.venue_stop:
-            return <uint8_t> self.venue_stop
-        if self.missed_heartbeats:
-            return R_HEARTBEAT
-        mode = self.venue_mode
-        if mode == VENUE_RUNNING or mode == VENUE_POST_ONLY:
-            return 0
-        # One order now and then, because it takes one to find out that the venue takes orders again.
-        if mode == VENUE_CANCEL_ONLY and now_ns - self.tried_ns >= SECOND_NS:
-            self.tried_ns = now_ns
-            return 0
-        return R_VENUE_MODE
-
-    cdef bint passed_c(self, const slot_t* slot) noexcept nogil:
-        """Whether the market has passed an own order's price, so that it is in danger where it is: the other
-        side has come to it, or it is left alone on top and is wanted further back.
-        """
-        cdef const top_t* top = &self.view.top[slot.token]
-
-        if slot.side == BUY:
-            return (top.ask_e4 >= 0 and top.ask_e4 <= slot.base_price_e4) or (
-                top.bid_e4 < slot.base_price_e4 and slot.price_e4 < slot.base_price_e4
-            )
-        return top.bid_e4 >= slot.base_price_e4 or (
-            (top.ask_e4 < 0 or top.ask_e4 > slot.base_price_e4) and slot.price_e4 > slot.base_price_e4
-        )
-
     cdef void begin_c(self, int n, int64_t now_ns) noexcept nogil:
         """VALIDATE, PREPARE and APPLY: merges the slots and sends what may go at once."""
         cdef:
@@ -154,7 +70,7 @@ cdef class ReplaceDesk(OrderDesk):
             int i
             int k
             int token
-            int lighter = UP if self.registry.position_micro[UP] <= self.registry.position_micro[DOWN] else DOWN
+            int lighter = self.registry.position_micro[UP] > self.registry.position_micro[DOWN]
             uint8_t merged
             uint8_t now
             uint8_t forbidden = 0
@@ -188,7 +104,7 @@ cdef class ReplaceDesk(OrderDesk):
             op.state = OP_HELD
             op.merged = merged
             op.cancel_first = merged == MERGE_REPLACE and (
-                slot.price_e4 == slot.base_price_e4 or self.passed_c(slot)
+                slot.price_e4 == slot.base_price_e4 or slot_passed_c(slot, &self.view.top[slot.token])
             )
             if order != NULL and merged != MERGE_CHILD:
                 order.replaced = True
@@ -202,7 +118,7 @@ cdef class ReplaceDesk(OrderDesk):
         if self.n_ops == 0:
             return
         if adds:
-            forbidden = self.forbidden_c(now_ns)
+            forbidden = R_COOL_DOWN if now_ns < self.pause_until_ns else self.venue_refuses_c(now_ns)
             if forbidden:
                 self.reasons[forbidden & (MAX_REASONS - 1)] += 1
                 self.why_not[UP] = self.why_not[DOWN] = forbidden
@@ -212,7 +128,9 @@ cdef class ReplaceDesk(OrderDesk):
         self.phase = PHASE_APPLY
         self.messages = 0
         self.resolve_ns = now_ns + RESOLVE_S * SECOND_NS
-        self.base_c(now_ns)
+        base_of_c(
+            &self.base, self.registry, self.books, self.version, now_ns + self.limits.command_deadline_ns
+        )
         # An old order that a new one would match must be gone before it.
         for i in range(self.n_ops):
             op = &self.ops[i]
@@ -329,11 +247,12 @@ cdef class ReplaceDesk(OrderDesk):
         if order == NULL or order.cancel_sent or order.cancel_wanted:
             return
         self.cancel_c(
-            order, op.slot.reason if op.merged == MERGE_CANCEL or op.merged == MERGE_REFRESH else R_NOT_WANTED,
+            order,
+            op.slot.reason if op.merged == MERGE_CANCEL or op.merged == MERGE_REFRESH else R_NOT_WANTED,
             now_ns,
         )
         self.messages += 1
-        self.await_c(order.key, False)
+        endings_await_c(&self.endings, order.key, self.transaction, False)
 
     cdef void supersede_c(self, int n, int64_t now_ns) noexcept nogil:
         """A newer target while a transaction is open: removals that endanger nothing go at once, placements
@@ -349,7 +268,7 @@ cdef class ReplaceDesk(OrderDesk):
 
         for k in range(self.n_ops):
             op = &self.ops[k]
-            if op.merged == MERGE_REPLACE and self.passed_c(&op.slot):
+            if op.merged == MERGE_REPLACE and slot_passed_c(&op.slot, &self.view.top[op.slot.token]):
                 self.end_old_c(op, now_ns)
             if op.state != OP_HELD:
                 continue
@@ -369,12 +288,14 @@ cdef class ReplaceDesk(OrderDesk):
             order = self.registry.find_c(slot.key) if slot.key else NULL
             if order == NULL:
                 adds = True
-            elif slot.size_micro == 0 or (slot.price_e4 != slot.base_price_e4 and self.passed_c(slot)):
+            elif slot.size_micro == 0 or (
+                slot.price_e4 != slot.base_price_e4 and slot_passed_c(slot, &self.view.top[slot.token])
+            ):
                 for k in range(self.n_ops):
                     if self.ops[k].new_key == slot.key and self.ops[k].state == OP_PLACED:
                         self.ops[k].state = OP_DONE     # the newest target wants its end, not its proof
                 self.cancel_c(order, slot.reason if slot.size_micro == 0 else R_NOT_WANTED, now_ns)
-                self.await_c(order.key, False)
+                endings_await_c(&self.endings, order.key, self.transaction, False)
             elif slot.price_e4 != slot.base_price_e4:
                 adds = True
         if adds:
@@ -402,7 +323,7 @@ cdef class ReplaceDesk(OrderDesk):
             op_t* op
             order_t* order
 
-        self.drain_c()
+        endings_drain_c(&self.endings, self.registry, self.transaction if self.phase != PHASE_IDLE else 0)
         if self.phase == PHASE_IDLE:
             return
         if self.holds_c():
@@ -438,13 +359,21 @@ cdef class ReplaceDesk(OrderDesk):
             exposure_t sums
             int i
             int token
-            int lighter = UP if self.registry.position_micro[UP] <= self.registry.position_micro[DOWN] else DOWN
-            bint changed = forbidden != 0 or now_ns > self.base.deadline_ns or self.moved_c()
+            int lighter = self.registry.position_micro[UP] > self.registry.position_micro[DOWN]
+            bint changed = forbidden != 0 or now_ns > self.base.deadline_ns or base_moved_c(
+                &self.base, self.books, self.version
+            )
             bint removing = False
+            int64_t moved_micro = 0         # shares of either token, since the base
             uint8_t merged
             op_t* op
             order_t* order
 
+        if self.base.inventory != self.registry.inventory_version:
+            for token in range(2):
+                moved_micro = max(
+                    moved_micro, abs_c(self.registry.position_micro[token] - self.base.position_micro[token])
+                )
         for i in range(self.n_ops):
             op = &self.ops[i]
             if op.slot.key and op.merged != MERGE_CHILD:
@@ -473,10 +402,7 @@ cdef class ReplaceDesk(OrderDesk):
                     merged = merge_c(
                         op.slot.base, slot_now_c(&op.slot, self.registry), False, False, 0,
                         op.slot.size_micro,
-                        max(
-                            abs_c(self.registry.position_micro[UP] - self.base.position_micro[UP]),
-                            abs_c(self.registry.position_micro[DOWN] - self.base.position_micro[DOWN]),
-                        ),
+                        moved_micro,
                         self.books.min_size_micro, True, True,
                     )
                     if merged != MERGE_PLACE:
@@ -501,7 +427,7 @@ cdef class ReplaceDesk(OrderDesk):
                 if order != NULL:
                     if not order.cancel_sent and not order.cancel_wanted:
                         self.cancel_c(order, R_COMPENSATED, now_ns)
-                    self.await_c(op.new_key, True)
+                    endings_await_c(&self.endings, op.new_key, self.transaction, True)
             order = self.registry.find_c(op.slot.key) if op.slot.key else NULL
             if order != NULL:
                 order.replaced = False      # without a cancel on its way it stays, and is the policy's again
@@ -521,53 +447,7 @@ cdef class ReplaceDesk(OrderDesk):
             self.own_dirty = True
         else:
             self.pause_ns = 0
-        for i in range(self.n_closing):
-            if self.closing[i].transaction == self.transaction:
-                self.closing[i].reverts = reverts
-                break
-        else:
-            if reverts:
-                self.replaced.reverted += 1
-            else:
-                self.replaced.committed += 1
-
-    cdef void await_c(self, uint64_t key, bint reverts) noexcept nogil:
-        """An order's end belongs to the present transaction's outcome."""
-        cdef int i
-
-        for i in range(self.n_closing):
-            if self.closing[i].key == key:
-                return
-        if self.n_closing < MAX_LIVE:
-            self.closing[self.n_closing].key = key
-            self.closing[self.n_closing].transaction = self.transaction
-            self.closing[self.n_closing].reverts = reverts
-            self.n_closing += 1
-
-    cdef void drain_c(self) noexcept nogil:
-        """Transactions that have closed end when the last of their orders is proven dead."""
-        cdef:
-            int i
-            int k
-            closing_t ended
-
-        for i in range(self.n_closing - 1, -1, -1):
-            if self.registry.find_c(self.closing[i].key) != NULL:
-                continue
-            ended = self.closing[i]
-            self.n_closing -= 1
-            self.closing[i] = self.closing[self.n_closing]
-            if ended.transaction == self.transaction and self.phase != PHASE_IDLE:
-                continue
-            for k in range(self.n_closing):
-                if self.closing[k].transaction == ended.transaction:
-                    self.closing[k].reverts = self.closing[k].reverts or ended.reverts
-                    break
-            else:
-                if ended.reverts:
-                    self.replaced.reverted += 1
-                else:
-                    self.replaced.committed += 1
+        endings_close_c(&self.endings, self.transaction, reverts)
 
     cdef void abandon_c(self, int64_t now_ns) noexcept nogil:
         """A guard forbids quoting: what waits is dropped, what was added is taken back."""
@@ -576,6 +456,25 @@ cdef class ReplaceDesk(OrderDesk):
             self.close_c(True, now_ns)
             self.pause_ns = 0
             self.pause_until_ns = 0
+
+    # ---- for Python ----------------------------------------------------------------------------------------
+
+    def set_funds(self, micro_dollars: int | None) -> None:
+        """The cash that this market's bids and provisional buys may take, in micro-dollars: what is confirmed
+        less what is kept back. None: not known, and no limit.
+        """
+        self.bounds.funds_e10 = -1 if micro_dollars is None else max(micro_dollars, 0) * 10000
+
+    def reserve(self, int64_t up_micro, int64_t down_micro) -> None:
+        """Confirmed shares of each token (1e-6) that a merge is about to take: they are not offered."""
+        self.registry.reserved_micro[UP], self.registry.reserved_micro[DOWN] = up_micro, down_micro
+
+    def exposure(self) -> dict[str, object]:
+        """The sums that the limits bind, over every order that may be alive: the fields of `exposure_t`."""
+        cdef exposure_t sums
+
+        exposure_of_c(&sums, self.registry)
+        return dict(<dict> sums)
 
     cdef dict replace_stats(self):
         result = dict(<dict> self.replaced)
@@ -586,7 +485,10 @@ cdef class ReplaceDesk(OrderDesk):
             waiting=bool(self.newer),
             operations=self.n_ops,
             held=sum(1 for i in range(self.n_ops) if self.ops[i].state == OP_HELD),
-            closing=self.n_closing,
+            closing=self.endings.n,
+            base=dict(<dict> self.base),
+            committed=self.endings.committed,
+            reverted=self.endings.reverted,
         )
         return result
 

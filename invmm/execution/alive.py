@@ -36,8 +36,8 @@ class PossiblyAlive:
 
     def sent(self, legs: Legs, now_ns: int) -> None:
         """Orders that go out now: `COMMAND_DTYPE` with their ids."""
-        dates = legs["expiration_s"]
-        self._groups.append((NEVER_S if (dates == 0).any() else int(dates.max()), legs))
+        dates = legs["expiration_s"].tolist()
+        self._groups.append((max(dates) if all(dates) else NEVER_S, legs))
         self._count += len(legs)
         while self._groups[0][0] < now_ns // SECOND_NS or self._count > ORDERS_MAX:
             _, gone = self._groups.popleft()

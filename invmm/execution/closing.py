@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 
 SECOND = 1_000_000_000
 ASK_EVERY_S = 0.25
-LAST_LOOK_S = 1.0
-"""Of the deadline: kept for closing the executor and for the look after it."""
-LEAST_S = 0.5
-"""For any one of these, even when the time is over."""
+LAST_LOOK_S = 1.5
+"""Of the deadline: kept for closing the executor, a listing after that, and a look at every single order, in
+equal parts.
+"""
+LEAST_S = 0.25
+"""For any one of these, however short the deadline is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,11 @@ async def close_orders(engine: Engine, venue: ConnectedVenue, deadline_s: float)
         if (verdict.lists_none and not _any_alive(engine)) or loop.time() >= until - last_look_s:
             break
         await asyncio.sleep(ASK_EVERY_S)
-    await asyncio.to_thread(venue.close, max(LEAST_S, until - last_look_s / 2 - loop.time()))
+    await asyncio.to_thread(venue.close, max(LEAST_S, until - 2 * last_look_s / 3 - loop.time()))
     engine.take_evidence(np.zeros(0, EVENT_DTYPE))  # the executor's last word
     if not verdict.lists_none or _any_alive(engine):
         # A request may have been in flight when the orders were listed: what it left shows only now.
-        await _ask(engine, venue, verdict, max(until, loop.time() + LEAST_S))
+        await _ask(engine, venue, verdict, max(until - last_look_s / 3, loop.time() + LEAST_S))
     if engine.reconciler is not None:
         try:  # fills that the user feed did not live to tell, and each order that may be alive by its id
             async with asyncio.timeout_at(max(until, loop.time() + LEAST_S)):

@@ -14,6 +14,7 @@ from invmm.execution import heartbeat
 from invmm.execution.connections import Connection, Endpoint, Lane, Request
 from invmm.execution.follow import HEARTBEAT, PROBE, Follower
 from invmm.execution.intake import Intake
+from invmm.execution.kill import KillLevel
 from invmm.execution.pool import Pool
 from invmm.execution.requests import RequestWriter
 from invmm.execution.resend import SentBytes
@@ -71,7 +72,8 @@ class Errands:
         if beats is None:
             return
         connection = self._pool.idle(Lane.HEARTBEAT)
-        if beats.tick(engine_ns, engine_lives) and connection is not None:
+        is_wanted = engine_lives and self._intake.words.kill < KillLevel.END
+        if beats.tick(engine_ns, is_wanted) and connection is not None:
             data = self._writer.write("POST", heartbeat.PATH, beats.begun(engine_ns))
             allowed_ns = min(self._hard_ns, int(beats.deadline_ns / self._clock.scale))
             self._begin(HEARTBEAT, connection, data, now_ns, allowed_ns)

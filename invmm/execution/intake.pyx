@@ -22,7 +22,6 @@ from invmm import types
 from invmm._ext.gate cimport LEGS_MAX, Gate, first_leg
 from invmm._ext.journal cimport KIND_COMMAND, KIND_INTENT
 from invmm._ext.l2 cimport L2Signer
-from invmm._ext.pace cimport LANE_CANCEL, LANE_CANCEL_ALL, LANE_PLACE
 from invmm._ext.records cimport (
     COMMAND_CANCEL, COMMAND_CANCEL_ALL, COMMAND_PLACE,
     FLAG_LAST,
@@ -315,19 +314,14 @@ cdef class Intake:
             self.outbox.note_c(KIND_COMMAND, self.legs, self.count, self.engine_at_c(ring_monotonic_ns()))
         self.built = True
         self.ready_ns = ring_monotonic_ns()
-        if self.gate.pace is not None:
-            self.gate.pace.charge_c(
-                LANE_PLACE if kind == COMMAND_PLACE else LANE_CANCEL if kind == COMMAND_CANCEL
-                else LANE_CANCEL_ALL, self.count, self.engine_at_c(self.ready_ns)
-            )
+        self.gate.charge_c(kind, self.count, self.engine_at_c(self.ready_ns))
         if fd >= 0:
             self.write_c(fd)
         return kind
 
     cdef bint cancels_must_wait_c(self) noexcept nogil:
         """No cancel is refused for its rate; the caller keeps them until all may go."""
-        return self.gate.pace is not None and self.gate.pace.room_c(
-            LANE_CANCEL, self.count, self.engine_at_c(ring_monotonic_ns())) < <int64_t>self.count
+        return self.gate.cancels_c(self.count, self.engine_at_c(ring_monotonic_ns())) < self.count
 
     cdef int wait_c(
         self, int64_t spin_ns, int64_t end_ns, int epoll_fd, int place_fd, int cancel_fd

@@ -55,6 +55,8 @@ from invmm.settings import Settings, StateSettings
 if TYPE_CHECKING:
     from invmm.market import Market
 
+WARM = 512  # records ahead of the writer whose pages it need not wait for: of two syncs, in a busy market
+
 __all__ = ["JournaledOrder", "SessionJournal", "possibly_alive", "read_stream", "settings_digest"]
 
 
@@ -298,6 +300,7 @@ class _Files:
         old = journal_files(folder, stream)
         self._number = int(old[-1].stem.rpartition("-")[2]) if old else 0
         self._open: list[_Mapped] = []  # the present one first
+        self._warmed = -1  # sequence at which the pages to come were made writable
         self._looked = 0  # turns at which old files were last looked at
 
     def tend(self) -> None:
@@ -307,6 +310,9 @@ class _Files:
             self._let_go(self._open.pop(0))
         if self._open:
             os.fdatasync(self._open[0].descriptor)
+            if self.journal.sequence != self._warmed:
+                self._warmed = self.journal.sequence
+                self.journal.warm(WARM)
         while len(self._open) < 2:
             self._make()
 

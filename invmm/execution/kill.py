@@ -98,9 +98,9 @@ def latch(path: Path, level: int, why: str, by: str) -> KillRecord:
     """
     with _alone(path):
         there = read(path)
-        if there.level >= level:
+        if there.level >= level and there.at:  # without a time it was not written by a program: it is now
             return there
-        record = KillRecord(KillLevel(level), _text(why), by, _now())
+        record = KillRecord(KillLevel(max(level, there.level)), _text(why), by, _now())
         _write(path, record)
         return record
 

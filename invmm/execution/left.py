@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,12 @@ from invmm.clock import LiveClock
 from invmm.execution.beat import boot_id
 from invmm.execution.journaled import JournaledOrder, payload, possibly_alive, read_stream, text_of
 from invmm.feed.user_messages import order_id_bytes
-from invmm.journal_types import MARKET_DTYPE, PAYLOAD_BYTES, EndReason, JournalKind
+from invmm.journal_types import MARKET_DTYPE, ORDER_DTYPE, PAYLOAD_BYTES, EndReason, JournalKind
 from invmm.replay.tape import MarketInfo
 from invmm.types import COMMAND_DTYPE, OrderType, Outcome, Side
+
+if TYPE_CHECKING:
+    from invmm.execution.journal import SessionJournal
 
 SECOND = 1_000_000_000
 KEY_BITS = 24
@@ -107,6 +110,7 @@ def read_left(folder: Path) -> Left:
     alive = possibly_alive(folder)
     infos: dict[str, MarketInfo] = {}  # by condition id, the last word counts
     conditions: dict[tuple[int, int], str] = {}  # session, what the keys of the market begin with
+    orders: dict[bytes, LeftOrder] = {}
     inputs = list(read_stream(folder, "inputs", salvage=True))
     intents = list(read_stream(folder, "intents", salvage=True))
     for file in inputs:
@@ -115,12 +119,19 @@ def read_left(folder: Path) -> Left:
             conditions[file.session, int(file.records["link"][i]) >> KEY_BITS] = info.condition_id
             if info.origin != UNTOLD or info.condition_id not in infos:
                 infos[info.condition_id] = info
-    orders: dict[bytes, LeftOrder] = {}
+    by_token = {token: info.condition_id for info in infos.values() for token in tokens_of(info)}
+    for file in inputs:  # sessions hand on what they were left: older files may be gone
+        handed = file.records[file.records["kind"] == JournalKind.ORDER]
+        for words in payload(handed, ORDER_DTYPE):
+            condition = by_token.get(str(int.from_bytes(words["token_id"].tobytes())), "")
+            orders[words["order_id"].tobytes()] = _order(words, condition, int(words["sent_ns"]))
     for file in intents:
         signed = file.records[file.records["kind"] == JournalKind.INTENT]
         for words in payload(signed, COMMAND_DTYPE):
             condition = conditions.get((file.session, int(words["key"]) >> KEY_BITS), "")
-            orders[words["order_id"].tobytes()] = _order(words, condition)
+            known = orders.get(words["order_id"].tobytes())
+            if known is None or not known.condition_id:
+                orders[words["order_id"].tobytes()] = _order(words, condition, int(words["decided_ns"]))
     last_ns = max([0] + [int(file.records["time_ns"][-1]) for file in inputs + intents if len(file.records)])
     last = [
         [file for file in stream if file.session == stream[-1].session]
@@ -128,7 +139,10 @@ def read_left(folder: Path) -> Left:
         if stream
     ]
     for each in alive:
-        orders.setdefault(order_id_bytes(each.order_id), _of(each))
+        known = orders.get(order_id_bytes(each.order_id))
+        if known is None or not known.condition_id:
+            orders[order_id_bytes(each.order_id)] = _of(each)
+    orders.pop(bytes(32), None)
     wanted = {orders[order_id_bytes(each.order_id)].condition_id for each in alive}
     wanted |= {name for name, info in infos.items() if (info.end_s + OPEN_AFTER_END_S) * SECOND >= last_ns}
     for name in wanted - infos.keys():
@@ -162,7 +176,27 @@ def _info(records: Any, index: int) -> MarketInfo:
         return MarketInfo(condition[:12], condition, up, down, 0, end_s, origin=UNTOLD)
 
 
-def _order(words: Any, condition: str) -> LeftOrder:
+def tokens_of(info: MarketInfo) -> tuple[str, str]:
+    """Token ids of Up and Down."""
+    return info.up_token_id, info.down_token_id
+
+
+def hand_on(left: Left, journal: SessionJournal, now_ns: int) -> None:
+    """Writes the orders of markets that were open into a new session's inputs: their fills may still be news,
+    and the files that name them are removed some day.
+    """
+    tokens = {info.condition_id: tokens_of(info) for info in left.markets}
+    for order in left.orders.values():
+        words = np.zeros(1, ORDER_DTYPE)
+        for name in ("side", "order_type", "price_e4", "size_micro", "expiration_s", "sent_ns"):
+            words[name] = getattr(order, name)
+        token_id = int(tokens[order.condition_id][order.outcome])
+        words["order_id"], words["token"] = np.void(order.order_id), order.outcome
+        words["token_id"] = np.void(token_id.to_bytes(32))
+        journal.inputs.append(JournalKind.ORDER, words.tobytes(), now_ns)
+
+
+def _order(words: Any, condition: str, sent_ns: int) -> LeftOrder:
     return LeftOrder(
         order_id=words["order_id"].tobytes(),
         condition_id=condition,
@@ -172,7 +206,7 @@ def _order(words: Any, condition: str) -> LeftOrder:
         price_e4=int(words["price_e4"]),
         size_micro=int(words["size_micro"]),
         expiration_s=int(words["expiration_s"]),
-        sent_ns=int(words["decided_ns"]),
+        sent_ns=sent_ns,
     )
 
 

@@ -19,6 +19,7 @@ of that time can be alive, whatever its id.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ import numpy as np
 
 from invmm.errors import InvmmError, VenueError
 from invmm.execution.closing import take_cancelled
+from invmm.permission import AlarmKind
 from invmm.settings import Settings
 from invmm.types import (
     COMMAND_DTYPE,
@@ -84,8 +86,8 @@ class Recovery:
     def __init__(self, engine: Engine, left: Left, inbox: Inbox) -> None:
         self.left = left
         self.markets: list[Market] = []  # those of the last session
-        self.cancelled_s: float | None = None  # real seconds from `run` until the venue had cancelled all
-        self.done_s: float | None = None  # … until quoting was possible
+        self.cancelled_s = 0.0  # CLOCK_MONOTONIC when the venue had cancelled all, 0 before
+        self.quoting_s = 0.0  # … when quoting was possible
         self.foreign: list[str] = []
         self._engine = engine
         self._inbox = inbox
@@ -138,7 +140,9 @@ class Recovery:
         command["price_e4"], command["size_micro"] = order.price_e4, order.size_micro
         command["expiration_s"], command["decided_ns"] = order.expiration_s, order.sent_ns
         if not market.step.registry.add(command):
-            engine.permission.alarm(f"{market.info.slug}: no room for an order of the last session")
+            engine.permission.alarm(
+                f"{market.info.slug}: no room for an order of the last session", AlarmKind.RECOVERY
+            )
             return 0
         self._inbox.register(order.order_id, key)
         # Nobody knows whether it was sent, or sent again: no answer, and a refusal would prove nothing.
@@ -159,10 +163,8 @@ class Recovery:
 
     async def run(self, venue: ConnectedVenue) -> None:
         """Steps 4 to 10; returns when nothing of the last session is left in doubt."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
         self._say(4, "cancel all", await self._cancel_all(venue))
-        self.cancelled_s = loop.time() - began
+        self.cancelled_s = time.monotonic()
         engine, permission = self._engine, self._engine.permission
         assert engine.clock is not None
         lost_ns = self._lost_until_ns - engine.clock.now_ns()
@@ -172,14 +174,16 @@ class Recovery:
         while not reconciler.is_current:
             await asyncio.sleep(TURN_S)
         for foreign in self.foreign:
-            permission.alarm(f"an order that is not ours was open and is cancelled: {foreign}")
+            permission.alarm(
+                f"an order that is not ours was open and is cancelled: {foreign}", AlarmKind.FOREIGN_ORDER
+            )
         stats = reconciler.stats
         self._say(5, "open orders", f"listed, {stats.foreign_orders + len(self.foreign)} not ours")
         self._say(6, "trades", f"{stats.missed_fills} fills")
         self._say(7, "balances", "read")
         self._say(8, "merges", "none pending")
         await self._wait_for_lost_tail()
-        self.done_s = loop.time() - began
+        self.quoting_s = time.monotonic()
         self._say(9, "mode", permission.mode.name.lower())
         await self._until_resolved()
 
@@ -193,7 +197,9 @@ class Recovery:
                 if not failed:
                     self._engine.messages.append(f"start: cancel-all: {error}; it is repeated")
                 if isinstance(error, VenueError) and error.status in (400, 401, 403, 404) and not failed:
-                    self._engine.permission.alarm(f"the venue refuses to cancel: status {error.status}")
+                    self._engine.permission.alarm(
+                        f"the venue refuses to cancel: status {error.status}", AlarmKind.RECOVERY
+                    )
                 await asyncio.sleep(PAUSES_S[min(failed, len(PAUSES_S) - 1)])
                 failed += 1
         self.foreign = take_cancelled(self._engine, answer)

@@ -18,7 +18,7 @@ from pathlib import Path
 from invmm.clock import LiveClock
 from invmm.errors import ConfigError
 from invmm.execution.journal import SessionJournal, settings_digest
-from invmm.execution.left import Left, read_left
+from invmm.execution.left import Left, hand_on, read_left
 from invmm.execution.state import StateFolder
 from invmm.settings import Settings
 
@@ -83,6 +83,8 @@ def keep_journal(
         if account == NOBODY:
             for order in list(journal.inherited):
                 journal.ended(order.order_id)  # with the venue that held it
+        else:
+            hand_on(left, journal, clock.now_ns())
         yield SessionState(folder, journal, None if account == NOBODY else left)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import math
 import os
@@ -22,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,9 +30,9 @@ from rich.table import Table
 
 from invmm.errors import TransportError
 from invmm.execution.state import StateFolder
-from invmm.ops.reaper import why_unwatched
+from invmm.ops.drill_parts import Line, Process
+from invmm.ops.reaping import why_unwatched
 from invmm.replay.tape import MarketInfo, Tape
-from invmm.sim import spool
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.identity import identify
 from invmm.sim.light import light_tape
@@ -44,6 +43,7 @@ EXIT_MISSED: Final = 1
 READY_S = 60.0
 SETTLED_S = 1.0
 GIVE_UP_S = 40.0
+AWAKE_S = 3.0
 LOOK_S = 0.02
 QUIET_S = 1.0
 """So long no order may be alive before that counts: one may have been on its way."""
@@ -80,109 +80,14 @@ class Drilled:
     """Orders by who ended them: reaper, venue heartbeat, executor, expiry, fill."""
     left: int
     """Alive at the end."""
+    placed_on_waking: int = 0
+    """Orders that an engine which was stopped placed when it went on: it must not."""
 
     @property
     def is_within(self) -> bool:
         """Whether the bound was kept."""
-        return self.left == 0 and self.zero_s is not None and self.zero_s <= self.bound_s
-
-
-class Line:
-    """Forwards connections to a port of this machine until it is cut."""
-
-    def __init__(self, port: int) -> None:
-        self.port = 0
-        self._to = port
-        self._server: asyncio.Server | None = None
-        self._ends: set[asyncio.StreamWriter] = set()
-
-    async def open(self) -> None:
-        """Listens on a free port of loopback."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    def cut(self) -> None:
-        """Resets every connection; new ones are refused from now on."""
-        if self._server is not None:
-            self._server.close()
-        for end in list(self._ends):
-            end.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
-        except OSError:
-            writer.transport.abort()
-            return
-        ends = {writer, far_writer}
-        self._ends |= ends
-        await asyncio.gather(_pipe(reader, far_writer), _pipe(far_reader, writer))
-        self._ends -= ends
-        for end in ends:
-            end.close()
-
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    with contextlib.suppress(OSError, RuntimeError):
-        writer.write_eof()
-
-
-class Process:
-    """A child process whose lines are kept with the time at which they came (CLOCK_MONOTONIC, seconds)."""
-
-    def __init__(self, child: asyncio.subprocess.Process) -> None:
-        self.child = child
-        self.lines: list[tuple[float, str]] = []
-        self._reading = asyncio.get_running_loop().create_task(self._read())
-
-    @classmethod
-    async def start(cls, *command: str, **environ: str) -> Process:
-        """Starts a Python program; secrets go by `environ` or standard input, never by `command`."""
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *command,
-            env={**spool.environment(), **environ},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=1 << 20,
-        )
-        return cls(child)
-
-    async def _read(self) -> None:
-        assert self.child.stdout is not None
-        async for line in self.child.stdout:
-            self.lines.append((time.monotonic(), line.decode(errors="replace").rstrip()))
-
-    def tell(self, line: str) -> None:
-        """One line to its standard input."""
-        assert self.child.stdin is not None
-        self.child.stdin.write(line.encode() + b"\n")
-
-    def kill(self, number: int) -> None:
-        """Sends a signal, unless it has ended."""
-        with contextlib.suppress(ProcessLookupError):
-            self.child.send_signal(number)
-
-    async def end(self, number: int) -> None:
-        """Sends a signal and waits; kills it when it does not heed."""
-        self.kill(number)
-        self.kill(signal.SIGCONT)
-        try:
-            await asyncio.wait_for(self.child.wait(), 10.0)
-        except TimeoutError:
-            self.kill(signal.SIGKILL)
-            await self.child.wait()
-        await self._reading
-
-    def events(self, name: str) -> list[tuple[float, dict[str, Any]]]:
-        """What a `--json` command has told."""
-        told = [(at, json.loads(line)) for at, line in self.lines if line.startswith("{")]
-        return [(at, one) for at, one in told if one.get("event") == name]
+        ended = self.left == 0 and self.zero_s is not None and self.zero_s <= self.bound_s
+        return ended and self.placed_on_waking == 0
 
 
 class Drill:
@@ -235,11 +140,20 @@ class Drill:
                 engine.tell("wedge")
             else:
                 line.cut()
-            return await self._watch(kind, began, reaper)
+            result = await self._watch(kind, began, reaper)
+            return await self._wake(result, engine) if kind == "sigstop" else result
         finally:
             line.cut()
             await engine.end(signal.SIGKILL)
             await reaper.end(signal.SIGTERM)
+
+    async def _wake(self, result: Drilled, engine: Process) -> Drilled:
+        """Lets a stopped engine go on, and looks what it places."""
+        _, before = await self._alive()
+        engine.kill(signal.SIGCONT)
+        await asyncio.sleep(AWAKE_S)
+        _, after = await self._alive()
+        return replace(result, placed_on_waking=len(after["orders"]) - len(before["orders"]))
 
     async def _start_reaper(self, state: StateFolder) -> Process:
         where = ("--profile", "loopback", "--port", str(self._venue.port), "--state", str(state.path))
@@ -411,7 +325,11 @@ def table_of(results: Sequence[Drilled]) -> Table:
             f"{one.left} ALIVE" if one.zero_s is None else f"{one.zero_s:.2f} s",
             f"{one.bound_s:.0f} s",
             ", ".join(f"{count} by {who}" for who, count in one.ended_by.items()),
-            "kept" if one.is_within else "MISSED",
+            f"PLACED {one.placed_on_waking} ON WAKING"
+            if one.placed_on_waking
+            else "kept"
+            if one.is_within
+            else "MISSED",
         )
     return table
 

@@ -2,8 +2,7 @@
 
 It holds API credentials only, reads no private key and needs no disk beyond its own sign of life: cancelling
 is possible whatever has become of the engine. It acts when the engine's process is gone, when the engine is
-silent, or when its heartbeats fail: cancel-all, a listing, again until two listings in a row are empty,
-whatever the network does. For ten minutes more it lists what is open, since an order may arrive late.
+silent, or when its heartbeats fail (`reaping.py`).
 
 An engine that is silent may wake up. So that it does not quote on, the kill switch of its folder is set to
 level 2 first; a person releases it (`invmm kill --release`).
@@ -13,187 +12,47 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import math
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from invmm.errors import ConfigError, DataError, InvmmError, VenueError
-from invmm.execution.beat import Beat, BeatReader, BeatWriter, Life, State, life_of
+from invmm.errors import ConfigError, VenueError
+from invmm.execution.beat import BeatWriter, Life, State
 from invmm.execution.state import StateFolder, default_folder
 from invmm.ops.alarms import AlarmHooks
-from invmm.ops.cancel_all import Outcome, cancel_and_verify
 from invmm.ops.hardening import harden
+from invmm.ops.reaping import (
+    IN_DANGER,
+    LOOK_S,
+    PAUSE_S,
+    SILENCE_NS,
+    Reaper,
+    Tell,
+    pause,
+    until,
+    why_unwatched,
+)
 from invmm.ops.venue_options import add_account_options, chosen_profile, chosen_settings
 from invmm.ops.wallet_options import DiscreetParser, password_of, wallet_of
 from invmm.settings import Settings
 from invmm.venue.client import VenueClient
 from invmm.venue.identity import PRIVATE_KEY_NAMES, Identity, find_identity
 
+__all__ = ["SILENCE_NS", "main", "why_unwatched"]
+
 EXIT_DONE: Final = 0
 EXIT_NOT_VERIFIED: Final = 4
 EXIT_INTERRUPTED: Final = 130
-LOOK_S = 0.1
 BEAT_S = 0.2
-SILENCE_NS: Final = 5_000_000_000
-"""Of a reaper: after that `--live` does not count on it."""
 TIMEOUT_S = 3.0
-ROUND_S = 2.0
-SETTLE_S = 0.5
-PAUSE_S = (0.5, 2.0)
-REFUSED_PAUSE_S = (5.0, 15.0)
-"""Between two rounds when the venue refuses the credentials: no repetition cures that, a person does."""
-ALARM_AGAIN_S = 300.0
-LIST_AGAIN_S, LIST_FOR_S = 5.0, 600.0
-"""After the proof: orders that arrive late are looked for. None is signed to live longer than that."""
 PROVE_S = 20.0
 """How often the credentials are proven; it keeps a connection warm, too."""
-IN_DANGER: Final = (Life.GONE, Life.SILENT, Life.SICK)
-
-Tell = Callable[..., object]
-
-
-class Reaper:
-    """Watches one state folder and cancels for one account.
-
-    Parameters
-    ----------
-    client : VenueClient
-        With credentials, without a signer.
-    state : StateFolder
-        Of the engine.
-    silence_ns : int
-        Longest time between two signs of life.
-    tell : callable(event, text, **facts)
-        Told what happens, in words and as data. The event "alarm" is for people.
-    settle_s : float
-        Time between the two empty listings.
-    """
-
-    def __init__(
-        self, client: VenueClient, state: StateFolder, silence_ns: int, tell: Tell, settle_s: float = SETTLE_S
-    ) -> None:
-        self.life = Life.ABSENT
-        self.why = ""
-        self.is_verified = True
-        """Nothing is to be cancelled, or it is proven that nothing is open."""
-        self._client = client
-        self._state = state
-        self._silence_ns = silence_ns
-        self._tell = tell
-        self._settle_s = settle_s
-        self._reader = BeatReader(state.beat)
-        self._odd_ns: int | None = None  # since when the beat is odd: unreadable, or sick
-        self._proven_s = self._listed_s = self._alarmed_s = -math.inf
-
-    def look(self, now_ns: int) -> Life:
-        """What has become of the engine; `now_ns` is CLOCK_MONOTONIC."""
-        beat: Beat | None = None
-        try:
-            beat = self._reader.read()
-            life, why = life_of(beat, now_ns, self._silence_ns)
-        except DataError as error:
-            life, why = Life.SILENT, str(error)
-        # A heartbeat may fail, a file may be looked at while it is exchanged: only what lasts counts.
-        if life is Life.SICK or (life is Life.SILENT and beat is None):
-            self._odd_ns = now_ns if self._odd_ns is None else self._odd_ns
-            if now_ns - self._odd_ns < self._silence_ns:
-                life = Life.ALIVE
-        else:
-            self._odd_ns = None
-        if life is not self.life:
-            self._tell("engine", f"engine: {why}", life=life.name.lower())
-            if life in IN_DANGER and self.life not in IN_DANGER:
-                self.is_verified = False
-                self._tell("alarm", f"cancelling everything: {why}", life=life.name.lower())
-            if life is Life.SILENT:
-                self._latch(why)
-        self.life, self.why = life, why
-        return life
-
-    def _latch(self, why: str) -> None:
-        try:
-            latch(self._state.kill, 2, f"reaper: {why}")
-            self._tell("kill", "kill switch set to level 2: the engine does not quote on when it wakes up")
-        except OSError as error:  # cancelling is what counts, and needs no disk
-            self._tell("alarm", f"the kill switch {self._state.kill} could not be set: {error}")
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Watches until told to stop."""
-        while not stop.is_set():
-            life, now_s = self.look(time.monotonic_ns()), time.monotonic()
-            if not self.is_verified:  # also when the engine has come back: what was begun is ended
-                await until(stop, self.cancel(ROUND_S))
-            elif life in IN_DANGER and now_s - self._listed_s >= LIST_AGAIN_S:
-                self._listed_s = now_s
-                if now_s - self._proven_s < LIST_FOR_S:
-                    with contextlib.suppress(VenueError):  # told by who proves the credentials
-                        await until(stop, self.prove())
-            await _pause(stop, LOOK_S)
-
-    async def cancel(self, timeout_s: float) -> Outcome:
-        """One round: cancels and lists until two listings are empty or time is up; then a pause if it must
-        be done again.
-        """
-        done = await cancel_and_verify(self._client, timeout_s=timeout_s, settle_s=self._settle_s)
-        if done.cancelled:
-            self._tell("cancelled", f"{len(done.cancelled)} orders cancelled", orders=done.cancelled)
-        self.is_verified = done.is_verified
-        if done.is_verified:
-            self._proven_s = self._listed_s = time.monotonic()
-            self._alarmed_s = -math.inf
-            self._tell("verified", "verified: no open order")
-            return done
-        is_alarm = time.monotonic() - self._alarmed_s >= ALARM_AGAIN_S
-        if is_alarm:
-            self._alarmed_s = time.monotonic()
-        text = f"NOT verified, trying on: {done.error}"
-        self._tell("alarm" if is_alarm else "error", text, open=len(done.still_open))
-        await asyncio.sleep(random.uniform(*(REFUSED_PAUSE_S if done.is_refused else PAUSE_S)))
-        return done
-
-    async def prove(self) -> bool:
-        """Whether the venue lists open orders for these credentials; VenueError when it refuses them. Orders
-        of an engine that is away are to be cancelled.
-        """
-        try:
-            if await self._client.open_orders() and self.life in IN_DANGER:
-                self.is_verified = False
-        except VenueError as error:
-            if error.status in (400, 401, 403):
-                raise
-            self._tell("error", f"open orders could not be listed: {error}")
-            return False
-        except InvmmError as error:
-            self._tell("error", f"open orders could not be listed: {error}")
-            return False
-        return True
-
-
-def why_unwatched(state: StateFolder, account: str) -> str:
-    """Why `--live` may not count on a reaper for this folder and account; "" when one watches over them."""
-    start = f"start one: invmm reaper --state {state.path}"
-    try:
-        beat = BeatReader(state.reaper).read()
-    except DataError as error:
-        return f"the reaper's sign of life cannot be read ({error}); {start}"
-    if beat is None:
-        return f"no reaper watches over {state.path}; {start}"
-    life, why = life_of(beat, time.monotonic_ns(), SILENCE_NS)
-    if life is not Life.ALIVE:
-        return f"the reaper of {state.path} does not run ({why}); {start}"
-    if beat.account.lower() != account.lower():
-        return f"the reaper of {state.path} watches over {beat.account}, expected {account}; {start}"
-    if beat.state is not State.RUNNING:
-        return f"the reaper of {state.path} has not reached the venue yet, or was refused: see what it says"
-    return ""
 
 
 async def watch(client: VenueClient, account: str, state: StateFolder, silence_ns: int, tell: Tell) -> int:
@@ -236,7 +95,7 @@ async def watch(client: VenueClient, account: str, state: StateFolder, silence_n
 async def _beat(beat: BeatWriter, stop: asyncio.Event) -> None:
     while not stop.is_set():
         beat.beat(time.monotonic_ns())
-        await _pause(stop, BEAT_S)
+        await pause(stop, BEAT_S)
 
 
 async def _prove(reaper: Reaper, beat: BeatWriter, stop: asyncio.Event) -> None:
@@ -247,30 +106,12 @@ async def _prove(reaper: Reaper, beat: BeatWriter, stop: asyncio.Event) -> None:
         except VenueError as error:
             if is_first:
                 raise ConfigError(f"the venue refuses the API credentials: {error}") from None
-            reaper._tell("alarm", f"the venue refuses the API credentials: {error}")
+            reaper.tell("alarm", f"the venue refuses the API credentials: {error}")
             proven = False
         if proven is not None:
             beat.state = State.RUNNING if proven else State.STARTING
             is_first = is_first and not proven
-        await _pause(stop, PROVE_S if proven else random.uniform(*PAUSE_S))
-
-
-async def until(stop: asyncio.Event, work: Any) -> Any:
-    """The work's result; None when it was stopped first."""
-    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
-    await asyncio.wait([task, stopped], return_when=asyncio.FIRST_COMPLETED)
-    stopped.cancel()
-    if task.done():
-        return task.result()
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    return None
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+        await pause(stop, PROVE_S if proven else random.uniform(*PAUSE_S))
 
 
 async def once(client: VenueClient, state: StateFolder, silence_ns: int, tell: Tell, timeout_s: float) -> int:
@@ -278,7 +119,7 @@ async def once(client: VenueClient, state: StateFolder, silence_ns: int, tell: T
     reaper = Reaper(client, state, silence_ns, tell)
     end = time.monotonic() + timeout_s
     life = reaper.look(time.monotonic_ns())
-    while life is Life.ALIVE and reaper._odd_ns is not None:  # sick or unreadable: for how long?
+    while life is Life.ALIVE and reaper.is_doubtful:  # sick or unreadable: for how long?
         await asyncio.sleep(LOOK_S)
         life = reaper.look(time.monotonic_ns())
     if life not in IN_DANGER:
@@ -395,13 +236,6 @@ def teller(*, as_json: bool, hooks: AlarmHooks) -> Tell:
             print(f"{stamp} {mark}{text}", file=sys.stderr if event == "alarm" else sys.stdout, flush=True)
 
     return tell
-
-
-def latch(path: Path, level: int, why: str) -> None:
-    """Sets a kill switch; one that is higher already stays."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps({"level": level, "why": why}) + "\n", encoding="utf-8")
-    draft.replace(path)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def failed_checks(summary: dict[str, Any]) -> list[str]:
         for name in ("decode_failures", "best_mismatches", "mirror_mismatches", "alive_at_the_end")
         if summary[name]
     ]
+    problems += summary.get("ledger_differences", [])
     if not summary["windows"] and not summary["interrupted"]:
         problems.append("no window was traded")
     return problems

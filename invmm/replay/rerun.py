@@ -18,10 +18,13 @@ from invmm._ext.words import SharedWords
 from invmm.engine import Engine
 from invmm.errors import DataError
 from invmm.execution.journaled import JournalFile, joined, payload, read_stream, text_of
-from invmm.journal_types import PAYLOAD_BYTES, JournalFlag, JournalKind, Records, Stream
+from invmm.journal_types import ACCOUNT_DTYPE, PAYLOAD_BYTES, JournalFlag, JournalKind, Records, Stream
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandArray, EventArray, EventKind, Outcome
+
+ACCOUNT_CALLS = {"set_cash": 2, "bar": 2, "bar_all": 1, "park": 1, "park_e10": 1, "release": 1}
+"""Methods of the account that are journaled, and how many arguments they take."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ class _Again:
                 self.engine.venue = _Published(self.words)
             elif kind == JournalKind.MARKET:
                 self._open(json.loads(text_of(records, i, PAYLOAD_BYTES)), i)
+            elif kind == JournalKind.ACCOUNT:
+                self._tell_account(payload(records[i : i + 1], ACCOUNT_DTYPE)[0])
             elif kind == JournalKind.VENUE:
                 event = payload(records[i : i + 1], EVENT_DTYPE)[0]
                 self.words.venue_mode, self.words.venue_stop = int(event["status"]), int(event["reason"])
@@ -125,6 +130,12 @@ class _Again:
         if words.get("winner") is not None:
             words["winner"] = Outcome(words["winner"])
         self.engine.add_market(MarketInfo(**words), number=number)
+
+    def _tell_account(self, words: Any) -> None:
+        call = words["call"].decode()
+        if self.engine is not None and call in ACCOUNT_CALLS:
+            arguments = (int(words["first"]), int(words["second"]))[: ACCOUNT_CALLS[call]]
+            getattr(self.engine.risk.account, call)(*arguments)
 
     def _step(self, i: int, kind: int) -> None:
         event = payload(self.records[i : i + 1], EVENT_DTYPE).copy()

@@ -23,6 +23,7 @@ from bench import recorded
 from invmm._ext.decode import MarketBooks
 from invmm._ext.ring import CommandRing
 from invmm.engine import Engine
+from invmm.feed.merge import FrameMerge
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandKind, EventKind, OrderStatus
@@ -89,7 +90,23 @@ class StepPath:
                 self.step.step(event, now_ns)
 
 
-PATHS: dict[str, Callable[[MarketInfo], Path]] = {"market_books": BooksPath, "step": StepPath}
+class MergedPath(StepPath):
+    """The same over two sockets: every frame comes twice, and the second copy is passed over."""
+
+    def __init__(self, market: MarketInfo) -> None:
+        super().__init__(market)
+        self.lanes = FrameMerge(self.step).lanes
+
+    def take(self, frame: bytes, now_ns: int) -> None:
+        self.lanes[0].on_frame(frame, now_ns, True)
+        self.lanes[1].on_frame(frame, now_ns, True)
+
+
+PATHS: dict[str, Callable[[MarketInfo], Path]] = {
+    "market_books": BooksPath,
+    "step": StepPath,
+    "merged": MergedPath,
+}
 
 
 def counted(path: Path, arrivals: list[Arrival], allocate: str | None) -> tuple[int, int]:

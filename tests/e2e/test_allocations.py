@@ -18,6 +18,8 @@ import pytest
 
 from tests.e2e.allocation_paths import PATHS
 
+SELDOM = ("merged",)  # with the campaigns: not the default, and as long as the others
+
 FRAMES = 100_000
 SOURCE = Path(__file__).with_name("malloc_counter.c")
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,7 +75,9 @@ pytestmark = pytest.mark.skipif(is_sanitized(), reason="a sanitizer brings its o
 
 
 @pytest.mark.parametrize("strict", [False, True], ids=["default allocator", "every object counted"])
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, marks=[pytest.mark.slow] if path in SELDOM else []) for path in PATHS]
+)
 def test_a_warm_path_allocates_nothing_over_100_000_frames(counter: Path, path: str, strict: bool) -> None:
     found = count(counter, path, strict=strict)
     assert found["frames"] >= FRAMES

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from invmm.ops import drill
-from invmm.ops.drill import BOUNDS_S, Drilled, Line, main, table_of
+from invmm.ops.drill import BOUNDS_S, Drilled, main, table_of
+from invmm.ops.drill_parts import Line
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENTS = {"sigkill": "reaper", "sigstop": "reaper", "wedge": "executor", "network": "venue heartbeat"}

@@ -154,13 +154,14 @@ WRITER = textwrap.dedent(
 )
 
 
-def test_a_kill_at_any_instruction_leaves_whole_records_without_a_gap(tmp_path: Path) -> None:
-    for round_number in range(2):
+@pytest.mark.parametrize("rounds", [1, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_kill_at_any_instruction_leaves_whole_records_without_a_gap(tmp_path: Path, rounds: int) -> None:
+    for round_number in range(rounds):
         folder = tmp_path / str(round_number)
         with subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"begun\n"
-            time.sleep(0.02 * round_number)
+            time.sleep(0.003 * round_number)
             process.send_signal(signal.SIGKILL)
         files = list(read_stream(folder, "intents"))
         records = np.concatenate([file.records for file in files])

@@ -1,19 +1,23 @@
-"""`--live`: says what it is about to do, refuses with numbered reasons, and nothing overrides that."""
+"""`--live`: says what it is about to do, refuses with numbered reasons, and nothing overrides that. What it
+does when nothing speaks against it is in `test_live.py`.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from invmm.live import SAFEGUARDS
 from invmm.venue.profile import LIVE
 from tests import markers
 
+STATE = tempfile.TemporaryDirectory()
 KEY = "0x" + markers.PRIVATE_KEY
 SECRET, PASSPHRASE = markers.API_SECRET, markers.PASSPHRASE
 IDENTITY = {
@@ -26,6 +30,7 @@ IDENTITY = {
 
 def live(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("INVMM_LIVE", "CLOB"))}
+    kept["XDG_STATE_HOME"] = STATE.name
     return subprocess.run(
         [sys.executable, "-m", "invmm.run", "--live", *arguments],
         capture_output=True,
@@ -36,8 +41,10 @@ def live(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def missing() -> list[str]:
-    return [name for module, name, _ in SAFEGUARDS if importlib.util.find_spec(module) is None]
+@pytest.fixture(scope="module", autouse=True)
+def state() -> Iterator[None]:
+    with STATE:
+        yield
 
 
 def test_without_anything_it_refuses_with_every_reason_and_a_number_for_each() -> None:
@@ -48,8 +55,6 @@ def test_without_anything_it_refuses_with_every_reason_and_a_number_for_each() -
     text = "\n".join(reasons)
     assert "not armed: expected INVMM_LIVE=yes-btc-updown-5m" in text
     assert "private key" in text or "credentials" in text
-    for name in missing():
-        assert f". {name} (" in text
 
 
 def test_what_it_would_do_is_said_before_the_reasons() -> None:
@@ -62,12 +67,26 @@ def test_what_it_would_do_is_said_before_the_reasons() -> None:
     assert after
 
 
-def test_armed_and_with_an_identity_the_missing_safeguards_alone_refuse() -> None:
+def test_armed_and_with_an_identity_the_first_days_ceilings_and_the_missing_reaper_refuse() -> None:
     done = live("--env", INVMM_LIVE="yes-btc-updown-5m", **IDENTITY)
     assert done.returncode == 3
     reasons = [line for line in done.stderr.partition("refused, ")[2].splitlines()[1:] if line.strip()]
-    assert len(reasons) == max(1, len(missing()))
-    assert all("is not part of this version" in reason for reason in reasons[: len(missing())])
+    assert sum("no reaper watches over this folder" in reason for reason in reasons) == 1
+    assert sum("on the first day that" in reason for reason in reasons) == len(reasons) - 1 > 0
+
+
+def test_within_the_first_days_ceilings_the_missing_reaper_alone_refuses_with_its_command() -> None:
+    done = live("--env", "--config", "first-1000", INVMM_LIVE="yes-btc-updown-5m", **IDENTITY)
+    assert done.returncode == 3
+    (reason,) = [line for line in done.stderr.partition("refused, ")[2].splitlines()[1:] if line.strip()]
+    assert f"invmm reaper --state {STATE.name}/invmm/0x" in reason
+
+
+def test_a_kill_switch_at_its_highest_level_refuses(tmp_path: Path) -> None:
+    (tmp_path / "kill").write_text("3")
+    done = live("--env", "--state", str(tmp_path), INVMM_LIVE="yes-btc-updown-5m", **IDENTITY)
+    assert done.returncode == 3
+    assert f"to lift it: invmm kill --release --state {tmp_path}" in done.stderr
 
 
 @pytest.mark.parametrize("armed", ["1", "yes", "yes-btc-updown-15m", "YES-btc-updown-5m", ""])

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from invmm import BlockingVenueClient, OrderSigner
+from invmm.execution import kill
 from invmm.execution.state import StateFolder
-from invmm.ops.reaper import why_unwatched
+from invmm.ops.reaping import why_unwatched
 from invmm.testing import TestVenue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,7 +136,10 @@ def test_the_orders_of_an_engine_that_stands_still_are_cancelled(venue: TestVenu
         assert set(told["orders"]) == set(ids)
         watching.until('"event": "verified"')
         assert alive(venue) == set()
-        assert state.kill.exists(), "it may wake up"
+        end = time.monotonic() + PATIENCE_S
+        while kill.read(state.kill).level != 2:  # it may wake up
+            assert time.monotonic() < end
+            time.sleep(0.02)
         assert watching.end() == 0
         assert "does not run" in why_unwatched(state, venue.address)
     finally:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from invmm.dataguard import DataGuard
+from invmm.engine import Engine
 from invmm.execution.snapshot import ClockReading
 from invmm.feed.states import EndCause, FeedState
+from invmm.permission import AlarmKind
 from invmm.settings import Settings
 from invmm.types import EVENT_DTYPE, EventKind, GuardFact, Outcome, Reason
 from tests.reference import wire
@@ -214,6 +216,19 @@ def test_f11_a_feed_expects_silence_by_the_clock_though_no_event_told_it(rig: Ri
     assert rig.feed.token_ids
     rig.tick(310_000)
     assert not rig.feed.token_ids
+
+
+@pytest.mark.parametrize("state", [FeedState.REFUSED, FeedState.FAILED])
+def test_f9_a_feed_that_has_stopped_for_good_is_an_alarm(state: FeedState) -> None:
+    engine = Engine()
+    feed: Any = SimpleNamespace(name="user", last_error="upgrade answered with 401", is_live=False)
+    engine._told(feed, state, EndCause.REFUSED)
+    (alarm,) = engine.permission.alarms
+    assert "user feed" in alarm
+    assert engine.permission.kinds[AlarmKind.FEED] == 1
+    assert ("401" in alarm) is (state is FeedState.REFUSED)
+    engine._told(feed, FeedState.BACKING_OFF, EndCause.CONNECT)
+    assert len(engine.permission.alarms) == 1
 
 
 def test_facts_reach_the_step_as_events(rig: Rig) -> None:

@@ -130,6 +130,25 @@ def test_an_order_whose_market_no_record_names_is_kept_all_the_same(tmp_path: Pa
     assert left.orders[FIRST].condition_id == market.condition_id
 
 
+def test_what_was_left_is_handed_on_so_that_old_files_may_go(tmp_path: Path) -> None:
+    session = Session(tmp_path / "journal")
+    session.send(FIRST)
+    session.send(SECOND, Outcome.DOWN)
+    session.cancelled(FIRST)
+    session.journal.close()
+    old = set((tmp_path / "journal").iterdir())
+    with hold_folder(tmp_path) as folder, keep_journal(folder, SMALL, session.clock, ACCOUNT) as state:
+        assert state.left is not None
+        market = Engine(SMALL, clock=session.clock, journal=state.journal).add_market(WINDOW)
+        state.journal.checkpoint([market])
+    before = read_left(tmp_path / "journal")
+    for path in old:
+        path.unlink()
+    after = read_left(tmp_path / "journal")
+    assert (after.alive, after.orders, after.markets) == (before.alive, before.orders, before.markets)
+    assert after.alive == {SECOND}
+
+
 def test_a_folder_is_for_one_account_and_never_for_both_real_and_embedded_venues(tmp_path: Path) -> None:
     clock = LiveClock()
     with hold_folder(tmp_path / "a") as folder, keep_journal(folder, SMALL, clock) as state:

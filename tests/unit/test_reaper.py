@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import pytest
 from invmm.errors import ConfigError, TransportError, VenueError
 from invmm.execution.beat import BeatWriter, Life, State
 from invmm.execution.state import StateFolder
-from invmm.ops import reaper as module
-from invmm.ops.reaper import Reaper, keyless_identity, main, once, parser, why_unwatched
+from invmm.ops import reaping as module
+from invmm.ops.reaper import PRIVATE_KEY_NAMES, keyless_identity, main, once, parser
+from invmm.ops.reaping import Reaper, why_unwatched
 from invmm.settings import Settings
 
 SECOND = 1_000_000_000
@@ -71,6 +73,13 @@ class Scene:
     def look(self, later_s: float = 0.0) -> Life:
         return self.reaper.look(self.now_ns + int(later_s * SECOND))
 
+    @staticmethod
+    def until(holds: Callable[[], bool]) -> None:
+        end = time.monotonic() + 60
+        while not holds():
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
     def events(self, name: str) -> list[str]:
         return [text for event, text in self.told if event == name]
 
@@ -80,7 +89,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PAUSE_S", "REFUSED_PAUSE_S"):
         monkeypatch.setattr(module, name, (0.0, 0.01))
     monkeypatch.setattr(module, "LOOK_S", 0.005)
-    for name in module.PRIVATE_KEY_NAMES:
+    for name in PRIVATE_KEY_NAMES:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -93,6 +102,7 @@ def test_a_silent_engine_sets_the_kill_switch_and_is_an_alarm_once(tmp_path: Pat
     assert not scene.state.kill.exists()
     assert scene.look(3.1) is Life.SILENT
     assert scene.look(3.2) is Life.SILENT
+    scene.until(lambda: bool(scene.events("kill")))
     assert json.loads(scene.state.kill.read_text())["level"] == 2
     assert len(scene.events("alarm")) == 1
     assert not scene.reaper.is_verified
@@ -124,7 +134,7 @@ def test_a_beat_that_cannot_be_read_counts_as_silence_when_it_lasts(tmp_path: Pa
     assert scene.look() is Life.ALIVE
     assert scene.look(2.9) is Life.ALIVE
     assert scene.look(3.0) is Life.SILENT
-    assert scene.state.kill.exists()
+    scene.until(scene.state.kill.exists)
 
 
 def test_an_ended_engine_is_left_alone(tmp_path: Path) -> None:
@@ -193,13 +203,19 @@ def test_an_order_that_arrives_later_is_found_and_cancelled(
     assert scene.events("cancelled") == ["1 orders cancelled", "1 orders cancelled"]
 
 
-def test_a_kill_switch_that_cannot_be_written_does_not_keep_it_from_cancelling(tmp_path: Path) -> None:
+def test_a_kill_switch_that_cannot_be_written_does_not_keep_it_from_cancelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        time.sleep(0.2)  # of a disk that does not answer at once, either
+        raise ConfigError("no room")
+
+    monkeypatch.setattr(module.kill, "latch", fails)
     scene = Scene(tmp_path, FakeVenue(["0x1"]))
-    scene.state.kill.mkdir()
     scene.engine(age_s=60)
     run_until_verified(scene)
     assert scene.venue.rows == []
-    assert any("could not be set" in text for text in scene.events("alarm"))
+    scene.until(lambda: any("could not be set" in text for text in scene.events("alarm")))
 
 
 def test_one_look_that_cannot_be_verified_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from invmm._ext.merge import merge
@@ -21,10 +22,9 @@ from invmm.types import (
     Reason,
     Side,
     VenueMode,
-    reservations,
 )
 from tests.reference import wire
-from tests.unit.test_step import MS, NS, START_S, Desk, kinds
+from tests.unit.test_step import START_S, Desk, kinds
 
 UP, DOWN, BUY, SELL = 0, 1, Side.BUY, Side.SELL
 SHARE = 1_000_000
@@ -198,8 +198,12 @@ def test_what_fits_together_is_placed_acknowledged_then_cancelled() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[risk]\nmax_cash_dollars = 100\n", "[risk]\nmax_direction_shares = 150\n", "[risk]\nmax_open_orders = 2\n",
-     "[risk]\nmax_gross_shares = 250\n"],
+    [
+        "[risk]\nmax_cash_dollars = 100\n",
+        "[risk]\nmax_direction_shares = 150\n",
+        "[risk]\nmax_open_orders = 2\n",
+        "[risk]\nmax_gross_shares = 250\n",
+    ],
     ids=["cash", "direction", "orders", "gross"],
 )  # fmt: skip
 def test_what_does_not_fit_together_is_cancelled_proven_dead_then_placed(text: str) -> None:
@@ -259,7 +263,7 @@ def test_of_two_changes_the_one_that_lowers_the_imbalance_goes_first() -> None:
 
 
 def test_a_guard_cancels_everything_and_places_nothing() -> None:
-    desk, placed = quoting()
+    desk, _ = quoting()
     desk.want(200, bid(UP, 4900), bid(DOWN, 4700))
     stop = desk.event(EventKind.MODE, 205, status=Mode.STOPPED)
     assert set(kinds(stop)) == {CANCEL}
@@ -321,7 +325,7 @@ def test_an_unanswered_placement_is_given_up_and_its_transaction_reverts_on_proo
 
 
 def test_a_newer_target_waits_for_the_open_one_and_the_newest_wins() -> None:
-    desk, placed = quoting()
+    desk, _ = quoting()
     fresh = desk.want(200, bid(UP, 4900), bid(DOWN, 4700))
     assert not len(desk.want(210, bid(UP, 4850), bid(DOWN, 4700)))
     assert not len(desk.want(220, bid(UP, 4750), bid(DOWN, 4700)))
@@ -393,75 +397,39 @@ def test_while_the_venue_takes_cancels_only_one_order_a_second_finds_out_whether
     assert 2 <= len(placed) <= 3
 
 
+@pytest.mark.parametrize("mode", [VenueMode.RUNNING, VenueMode.HALTED])
+def test_cancels_without_proof_are_repeated_ever_less_often_while_the_venue_takes_none(
+    mode: VenueMode,
+) -> None:
+    words = SharedWords(1)
+    desk, _ = quoting("[engine]\nbook_max_age_ms = 600000\n", words=words)
+    words.venue_mode = mode
+    desk.want(1_000)
+    repeats = [at for at in range(1_050, 30_000, 50) if len(desk.event(EventKind.TIMER, at))]
+    gaps = np.diff([1_000, *repeats]).tolist()
+    assert gaps[:4] == ([1_000] * 4 if mode == VenueMode.RUNNING else [1_000, 1_000, 2_000, 4_000])
+    assert max(gaps) <= 8_000
+
+
+def test_known_funds_and_shares_promised_to_a_merge_bind() -> None:
+    desk, placed = quoting()
+    step = desk.market.step
+    desk.policy.want([bid(DOWN, 4700)])
+    desk.fill(placed[0], 100, 150, status=OrderStatus.TRADE_CONFIRMED)
+    step.set_funds(10_000_000)
+    assert PLACE not in kinds(desk.want(200, bid(DOWN, 4700), bid(UP, 4500)))
+    assert step.stats()["reasons"][Reason.CASH] == 1
+    step.set_funds(None)
+    step.reserve(60 * SHARE, 0)
+    offered = desk.want(300, bid(DOWN, 4700), (UP, SELL, 5300, 50 * SHARE))
+    assert PLACE not in kinds(offered)
+    step.reserve(0, 0)
+    assert kinds(desk.want(400, bid(DOWN, 4700), (UP, SELL, 5300, 50 * SHARE))) == [PLACE]
+
+
 def test_a_sick_heartbeat_lets_nothing_be_placed() -> None:
     words = SharedWords(1)
     desk, _ = quoting("", words=words)
     words.missed_heartbeats = 1
     assert PLACE not in kinds(desk.want(200, bid(UP, 4900), bid(DOWN, 4700)))
     assert desk.market.step.stats()["reasons"][Reason.HEARTBEAT] >= 1
-
-
-# ---- limits, each with its reason ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "quote", "reason"),
-    [
-        ("[risk]\nmax_cash_dollars = 40\n", bid(UP, 4800), Reason.CASH),
-        ("[risk]\nmax_direction_shares = 99\n", bid(UP, 4800), Reason.DIRECTION),
-        ("[risk]\nmax_gross_shares = 99\n", bid(UP, 4800), Reason.GROSS),
-        ("[risk]\nmax_order_dollars = 40\n", bid(UP, 4800), Reason.ORDER_LIMIT),
-        ("[risk]\nmax_order_shares = 99\n", bid(UP, 4800), Reason.ORDER_LIMIT),
-        ("", bid(UP, 5100), Reason.POST_ONLY),
-        ("", bid(UP, 4800, 1), Reason.BELOW_MIN_SIZE),
-        ("", (UP, SELL, 5200, 10 * SHARE), Reason.CASH),
-    ],
-)
-def test_a_quote_beyond_a_limit_is_refused_with(text: str, quote: Quote, reason: Reason) -> None:
-    desk = Replacing(text)
-    desk.open()
-    assert not len(desk.want(100, quote))
-    assert desk.market.step.stats()["reasons"][reason] == 1
-    assert desk.replaced["begun"] == 0
-
-
-def test_a_bid_far_above_the_mid_is_refused_by_the_collar() -> None:
-    desk = Replacing("[risk]\nprice_collar = 0.05\n")
-    desk.open(bids={1000: 100}, asks={9000: 100})
-    assert not len(desk.want(100, bid(UP, 5600)))
-    assert desk.market.step.stats()["reasons"][Reason.COLLAR] == 1
-    assert kinds(desk.want(200, bid(UP, 5500))) == [PLACE]
-
-
-def test_own_bids_of_both_tokens_never_reach_a_dollar() -> None:
-    desk = Replacing()
-    desk.open(bids={1000: 100}, asks={9000: 100})
-    commands = desk.want(100, bid(UP, 5000), bid(DOWN, 5000))
-    assert kinds(commands) == [PLACE]
-    assert desk.market.step.stats()["reasons"][Reason.SELF_CROSS] == 1
-
-
-def test_a_second_order_at_a_price_whose_first_one_is_dying_is_refused() -> None:
-    desk, placed = quoting()
-    desk.want(200, bid(DOWN, 4700))
-    assert not len(desk.want(210, bid(UP, 4800), bid(DOWN, 4700)))
-    assert desk.market.step.stats()["reasons"][Reason.DUPLICATE] >= 1
-    assert kinds(desk.answer(placed[0], OrderStatus.CANCELED, 220)) == [PLACE]
-
-
-def test_one_target_leads_to_at_most_so_many_messages() -> None:
-    desk = Replacing("[risk]\nmax_children = 3\n")
-    desk.open()
-    assert len(desk.want(100, *(bid(UP, 4900 - 100 * n, 10) for n in range(5)))) == 3
-    assert desk.market.step.stats()["reasons"][Reason.CHILDREN] == 2
-
-
-def test_a_placement_says_what_was_reserved_for_it_and_by_which_transaction() -> None:
-    desk = Replacing()
-    desk.open()
-    commands = desk.want(100, bid(UP, 4800), bid(DOWN, 4700, 50))
-    told = reservations(commands)
-    assert told["cash_e10"].tolist() == [4800 * 100 * SHARE, 4700 * 50 * SHARE]
-    assert told["transaction"].tolist() == [1, 1]
-    assert (commands["deadline_ns"] == START_S * NS + 350 * MS).all()
-    assert (commands["book_ms"] == START_S * 1000).all()

@@ -40,6 +40,7 @@ from invmm.venue.profile import loopback
 from invmm.venue.series import Series, Window
 
 LOOK_AROUND_NS = 50_000_000
+SOONEST_NS = 20_000_000  # between two turns that nothing but time asks for
 TURNS_MAX = 10_000
 
 
@@ -86,7 +87,7 @@ class VirtualExecutor(Executor):
         self.intake.flush()
         if self._timer is not None:
             self._timer.cancel()
-        again_ns = max(1_000_000, self.wait_ns(now_ns))
+        again_ns = max(SOONEST_NS, self.wait_ns(now_ns))
         self._timer = self._loop_.call_in_ns(again_ns, self._turns, context=self._process.context)
         if len(self.results):
             self._loop_.wake_reader(self.results.eventfd)

@@ -1,0 +1,1 @@
+"""Transactions that have closed and wait for the ends of their orders (C level only)."""

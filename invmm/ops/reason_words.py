@@ -1,0 +1,98 @@
+"""What each Reason means, with the values and the limit that made it bind."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from invmm.ops.record_words import price_words, shares_words
+from invmm.types import Reason
+
+MEANINGS: Final = {
+    Reason.NONE: "nothing forbids it",
+    Reason.QUOTE: "the ladder wants it",
+    Reason.TAKER: "taking completes a pair below its cost",
+    Reason.NOT_WANTED: "the policy wants it no more",
+    Reason.NO_SNAPSHOT: "no book has come since the subscription",
+    Reason.STALE: "its book is too old",
+    Reason.CROSSED: "the book is crossed",
+    Reason.BEST_MISMATCH: "the kept best price is not the message's",
+    Reason.MIRROR_MISMATCH: "the two books do not mirror each other",
+    Reason.EPOCH_CHANGED: "the tick changed; a new book has not come",
+    Reason.MARKET_ENDING: "the market is about to end",
+    Reason.MODE: "the engine is paused or stopped",
+    Reason.DISCONNECTED: "the market feed is not connected",
+    Reason.NO_ASK: "the other token has no ask to complete a pair with",
+    Reason.IMBALANCE: "more of this token is held than of the other",
+    Reason.UNPROFITABLE: "no price leaves the margin",
+    Reason.BELOW_MIN_PRICE: "the price would be below the least one",
+    Reason.CASH: "the cash limit of the market is used up",
+    Reason.ORDER_LIMIT: "too many orders, or too large a one",
+    Reason.SELF_CROSS: "it would match an own order",
+    Reason.POST_ONLY: "it would cross the book",
+    Reason.BELOW_MIN_SIZE: "it is smaller than the venue's least order",
+    Reason.RING_FULL: "the executor's ring is full",
+    Reason.IN_FLIGHT: "one like it is on its way",
+    Reason.DEADLINE: "it was decided too long ago",
+    Reason.SHUTDOWN: "the executor stops",
+    Reason.RATE_LIMIT: "the rate of placements is used up",
+    Reason.COOL_DOWN: "the venue refused; a pause follows",
+    Reason.EXPIRING: "it is about to expire and is replaced",
+    Reason.SETTLED: "the market is resolved",
+    Reason.POLICY_ERROR: "the policy failed",
+    Reason.CONFLICT: "a fill was both confirmed and failed; what is owned is not known",
+    Reason.JOURNAL: "the journal cannot be written, and what cannot be kept is not done",
+}
+
+
+def binding(
+    reason: Reason, quote: dict[str, Any], settings: dict[str, dict[str, Any]]
+) -> tuple[str, dict[str, Any]]:
+    """A reason in words with what bound it, and the values by name.
+
+    Parameters
+    ----------
+    reason : Reason
+    quote : dict
+        Facts of a QUOTE record.
+    settings : dict
+        The session's, by table; {} if they are not known.
+    """
+    at = quote["token"] == "DOWN"
+    engine, risk = settings.get("engine", {}), settings.get("risk", {})
+    values: dict[str, Any] = {
+        "bid_e4": quote["bid_e4"][at],
+        "ask_e4": quote["ask_e4"][at],
+        "position_micro": quote["position_micro"][at],
+        "other_position_micro": quote["position_micro"][1 - at],
+        "committed_dollars": quote["committed_e10"] / 1e10,
+        "data_age_ms": max(-1, quote["age_ns"][at] / 1e6),
+        "ms_to_end": quote["ms_to_end"],
+        "live_orders": quote["live"],
+    }
+    words = MEANINGS.get(reason, reason.name.lower().replace("_", " "))
+    book = f"book {price_words(values['bid_e4'])} / {price_words(values['ask_e4'])}"
+    detail = book
+    if reason is Reason.STALE:
+        values["limit_ms"] = engine.get("book_max_age_ms")
+        detail = f"{values['data_age_ms']:.0f} ms old, allowed are {values['limit_ms']}"
+    elif reason is Reason.MARKET_ENDING:
+        values["limit_ms"] = engine.get("stop_before_end_ms")
+        detail = f"{values['ms_to_end'] / 1000:.3f} s are left, quoting stops {values['limit_ms']} ms before"
+    elif reason in (Reason.IMBALANCE, Reason.NONE, Reason.NO_ASK, Reason.UNPROFITABLE):
+        held, other = shares_words(values["position_micro"]), shares_words(values["other_position_micro"])
+        detail = f"{book}; held {held}, of the other {other}"
+    elif reason is Reason.CASH:
+        values["limit_dollars"] = risk.get("max_cash_dollars")
+        detail = f"{values['committed_dollars']:.2f} of {values['limit_dollars']} dollars spent and bid for"
+    elif reason is Reason.ORDER_LIMIT:
+        values["limit_orders"], values["limit_shares"] = (
+            risk.get("max_open_orders"),
+            risk.get("max_order_shares"),
+        )
+        detail = (
+            f"{values['live_orders']} of {values['limit_orders']} open, {values['limit_shares']} shares each"
+        )
+    elif reason is Reason.RATE_LIMIT:
+        values["limit_per_second"] = risk.get("orders_per_second")
+        detail = f"{values['limit_per_second']} a second, {risk.get('orders_burst')} at once"
+    return f"{words}: {detail}", values

@@ -1,0 +1,232 @@
+"""An engine is killed (SIGKILL) when its journal shows record n, for each n; it is started again on the same
+folder; at rest nothing is lost, nothing is foreign, and no order is alive that it does not know.
+
+The venue is a process of its own, on a fast clock. Whoever kills looks at the mapped journal from outside:
+the engine that is killed is the one that ships. A kill needs some microseconds to arrive, so the journal may
+show a few records more than n; how many is told. `python -m tests.e2e.test_journal_boundaries --all`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from invmm.feed.user_messages import trade_key
+from invmm.testing import Series, TestVenue
+
+ROOT = Path(__file__).resolve().parents[2]
+SERIES = "btc-updown-4h"
+SPEED = 60.0
+RECORD_BYTES = 160
+PATIENCE_S = 120.0
+STREAMS = ("intents", "inputs")
+OPEN = ("LIVE", "DELAYED")
+
+
+@dataclass
+class Outcome:
+    """One kill."""
+
+    stream: str
+    wanted: int
+    found: int  # records when it was dead
+    orders: int  # at the venue, of all kills until then
+    open_before: int  # when it was dead
+    left: int  # ids without proof in the journal
+    cancelled_s: float  # from the kill until everything was cancelled
+    quoting_s: float  # … until quoting was possible
+
+
+class Rig:
+    """A venue, and one state folder over many lives of an engine."""
+
+    def __init__(self, venue: TestVenue, folder: Path) -> None:
+        self.venue, self.folder = venue, folder
+        self.market = venue.market()
+
+    def engine(self, *, recover: bool, seed: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.e2e.boundary_engine"],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(self.folder)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        clock, keys = self.venue.clock(), self.venue.credentials
+        told = {
+            "port": self.venue.port,
+            "private_key": self.venue.private_key,
+            "credentials": [keys.api_key, keys.secret, keys.passphrase],
+            "account": self.venue.address,
+            "clock": [clock.scale, clock.origin_ns, clock.mono_origin_ns],
+            "state": str(self.folder / "state"),
+            "market": asdict(self.market),
+            "recover": recover,
+            "seed": seed,
+        }
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(told) + "\n")
+        process.stdin.flush()
+        return process
+
+    def kill_at(self, stream: str, number: int, seed: int) -> Outcome:
+        """Kills a trading engine when the stream of its session shows `number` records; then recovers."""
+        journals = self.folder / "state" / "journal"
+        for name in ("kill", "risk.json"):  # somebody has looked, and the day is young
+            (self.folder / "state" / name).unlink(missing_ok=True)
+        before = set(journals.glob(f"{stream}-*"))
+        engine = self.engine(recover=False, seed=seed)
+        end = time.monotonic() + PATIENCE_S
+        try:
+            while not (new := sorted(set(journals.glob(f"{stream}-*")) - before)):
+                check(engine, end)
+                time.sleep(0.001)
+            path = new[0]
+            while path.stat().st_size < (number + 2) * RECORD_BYTES:
+                check(engine, end)
+            with path.open("rb") as file:
+                memory = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            at = (number + 1) * RECORD_BYTES  # after the file's own record
+            looks = 0
+            while memory[at + 4] == 0:  # its kind; a record's first word is its checksum
+                looks += 1
+                if looks % 20_000 == 0:
+                    check(engine, end)
+                    time.sleep(0.0005)  # the one that is to be killed needs a core, too
+            engine.kill()
+            killed = time.monotonic()
+        finally:
+            engine.kill()
+            engine.communicate()
+        found = number
+        while at + RECORD_BYTES < len(memory) and memory[at + RECORD_BYTES + 4]:
+            found, at = found + 1, at + RECORD_BYTES
+        memory.close()
+        truth = self.venue.truth()
+        open_before = sum(order["state"] in OPEN for order in truth["orders"])
+        known = self.recovered(seed)
+        return Outcome(
+            stream,
+            number,
+            found,
+            len(truth["orders"]),
+            open_before,
+            known["left"],
+            known["cancelled_s"] - killed,
+            known["quoting_s"] - killed,
+        )
+
+    def recovered(self, seed: int) -> dict[str, Any]:
+        """Has an engine recover and compares what it knows with the venue's truth."""
+        engine = self.engine(recover=True, seed=seed)
+        try:
+            out, err = engine.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            engine.kill()
+            raise
+        assert out, err
+        known: dict[str, Any] = json.loads(out.splitlines()[-1])
+        told = "\n".join(known["messages"])
+        truth = self.venue.truth()
+        assert known["dated"] == 0, told
+        assert known["clean"] is (known["undated"] == 0), told
+        # A machine that is busy makes itself felt: what is slow is an alarm, and no matter here.
+        assert [alarm for alarm in known["alarms"] if "ours" in alarm] == [], told
+        assert [o for o in truth["orders"] if o["state"] in OPEN] == [], told
+        journaled = set(known["journaled"])
+        assert {o["order_id"] for o in truth["orders"]} <= journaled, "an order that no journal names"
+        legs = {
+            (leg["order_id"], trade_key(trade["id"])): (leg["size_micro"], trade["status"])
+            for trade in truth["trades"]
+            for leg in trade["legs"]
+        }
+        ours = {(leg["order_id"], leg["trade"]): (leg["size_micro"], leg["status"]) for leg in known["legs"]}
+        assert ours == legs, told
+        assert known["positions"] in ([], [truth["tokens_micro"]]), told
+        return known
+
+
+def check(engine: subprocess.Popen[str], end: float) -> None:
+    if engine.poll() is not None or time.monotonic() > end:
+        engine.kill()
+        raise AssertionError("the engine did not come so far:\n" + "\n".join(engine.communicate()))
+
+
+def rigged(folder: Path, seed: int) -> tuple[TestVenue, Series]:
+    served = Series(SERIES, tape="light")
+    return TestVenue(served, speed=SPEED, seed=seed), served
+
+
+@pytest.mark.parametrize(("stream", "number"), [("intents", 2)])
+def test_killed_at_a_boundary_of_its_journal_nothing_is_lost_and_nothing_stays(
+    stream: str, number: int, tmp_path: Path
+) -> None:
+    venue, _ = rigged(tmp_path, 5)
+    with venue:
+        outcome = Rig(venue, tmp_path).kill_at(stream, number, 1)
+    assert outcome.found >= number
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)
+def test_killed_at_every_boundary_nothing_is_lost_and_nothing_stays() -> None:
+    assert main(["--all"]) == 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Kills at many boundaries; a table, the longest times, exit code 1 if anything was lost."""
+    p = argparse.ArgumentParser(prog="python -m tests.e2e.test_journal_boundaries", description=__doc__)
+    p.add_argument("--all", action="store_true", help="the first 40 records of each stream")
+    p.add_argument("--first", type=int, default=1)
+    p.add_argument("--last", type=int, default=6)
+    p.add_argument("--seed", type=int, default=5)
+    p.add_argument("--json", action="store_true")
+    options = p.parse_args(arguments)
+    first, last = (1, 40) if options.all else (options.first, options.last)
+    outcomes: list[Outcome] = []
+    failed = 0
+    for stream in STREAMS:
+        with tempfile.TemporaryDirectory() as place, suppress(KeyboardInterrupt):
+            venue, _ = rigged(Path(place), options.seed)
+            with venue:
+                rig = Rig(venue, Path(place))
+                for number in range(first, last + 1):
+                    try:
+                        outcomes.append(rig.kill_at(stream, number, number))
+                    except AssertionError as error:
+                        failed += 1
+                        print(f"{stream} {number}: FAILED: {error}", file=sys.stderr)
+                    else:
+                        print(outcomes[-1], file=sys.stderr)
+    report = {
+        "kills": len(outcomes) + failed,
+        "failed": failed,
+        "orders": sum(max((o.orders for o in outcomes if o.stream == s), default=0) for s in STREAMS),
+        "left_unproven": sum(o.left for o in outcomes),
+        "open_when_killed": sum(o.open_before for o in outcomes),
+        "cancelled_s_max": max((o.cancelled_s for o in outcomes), default=0.0),
+        "quoting_s_max": max((o.quoting_s for o in outcomes), default=0.0),
+    }
+    print(json.dumps(report) if options.json else "\n".join(f"{k}: {v}" for k, v in report.items()))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())

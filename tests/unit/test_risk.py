@@ -1,0 +1,572 @@
+"""Losses at worst, triggers, what a restart remembers, the first armed day, and what a kill level does."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from invmm._ext.words import SharedWords
+from invmm.errors import ConfigError
+from invmm.execution import risk as risk_module
+from invmm.execution.breakers import Breakers
+from invmm.execution.kill import latch, read, release
+from invmm.execution.losses import DayLoss, Kept, worst_micro
+from invmm.execution.risk import NO_CEILING, Risk, arm, first_day_refusals
+from invmm.execution.risk_file import LatestWriter, RiskRecord, load, parse
+from invmm.execution.state import StateFolder
+from invmm.permission import AlarmKind, Permission
+from invmm.settings import RiskSettings, Settings
+from invmm.settlement.ledger import Ledger, taker_fee_micro
+from invmm.types import EVENT_DTYPE, MICRO, Mode, OrderStatus, Outcome, Reason, Side
+
+SECOND = 10**9
+DAY_NS = 86_400 * SECOND
+NOON_NS = 20_000 * DAY_NS + DAY_NS // 2
+CONFIRMED, FAILED, MATCHED = (
+    OrderStatus.TRADE_CONFIRMED,
+    OrderStatus.TRADE_FAILED,
+    OrderStatus.TRADE_MATCHED,
+)
+
+
+def fill(ledger: Ledger, outcome: Outcome, price_e4: int, shares: int, **more: Any) -> None:
+    number = len(ledger.legs) + 1
+    about = {"side": Side.BUY, "status": CONFIRMED, "time_ns": number} | more
+    ledger.fill(
+        trade=number, key=number, outcome=outcome, price_e4=price_e4, size_micro=shares * MICRO, **about
+    )
+
+
+# ---- losses ------------------------------------------------------------------------------------------------
+
+
+def test_unmatched_shares_are_worth_nothing_and_pairs_their_dollar() -> None:
+    ledger = Ledger()
+    fill(ledger, Outcome.UP, 4_800, 10)
+    fill(ledger, Outcome.DOWN, 5_000, 4)
+    assert worst_micro(ledger, None) == (-4_800_000 - 2_000_000) + 4_000_000
+    assert worst_micro(ledger, Outcome.UP) == 10_000_000 - 6_800_000
+
+
+def test_a_fill_that_may_still_fail_stands_where_that_is_worse() -> None:
+    ledger = Ledger()
+    fill(ledger, Outcome.UP, 4_800, 10)
+    fill(ledger, Outcome.DOWN, 5_000, 10, status=MATCHED)
+    # Up wins: the Down shares are paid and worth nothing. Down wins: they may never have been bought.
+    assert worst_micro(ledger, Outcome.UP) == 5_200_000 - 5_000_000
+    assert worst_micro(ledger, Outcome.DOWN) == -4_800_000
+    assert worst_micro(ledger, None) == -4_800_000
+
+
+def test_fees_are_in_and_rebates_are_out() -> None:
+    ledger = Ledger()
+    fill(ledger, Outcome.UP, 5_000, 10, taker=True)
+    fee = taker_fee_micro(10 * MICRO, 5_000, ledger.fee_rate_ppm)
+    assert fee > 0
+    assert worst_micro(ledger, Outcome.UP) == 5_000_000 - fee
+    maker = Ledger()
+    fill(maker, Outcome.UP, 5_000, 10)
+    assert maker.rebates_micro > 0
+    assert worst_micro(maker, Outcome.UP) == 5_000_000
+
+
+LEGS = st.lists(
+    st.tuples(
+        st.sampled_from(list(Outcome)),
+        st.sampled_from(list(Side)),
+        st.integers(1, 9_999),
+        st.integers(1, 50),
+        st.booleans(),
+        st.sampled_from([CONFIRMED, FAILED, MATCHED]),
+    ),
+    max_size=7,
+)
+
+
+@given(LEGS)
+def test_the_loss_at_worst_is_the_worst_of_all_ways_it_can_end(legs: list[tuple[Any, ...]]) -> None:
+    ledger = Ledger()
+    for outcome, side, price, shares, taker, status in legs:
+        fill(ledger, outcome, price, shares, side=side, taker=taker, status=status)
+    open_ = [i for i, leg in enumerate(legs) if leg[5] is MATCHED]
+    worst = None
+    for winner in Outcome:
+        for pattern in range(2 ** len(open_)):
+            stands = {i for bit, i in enumerate(open_) if pattern >> bit & 1}
+            total = 0
+            for i, (outcome, side, price, shares, taker, status) in enumerate(legs):
+                if status is CONFIRMED or i in stands:
+                    gain = ((10_000 if outcome == winner else 0) - price) * shares * MICRO
+                    total += gain if side == Side.BUY else -gain
+                    total -= taker_fee_micro(shares * MICRO, price, ledger.fee_rate_ppm) * 10_000 * taker
+            worst = total if worst is None else min(worst, total)
+    assert worst is not None
+    assert worst_micro(ledger, None) == worst // 10_000
+
+
+def test_a_day_forgets_the_markets_that_ended_before_it() -> None:
+    day = DayLoss(5)
+    day.told("old", Kept(-3, 1, 5))
+    day.told("long", Kept(-4, 1, 6))
+    assert day.micro == 7
+    day.turn(6)
+    assert day.micro == 4
+    day.turn(5)  # a clock that was set back brings nothing back
+    assert (day.number, day.micro) == (6, 4)
+
+
+def test_fills_that_are_booked_again_after_a_restart_count_once() -> None:
+    day = DayLoss(5, before={"m": Kept(-10, 3, 5)})
+    day.told("m", Kept(-2, 1, 5))
+    assert (day.micro, day.loss_of("m")) == (12, 12)
+    assert day.all() == {"m": Kept(-12, 4, 5)}
+    day.told("m", Kept(-11, 3, 5))
+    assert (day.micro, day.loss_of("m")) == (11, 11)
+
+
+# ---- triggers ----------------------------------------------------------------------------------------------
+
+
+def result(status: OrderStatus, key: int, at_ns: int, reason: Reason = Reason.NONE, code: int = 0) -> Any:
+    record = np.zeros(1, EVENT_DTYPE)[0]
+    record["status"], record["key"], record["time_ns"] = status, key, at_ns
+    record["reason"], record["code"] = reason, code
+    return record
+
+
+def trips(breakers: Breakers, now_ns: int = 0) -> list[Reason]:
+    return [trip.reason for trip in breakers.look(now_ns)]
+
+
+def test_a_storm_of_refusals_is_many_within_ten_seconds() -> None:
+    breakers = Breakers(RiskSettings(max_rejects=5))
+    for i in range(20):
+        breakers.heard(result(OrderStatus.REJECTED, i, 3 * i * SECOND))
+    assert trips(breakers) == []
+    for i in range(6):
+        breakers.heard(result(OrderStatus.REJECTED, i, 100 * SECOND + i, Reason.VENUE_POST_ONLY))
+    assert trips(breakers) == []
+    for i in range(6):
+        breakers.heard(result(OrderStatus.REJECTED, i, 100 * SECOND + i))
+    assert trips(breakers) == [Reason.REJECT_STORM]
+    breakers.heard(result(OrderStatus.REJECTED, 7, 100 * SECOND + 7))
+    assert trips(breakers) == []
+    breakers.reset()
+    for i in range(6):
+        breakers.heard(result(OrderStatus.REJECTED, i, 100 * SECOND + i))
+    assert trips(breakers) == [Reason.REJECT_STORM]
+
+
+@pytest.mark.parametrize("scale", [1.0, 7.0])
+def test_a_slow_venue_is_one_that_lets_more_than_one_in_a_hundred_wait(scale: float) -> None:
+    breakers = Breakers(RiskSettings(), scale)
+    wait_ns = int(4 * SECOND * scale)
+    for key in range(200):
+        breakers.heard(result(OrderStatus.SENT, key, 0))
+        breakers.heard(result(OrderStatus.LIVE, key, wait_ns if key % 100 == 0 else wait_ns // 2))
+    assert trips(breakers) == []
+    for key in range(3):  # without any answer
+        breakers.heard(result(OrderStatus.SENT, key, 0))
+    assert trips(breakers, wait_ns // 2) == []
+    assert trips(breakers, wait_ns) == [Reason.SLOW_VENUE]
+
+
+def test_fills_that_fail_too_often_are_told() -> None:
+    breakers, ledger = Breakers(RiskSettings()), Ledger()
+    for i in range(12):
+        fill(ledger, Outcome.UP, 5_000, 5, status=FAILED if i % 4 == 0 else CONFIRMED)
+    assert breakers.look(0, [ledger]) == []
+    fill(ledger, Outcome.UP, 5_000, 5, status=FAILED)
+    assert [trip.reason for trip in breakers.look(0, [ledger])] == [Reason.SETTLEMENT_FAILURES]
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "told"),
+    [
+        (Reason.SIGNER_CAP, -17, True),  # a token that is not traded
+        (Reason.SIGNER_CAP, -19, True),
+        (Reason.SIGNER_CAP, -21, False),  # the rate: orders that waited go together
+        (Reason.SEEN_ID, 0, True),
+        (Reason.DEADLINE, 0, False),
+    ],
+)
+def test_an_order_beyond_the_signers_caps_is_an_attempt(reason: Reason, code: int, told: bool) -> None:
+    breakers = Breakers(RiskSettings())
+    breakers.heard(result(OrderStatus.REFUSED, 1, 0, reason, code))
+    assert trips(breakers) == [Reason.LIMIT_ATTEMPT] * told
+
+
+def test_a_flood_of_messages_is_told() -> None:
+    breakers = Breakers(RiskSettings(max_messages_minute=10))
+    for i in range(30):
+        breakers.heard(result(OrderStatus.CANCELED, i, i * 6 * SECOND))
+    assert trips(breakers) == []
+    for i in range(11):
+        breakers.heard(result(OrderStatus.CANCELED, i, 1_000 * SECOND))
+    assert trips(breakers) == [Reason.MESSAGE_RATE]
+
+
+# ---- what is kept ------------------------------------------------------------------------------------------
+
+
+def test_the_file_says_what_was_written_and_nothing_else_is_accepted(tmp_path: Path) -> None:
+    record = RiskRecord(
+        20_000, 19_999, 2, [(1_728_000_000, 3)], {"0xab": Kept(-5, 2, 20_000)}, {"0xcd": (7, 9)}
+    )
+    assert parse(record.as_json()) == record
+    path = tmp_path / "risk.json"
+    assert load(path) is None
+    good = json.loads(record.as_json())
+    for wrong in (
+        b"",
+        b"{}",
+        b"[]",
+        record.as_json()[:-3],
+        json.dumps(good | {"more": 1}).encode(),
+        json.dumps(good | {"version": 2}).encode(),
+        json.dumps(good | {"kill_level": True}).encode(),
+        json.dumps(good | {"kill_level": 4}).encode(),
+        json.dumps(good | {"day": "yesterday"}).encode(),
+        json.dumps(good | {"minute": [[1, -1]]}).encode(),
+        json.dumps(good | {"markets": {"0xab": {"worst_micro": float("nan")}}}).encode(),
+        record.as_json().replace(b'"version": 1', b'"version": 1, "version": 1'),
+        b"[" * 100_000,
+        b"\xff",
+    ):
+        path.write_bytes(wrong)
+        with pytest.raises(ConfigError, match=r"risk\.json: expected the risk figures") as caught:
+            load(path)
+        assert path.read_bytes() == wrong, "it is never reset"
+        assert "not begun anew" in str(caught.value)
+
+
+@given(st.binary(max_size=200))
+def test_no_content_of_the_file_is_more_than_an_error(content: bytes) -> None:
+    with pytest.raises((ValueError, KeyError, TypeError)):
+        parse(content)
+
+
+def test_a_writer_keeps_the_newest_and_says_when_it_cannot(tmp_path: Path) -> None:
+    writer = LatestWriter(tmp_path / "risk.json")
+    for number in range(50):
+        writer.put(b"%d" % number)
+    writer.close()
+    assert (tmp_path / "risk.json").read_bytes() == b"49"
+    assert 1 <= writer.written <= 50
+    lost = LatestWriter(tmp_path / "gone" / "risk.json")
+    lost.put(b"1")
+    lost.close()
+    assert "cannot be written" in (lost.error or "")
+
+
+# ---- the risk of an engine ---------------------------------------------------------------------------------
+
+
+class Venue:
+    def __init__(self) -> None:
+        self.words = SharedWords(4)
+        self.open = 0
+        self.cancelled = 0
+
+    async def cancel_all(self) -> None:
+        self.cancelled += 1
+        self.open = max(0, self.open - 1)
+
+    async def open_order_count(self) -> int:
+        return self.open
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at_ns, self.scale = NOON_NS, 1.0
+
+    def now_ns(self) -> int:
+        return self.at_ns
+
+
+class Desk:
+    """A risk with what is around it, by hand; time stands still until it is moved."""
+
+    def __init__(self, state: StateFolder | None = None, **limits: Any) -> None:
+        self.said: list[str] = []
+        self.clock = Clock()
+        self.markets: dict[int, Any] = {}
+        self.permission = Permission(lambda mode: None, self.said.append)
+        settings = Settings(risk=RiskSettings(**limits))
+        self.risk = Risk(settings, self.permission, self.said.append, self.markets)
+        self.venue = Venue()
+        self.resumed = 0
+        self.permission.reconciled(0)
+        self.risk.open(self.clock, self.venue, state, self._resume)  # type: ignore[arg-type]
+
+    def _resume(self) -> None:
+        self.resumed += 1
+        self.permission.reconciled(0)
+
+    def market(self, number: int, name: str, end_ns: int = NOON_NS) -> Any:
+        registry = SimpleNamespace(counts=lambda: {"live": 0})
+        market = SimpleNamespace(
+            info=SimpleNamespace(condition_id=name, slug=name, end_s=end_ns // SECOND),
+            number=number,
+            ledger=Ledger(),
+            winner=None,
+            barred=Reason.NONE,
+            changes=0,
+            step=SimpleNamespace(registry=registry),
+        )
+        self.markets[number] = market
+        self.risk.market_opened(market)
+        return market
+
+    def tick(self) -> list[Any]:
+        return self.risk.tick(self.clock.at_ns)
+
+    def buy(self, market: Any, outcome: Outcome, price_e4: int, shares: int) -> None:
+        fill(market.ledger, outcome, price_e4, shares)
+        market.changes += 1
+
+    def admit(self, number: int, dollars: float = 1.0) -> Reason:
+        return self.risk.account.admit(number, Side.BUY, int(dollars * 10**10), self.clock.at_ns)
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateFolder:
+    return StateFolder(tmp_path / "state")
+
+
+def test_a_market_that_lost_too_much_is_not_quoted_any_more_and_the_others_are() -> None:
+    desk = Desk(max_loss_market_dollars=5.0)
+    bad, good = desk.market(0, "0xbad"), desk.market(1, "0xgood")
+    desk.buy(bad, Outcome.UP, 5_000, 10)
+    desk.buy(good, Outcome.UP, 5_000, 9)
+    assert desk.tick() == []
+    desk.buy(bad, Outcome.UP, 5_000, 1)
+    assert desk.tick() == [bad]
+    assert (bad.barred, good.barred) == (Reason.LOSS_MARKET, Reason.NONE)
+    assert (desk.admit(0), desk.admit(1)) == (Reason.LOSS_MARKET, Reason.NONE)
+    assert desk.risk.level == 0
+    assert desk.tick() == []
+    assert desk.risk.trips == {"LOSS_MARKET": 1}
+    assert sum("0xbad is not quoted any more" in line for line in desk.said) == 1
+
+
+def test_a_day_that_lost_too_much_ends_new_risk_and_a_release_does_not_undo_the_loss(
+    state: StateFolder,
+) -> None:
+    desk = Desk(state, max_loss_day_dollars=8.0)
+    for number in range(3):
+        market = desk.market(number, f"0x{number}")
+        desk.buy(market, Outcome.DOWN, 3_000, 10)
+        desk.tick()
+    assert (desk.risk.level, desk.risk.loss_day_micro) == (1, 9_000_000)
+    assert desk.permission.mode == Mode.PAUSED
+    assert (desk.venue.words.kill, desk.admit(0)) == (1, Reason.KILLED)
+    assert read(state.kill).by == "LOSS_DAY"
+    release(state.kill, "somebody")
+    desk.tick()
+    assert desk.risk.level == 1
+    assert desk.risk.trips == {"LOSS_DAY": 2}
+    desk.risk.close(True)
+
+
+def test_the_loss_of_a_closed_market_counts_until_its_winner_makes_it_better_or_the_day_is_over() -> None:
+    desk = Desk()
+    first, second = desk.market(0, "0x1"), desk.market(1, "0x2")
+    for market in (first, second):
+        desk.buy(market, Outcome.UP, 4_000, 10)
+        desk.risk.account.commit(market.number, 4 * 10**10, 0, 0)
+    desk.tick()
+    for market in (first, second):
+        del desk.markets[market.number]
+        desk.risk.market_closed(market)
+    assert desk.risk.loss_day_micro == 8_000_000
+    assert desk.risk.account.figures()["parked_e10"] == 8 * 10**10
+    desk.risk.resolved("0x1", Outcome.UP)
+    assert desk.risk.loss_day_micro == 0  # six won, four at worst lost
+    assert desk.risk.account.figures()["parked_e10"] == 4 * 10**10
+    desk.risk.resolved("0x1", Outcome.UP)
+    desk.risk.resolved("0x2", Outcome.DOWN)
+    assert desk.risk.account.figures()["parked_e10"] == 0
+    desk.clock.at_ns += DAY_NS
+    desk.tick()
+    assert desk.risk.loss_day_micro == 0
+
+
+def test_a_restart_gives_no_limit_back(state: StateFolder) -> None:
+    before = Desk(state, orders_per_minute=3)
+    market = before.market(0, "0x1", NOON_NS + DAY_NS)
+    before.buy(market, Outcome.UP, 4_000, 10)
+    assert [before.admit(0) for _ in range(3)] == [Reason.NONE] * 3
+    before.risk.account.commit(0, 4 * 10**10, 0, 0)
+    before.risk.kill(1, "lunch")
+    before.tick()
+    del before.markets[0]
+    before.risk.market_closed(market)
+    before.risk.close(True)
+    after = Desk(state, orders_per_minute=3)
+    assert (after.risk.level, after.risk.loss_day_micro) == (1, 4_000_000)
+    assert after.risk.account.figures()["parked_e10"] == 4 * 10**10
+    release(state.kill, "somebody")
+    after.tick()
+    assert after.risk.level == 0
+    assert after.admit(0) is Reason.MINUTE_RATE
+    after.clock.at_ns += 61 * SECOND
+    assert after.admit(0) is Reason.NONE
+    after.risk.close(True)
+
+
+def test_a_kill_file_that_was_removed_while_nothing_ran_is_written_again(state: StateFolder) -> None:
+    before = Desk(state)
+    before.risk.kill(1, "loss")
+    before.risk.close(True)
+    state.kill.unlink()
+    assert Desk(state).risk.level == 1
+    assert read(state.kill).level == 1
+
+
+def test_a_file_that_is_damaged_is_refused_before_anything_is_traded(state: StateFolder) -> None:
+    state.risk.write_text("{}")
+    with pytest.raises(ConfigError, match=r"risk\.json"):
+        Desk(state)
+
+
+def test_alarms_and_triggers_are_latched_as_level_1(state: StateFolder) -> None:
+    desk = Desk(state, max_rejects=3)
+    desk.permission.alarm("an open order is not ours", AlarmKind.FOREIGN_ORDER)
+    assert (desk.risk.level, read(state.kill).by) == (1, "alarm")
+    assert sum(line.startswith("ALARM") for line in desk.said) == 1
+    release(state.kill, "somebody")
+    desk.tick()
+    assert (desk.risk.level, desk.resumed, desk.permission.mode) == (0, 1, Mode.RUNNING)
+    for key in range(4):
+        desk.risk.heard(result(OrderStatus.REJECTED, key, 0))
+    desk.tick()
+    assert (desk.risk.level, read(state.kill).by) == (1, "REJECT_STORM")
+    assert desk.permission.kinds[AlarmKind.KILL] >= 1
+    assert desk.permission.mode == Mode.PAUSED
+    desk.risk.close(True)
+
+
+def test_a_journal_or_a_risk_file_that_cannot_be_written_ends_new_risk(tmp_path: Path) -> None:
+    desk = Desk()
+    desk.venue.words.journal_stop = Reason.JOURNAL
+    desk.tick()
+    assert desk.risk.trips == {"JOURNAL": 1}
+    state = StateFolder(tmp_path / "state")
+    lost = Desk(state)
+    state.risk.mkdir()
+    lost.admit(0)
+    for _ in range(20_000):  # until the writer has met it
+        lost.tick()
+        if lost.risk.level:
+            break
+        lost.clock.at_ns += SECOND
+        lost.admit(0)
+        asyncio.run(asyncio.sleep(0.002))
+    assert lost.risk.trips == {"STATE_LOST": 1}
+    lost.risk.close(True)
+
+
+def test_a_hand_written_level_2_cancels_everything_and_says_that_it_is_verified(state: StateFolder) -> None:
+    async def play() -> None:
+        desk = Desk(state)
+        desk.venue.open = 2
+        state.kill.write_text("2")
+        desk.tick()
+        assert (desk.risk.level, desk.venue.words.kill, desk.permission.mode) == (2, 2, Mode.PAUSED)
+        while read(state.kill).verified is None:
+            await asyncio.sleep(0.01)
+        assert (read(state.kill).verified, desk.venue.open) == (True, 0)
+        assert any("verified, the venue lists no open order" in line for line in desk.said)
+        assert not desk.risk.is_over
+        latch(state.kill, 3, "enough", "command")
+        desk.tick()
+        assert desk.risk.is_over
+        desk.risk.close(False)
+        assert (read(state.kill).level, read(state.kill).verified) == (3, False)
+
+    asyncio.run(asyncio.wait_for(play(), 60))
+
+
+def test_cash_that_settled_after_the_question_is_not_counted_as_free() -> None:
+    desk = Desk(reserve_dollars=10.0)
+    account = desk.risk.account
+    desk.tick()
+    asked_ns = desk.clock.at_ns
+    desk.clock.at_ns += SECOND
+    account.commit(0, 30 * 10**10, 0, 0)  # settled between the question and its answer
+    desk.tick()
+    desk.risk.cash_told(100 * MICRO, asked_ns)
+    assert desk.admit(1, 61) is Reason.RESERVE
+    assert desk.admit(1, 60) is Reason.NONE
+
+
+# ---- the first armed day -----------------------------------------------------------------------------------
+
+
+def test_on_the_first_armed_day_nothing_larger_than_the_first_thousand_is_accepted(
+    state: StateFolder,
+) -> None:
+    first = Settings.load("first-1000")
+    assert first_day_refusals(first, state, NOON_NS) == []
+    refusals = first_day_refusals(Settings(), state, NOON_NS)
+    assert any(line.startswith("[strategy] order_size: expected at most 5 ") for line in refusals)
+    assert any("[risk] max_total_dollars: expected at most 1000" in line for line in refusals)
+    arm(state, NOON_NS)
+    arm(state, NOON_NS + DAY_NS // 4)
+    assert first_day_refusals(Settings(), state, NOON_NS + DAY_NS // 4) == refusals
+    assert first_day_refusals(Settings(), state, NOON_NS + DAY_NS) == []
+    arm(state, NOON_NS + DAY_NS)
+    assert first_day_refusals(Settings(), state, NOON_NS + DAY_NS) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "name"),
+    [("strategy", "order_size"), ("strategy", "num_levels")]
+    + [("risk", f.name) for f in dataclasses.fields(RiskSettings) if f.name not in NO_CEILING],
+)
+def test_each_limit_has_its_ceiling_on_the_first_day(state: StateFolder, table: str, name: str) -> None:
+    first = Settings.load("first-1000")
+    values = getattr(first, table)
+    larger = dataclasses.replace(values, **{name: getattr(values, name) * 2})
+    (refusal,) = first_day_refusals(dataclasses.replace(first, **{table: larger}), state, NOON_NS)
+    assert refusal.startswith(f"[{table}] {name}: expected at most")
+
+
+def test_the_first_day_outlives_the_engine_of_that_day(state: StateFolder) -> None:
+    arm(state, NOON_NS)
+    desk = Desk(state)
+    desk.admit(0)
+    desk.tick()
+    desk.risk.close(True)
+    record = load(state.risk)
+    assert record is not None
+    assert record.first_armed_day == NOON_NS // DAY_NS
+
+
+def test_level_2_that_cannot_be_verified_is_an_alarm_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(risk_module, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(risk_module, "ASK_AGAIN_S", 0.001)
+    monkeypatch.setattr(risk_module, "ASK_LATER_S", 0.001)
+
+    async def play() -> Desk:
+        desk = Desk()
+        desk.venue.open = 5
+        desk.risk.kill(2, "a person")
+        while not any("verified, the venue lists no open order" in line for line in desk.said):
+            await asyncio.sleep(0.001)
+        return desk
+
+    desk = asyncio.run(asyncio.wait_for(play(), 60))
+    assert desk.permission.kinds[AlarmKind.NOT_VERIFIED] == 1
+    assert desk.venue.open == 0
+    desk.risk.close(True)
