@@ -1,7 +1,7 @@
 """What can go wrong in a world: one row for each fault, drawn with rate, burst and window from a seed.
 
-`TABLE` maps a fault's name to what happens and to the rows of the failure catalogue that it plays. A plan is a
-list of `Planned` faults, plain data, so that a failing one can be made smaller and run again.
+`TABLE` maps a fault's name to what happens and to the rows of the failure catalogue that it plays. A plan is
+a list of `Planned` faults, plain data, so that a failing one can be made smaller and run again.
 """
 
 from __future__ import annotations

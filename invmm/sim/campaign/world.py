@@ -144,7 +144,9 @@ class World:
         self.foreign: set[bytes] = set()  # orders of our account that no engine of this world has placed
         self.crash_to_cancel_s: list[float] = []
         self.crash_to_quoting_s: list[float] = []
-        self._place = tempfile.TemporaryDirectory(prefix="invmm-world-", dir=MEMORY if MEMORY.exists() else None)
+        self._place = tempfile.TemporaryDirectory(
+            prefix="invmm-world-", dir=MEMORY if MEMORY.exists() else None
+        )
         self.folder = Path(self._place.name)
         self._armed: dict[str, list[dict[str, Any]]] = {}
         self.processes: list[EngineProcess] = []
@@ -180,7 +182,15 @@ class World:
         """An engine process that has not begun yet."""
         name = f"engine {len(self.processes)}"
         process = EngineProcess(
-            name, self.loop, self.network, self.settings, self.credentials, KEY, self.seed, SERIES, self.folder
+            name,
+            self.loop,
+            self.network,
+            self.settings,
+            self.credentials,
+            KEY,
+            self.seed,
+            SERIES,
+            self.folder,
         )
         self.processes.append(process)
         return process
