@@ -158,8 +158,13 @@ def test_a_slow_venue_is_one_that_lets_more_than_one_in_a_hundred_wait(scale: fl
         breakers.heard(result(OrderStatus.SENT, key, 0))
         breakers.heard(result(OrderStatus.LIVE, key, wait_ns if key % 100 == 0 else wait_ns // 2))
     assert trips(breakers) == []
+    for key in range(3):  # answered, though not about the order: 429, 503
+        breakers.heard(result(OrderStatus.SENT, key, 0))
+        breakers.heard(result(OrderStatus.UNKNOWN, key, 1, code=429))
+    assert trips(breakers, wait_ns) == []
     for key in range(3):  # without any answer
         breakers.heard(result(OrderStatus.SENT, key, 0))
+        breakers.heard(result(OrderStatus.UNKNOWN, key, 1))
     assert trips(breakers, wait_ns // 2) == []
     assert trips(breakers, wait_ns) == [Reason.SLOW_VENUE]
 
