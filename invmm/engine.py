@@ -125,8 +125,7 @@ class Engine:
         self._left = left
         self._recovering: asyncio.Task[None] | None = None
         if journal is not None:
-            journal.begin(self.policy, seed, self.settings)
-            self.risk.account.journal = journal.inputs
+            journal.begin(self.policy, seed, self.settings, self.risk.account)
 
     def add_market(
         self, info: MarketInfo, *, number: int | None = None, ring: CommandRing | None = None
@@ -211,7 +210,8 @@ class Engine:
     async def start(self) -> None:
         """Connects the venue and the feeds of every market and starts trading; `open_market` adds more.
 
-        The venue must be a `ConnectedVenue`; an in-process one is driven by a player.
+        The venue must be one that is reached over sockets (`RemoteVenue`); an in-process one is driven by a
+        player.
         """
         from invmm.feed.user import UserFeed
 
@@ -345,8 +345,8 @@ class Engine:
         """
         from invmm.execution.closing import close_orders
 
-        if self.verdict is not None:  # it has been stopped
-            return self.verdict.is_clean
+        if self.verdict is not None:
+            return self.verdict.is_clean  # it has been stopped
         venue = self._remote()
         self.permission.stop()
         if self._recovering is not None:
@@ -363,7 +363,7 @@ class Engine:
         feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
         await asyncio.gather(*(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
-        await asyncio.to_thread(self.risk.close, self.verdict.is_clean)
+        self.risk.close(self.verdict.is_clean)
         if self._vigil is not None:
             self._vigil.ended(self.verdict.is_clean)
         return self.verdict.is_clean
@@ -378,9 +378,8 @@ class Engine:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
         await self.start()
-        while any(m.winner is None for m in self.markets.values()):
-            if stopping.is_set() or self.risk.is_over:
-                break
+        open_ = self.markets.values()
+        while not (stopping.is_set() or self.risk.is_over) and any(m.winner is None for m in open_):
             await asyncio.sleep(0.05)
         return await self.stop()
 
@@ -407,8 +406,8 @@ class Engine:
             alive = sum(market.step.registry.counts()["live"] for market in self.markets.values())
             vigil.tick(self.clock.mono_ns(), alive)
             self._inbox.drain()
-            if (journal := self.journal) is not None:
-                journal.look_after(self.markets.values(), self._inbox, self.permission)
+            if self.journal is not None:
+                self.journal.tick(self.markets.values(), self._inbox or (), self.permission)
             for alarm in venue.news():
                 if alarm.is_final:
                     self.permission.alarm(alarm.text, AlarmKind.EXECUTOR)

@@ -1,8 +1,8 @@
 """Limits over all markets of one account, asked last before a placement is handed over.
 
-A market reports what it has committed after each of its steps (`commit_c`); in between, each placement that is
-admitted counts at once. Cash is in 1e-10 dollars (price_e4 × size_micro). Orders, positions, unsettled fills
-and the pairs of closed markets count until there is proof that they are gone; what is unknown counts as used.
+A market reports what it has committed after each of its steps (`commit_c`); in between, each placement that
+is admitted counts at once. Cash is in 1e-10 dollars (price_e4 × size_micro). Orders, positions, provisional
+fills and the pairs of closed markets count until proof that they are gone; what is unknown counts as used.
 
     committed of all markets + parked                  ≤ max_total
     bids, unsettled buys, what was settled since then  ≤ cash that the venue last told − reserve

@@ -80,8 +80,11 @@ class Breakers:
                 self._trip(Reason.MESSAGE_RATE, f"more than {most} orders and cancels within a minute")
         if status == OrderStatus.SENT:
             self._sent[key] = at_ns
-        elif status in ANSWERS and key in self._sent:
+        elif key in self._sent and (status in ANSWERS or (status == OrderStatus.UNKNOWN and record["code"])):
+            # A refusal that proves nothing (425, 503, 429) is an answer all the same: the venue is not slow.
             self._answered(at_ns - self._sent.pop(key))
+        elif status == OrderStatus.UNKNOWN and int(record["code"]):
+            self._sent.pop(key, None)  # the venue answered, only not about the order: too many, restarting
         if status == OrderStatus.REJECTED and int(record["reason"]) not in ORDINARY:
             self._rejects.append(at_ns)
             if len(self._rejects) == self._rejects.maxlen and at_ns - self._rejects[0] < STORM_NS:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from invmm._ext.account import Account
 from invmm._ext.inputs import InputLog
 from invmm._ext.journal import Journal, header_of
 from invmm.clock import Clock
@@ -164,8 +165,9 @@ class SessionJournal:
 
     # On the engine's thread.
 
-    def begin(self, policy: str, seed: int, settings: Settings) -> None:
-        """Says how the engine was made, so that it can be made again."""
+    def begin(self, policy: str, seed: int, settings: Settings, account: Account) -> None:
+        """Says how the engine was made, so that it can be made again; what its account is told is kept."""
+        account.journal = self.inputs
         content = {"policy": policy, "seed": seed, "settings": asdict(settings)}
         self.inputs.append(JournalKind.SESSION, _json(content), self._clock.now_ns(), self.session)
 
@@ -187,10 +189,8 @@ class SessionJournal:
             words = _inherited_order(order)
             self.inputs.append(JournalKind.ENDED, words.tobytes(), self._clock.now_ns(), order.key)
 
-    def look_after(
-        self, markets: Iterable[Market], adopted: Container[bytes], permission: Permission
-    ) -> None:
-        """From the engine's timer: a checkpoint when one is due, an alarm when it cannot be written."""
+    def tick(self, markets: Iterable[Market], adopted: Container[bytes], permission: Permission) -> None:
+        """A checkpoint when it is time for one; what cannot be written is an alarm, once."""
         if self.needs_checkpoint:
             self.checkpoint(markets, adopted)
         if self.failed and self.failed not in permission.alarms:

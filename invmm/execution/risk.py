@@ -219,10 +219,12 @@ class Risk:
             market.barred = Reason.LOSS_MARKET
             self.account.bar(market.number, Reason.LOSS_MARKET)
             self.trips[Reason.LOSS_MARKET.name] += 1
-            self._say(
-                f"ALARM: {market.info.slug} is not quoted any more: its loss at worst is "
-                f"{loss / MICRO:.2f} dollars, expected at most {self._risk.max_loss_market_dollars:g}"
+            text = (
+                f"{market.info.slug} is not quoted any more: its loss at worst is {loss / MICRO:.2f} "
+                f"dollars, expected at most {self._risk.max_loss_market_dollars:g}"
             )
+            self._say(f"ALARM: {text}")
+            self._permission.hook(AlarmKind.KILL, text)  # people hear of it; the other markets go on
 
     def _forget(self, now_s: int) -> None:
         """Closed markets whose winner nobody told for a day."""

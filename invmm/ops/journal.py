@@ -160,7 +160,7 @@ class ReadJournal:
             clock = np.maximum.accumulate(records["time_ns"]) if len(records) else records["time_ns"]
             places += [(ranks[of], int(clock[i]), which, int(i), of) for i in np.flatnonzero(keep)]
         places.sort()
-        return [Row(which, of, self._joined[which, of], i) for _, _, which, i, of in places]
+        return [Row(which, of, self._joined[which, of], i, at_ns) for _, at_ns, which, i, of in places]
 
     def identities(self, text: str) -> tuple[int, int, bytes]:
         """Session, key and id (zeros if it was never signed) of the order that a text names.

@@ -13,6 +13,7 @@ import numpy as np
 
 from invmm.execution.journaled import payload, text_of
 from invmm.journal_types import (
+    ACCOUNT_DTYPE,
     CHECKPOINT_DTYPE,
     MARKET_DTYPE,
     ORDER_DTYPE,
@@ -90,6 +91,8 @@ class Row:
     session: int
     records: Records
     index: int
+    at_ns: int = 0
+    """Time of the record before it, for one that has none of its own."""
 
     @property
     def kind(self) -> JournalKind:
@@ -99,7 +102,7 @@ class Row:
     @property
     def time_ns(self) -> int:
         """Engine time."""
-        return int(self.records["time_ns"][self.index])
+        return int(self.records["time_ns"][self.index]) or self.at_ns
 
     @property
     def sequence(self) -> int:
@@ -215,6 +218,10 @@ class Speaker:
                 "end_ms": int(words["end_ms"]),
                 "tick_e4": int(words["tick_e4"]),
             }
+        if kind is JournalKind.ACCOUNT:
+            words = row.words(ACCOUNT_DTYPE)
+            arguments = [int(words["first"]), int(words["second"])]
+            return {"call": words["call"].decode(errors="replace"), "arguments": arguments}
         if kind is JournalKind.CHECKPOINT:
             return {"orders": int(row.words(CHECKPOINT_DTYPE)["orders"])}
         if kind in (JournalKind.SESSION, JournalKind.NOTE):
@@ -292,6 +299,8 @@ class Speaker:
             return _event_words(row, facts)
         if kind is JournalKind.MARKET:
             return f"{facts['number']} is {facts['market']}, ends {time_words(facts['end_ms'] * 10**6)[:19]}"
+        if kind is JournalKind.ACCOUNT:
+            return f"{facts['call']} {', '.join(map(str, facts['arguments']))}"
         if kind is JournalKind.CHECKPOINT:
             return f"{facts['orders']} orders may be alive"
         if kind is JournalKind.SESSION:

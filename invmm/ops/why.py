@@ -14,7 +14,7 @@ from typing import Any, Final
 from invmm.errors import DataError
 from invmm.journal_types import QUOTE_DTYPE, JournalKind, Stream
 from invmm.ops.journal import ReadJournal, journal_folder
-from invmm.ops.reason_words import binding
+from invmm.ops.reason_words import MEANINGS, binding
 from invmm.ops.record_words import NS, Row, Speaker, key_words, time_words
 from invmm.types import Outcome, Reason
 
@@ -293,7 +293,8 @@ def _event_line(row: Row, begun: Row, speaker: Speaker) -> str:
     after_ms = (row.time_ns - begun.time_ns) / 1e6
     facts = speaker.fact(row)
     words = speaker.words(row).replace(f" {facts['market']}", "").removesuffix(facts["order_id"]).rstrip()
-    return f"+{after_ms:10.3f} ms  {row.kind.name:<8} {words}"
+    mark = "in " if row.stream is Stream.INPUTS else "out"
+    return f"+{after_ms:10.3f} ms {mark} {row.kind.name:<8} {words}"
 
 
 def _verdict(facts: Sequence[dict[str, Any]]) -> str:
@@ -301,7 +302,10 @@ def _verdict(facts: Sequence[dict[str, Any]]) -> str:
     cancels = [each for each in facts if each.get("command") == "CANCEL" and each["stream"] == "inputs"]
     heard = [each for each in facts if each["kind"] in ("RESULT", "EVENT")]
     last = heard[-1] if heard else None
-    asked = f"; its cancel was asked for {cancels[0]['reason']}" if cancels else ""
+    asked = ""
+    if cancels:
+        reason = _reason(cancels[0]["reason"])
+        asked = f"; its cancel was asked for {reason.name}: {MEANINGS.get(reason, 'see the reason')}"
     if ended is not None and ended["kind"] == "ENDED":
         filled = ended["filled_micro"] / 1e6
         if ended["state"] == "filled":

@@ -197,8 +197,12 @@ def heartbeat_ignored(patch: pytest.MonkeyPatch) -> None:
 
 
 def stale_data_guard_off(patch: pytest.MonkeyPatch) -> None:
-    """Silence of the data is not noticed."""
+    """Silence of the data is not noticed, and no second source is asked."""
     from invmm import limits
+    from invmm.market import Market
+
+    connect = Market.connect
+    patch.setattr(Market, "connect", lambda self, *given: connect(self, *given[:5], None))
 
     hour = 3_600
     feeds = limits.feed_settings_of

@@ -55,7 +55,9 @@ def test_a_plan_follows_from_its_seed_and_every_tenth_has_none() -> None:
     assert plan_of(plan_text(plan)) == plan
 
 
-def test_the_report_is_flat_and_says_what_must_be_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_is_flat_and_says_what_must_be_zero(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, kept = tmp_path / "report.json", tmp_path / "kept.jsonl"
     options = ["--seeds", "2", "--minutes", "0.2", "--jobs", "1", "--faults", "lost_answers", "--quiet"]
     assert main([*options, "--json", str(path), "--resume", str(kept)]) == 0
@@ -67,6 +69,13 @@ def test_the_report_is_flat_and_says_what_must_be_zero(tmp_path: Path, capsys: p
     assert main([*options, "--json", "-", "--resume", str(kept)]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["digest"] == row["digest"]
     assert main(["--faults", "gravity"]) == 2
+    readme = tmp_path / "README.md"
+    readme.write_text("before <!-- campaign -->old<!-- /campaign --> after")
+    assert main([*options, "--write", str(readme), "--resume", str(kept)]) == 0
+    text = readme.read_text()
+    assert text.startswith("before")
+    assert "old" not in text
+    assert "| lost fills | 0 |" in text
 
 
 def test_a_seeded_bug_is_found_and_its_plan_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:

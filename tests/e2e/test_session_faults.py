@@ -18,6 +18,7 @@ import pytest
 from invmm.clock import LiveClock
 from invmm.engine import Engine, Market
 from invmm.execution.remote import RemoteVenue
+from invmm.execution.state import StateFolder
 from invmm.permission import AlarmKind
 from invmm.replay.player import venue_profile
 from invmm.replay.tape import Tape
@@ -78,7 +79,9 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(tape: Tape, settings: Settings | None = None, *, stop_s: float = 5.0) -> AsyncIterator[Rig]:
+async def rig(
+    tape: Tape, settings: Settings | None = None, *, stop_s: float = 5.0, state: StateFolder | None = None
+) -> AsyncIterator[Rig]:
     """A session that quotes; at the end it must stop clean, with every share that the venue knows."""
     settings = settings or Settings()
     signer = OrderSigner(markers.PRIVATE_KEY)
@@ -90,6 +93,7 @@ async def rig(tape: Tape, settings: Settings | None = None, *, stop_s: float = 5
         credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
         venue = RemoteVenue(loopback(child.port), credentials, signer, clock, settings)
         engine = Engine(settings, venue=venue, clock=clock, seed=1)
+        engine.state = state
         desk = Rig(child, venue, engine, engine.add_market(tape.market, number=0))
         await engine.start()
         stopped = False

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 
 from invmm.clock import NS, LiveClock
@@ -16,7 +17,7 @@ from invmm.replay.tape import MarketInfo
 from invmm.rolling import Roller
 from invmm.settings import MarketSettings, Settings
 from invmm.settlement.handover import SettlementQueue
-from invmm.types import OrderStatus, Outcome, Side
+from invmm.types import COMMAND_DTYPE, CommandKind, OrderStatus, OrderType, Outcome, Side
 from invmm.venue.listing import Found, Refusal, RefusalKind
 from invmm.venue.series import Series, Window
 
@@ -46,6 +47,7 @@ class Desk:
         self.markets = self.engine.markets
         self.held: list[tuple[str, bool]] = []
         self.full = False
+        self.settled: list[tuple[int, Outcome]] = []
 
     def open_market(self, info: MarketInfo, *, held: bool = False) -> Market:
         if self.full:
@@ -57,6 +59,10 @@ class Desk:
     def hold(self, number: int, held: bool) -> None:
         self.markets[number].held = held
         self.held.append((self.markets[number].info.slug, held))
+
+    def settle(self, number: int, winner: Outcome, now_ns: int) -> None:
+        self.settled.append((number, winner))
+        self.engine.settle(number, winner, now_ns)
 
     async def close_market(self, number: int) -> Market:
         return self.markets.pop(number)
@@ -230,6 +236,28 @@ def test_a_window_with_an_order_that_may_be_alive_is_never_closed_and_says_so_on
         market.step = real
         await stage.to(5001)
         assert 0 not in stage.open
+
+    asyncio.run(run())
+
+
+def test_the_winner_is_asked_for_while_an_order_of_an_ended_window_may_be_alive() -> None:
+    async def run() -> None:
+        winner = ""
+        stage = Stage(find=lambda window: replace(tradable(window), winner=winner))
+        await stage.to(100)
+        market = stage.desk.markets[0]
+        placed = np.zeros(1, COMMAND_DTYPE)
+        placed["kind"], placed["key"], placed["size_micro"] = CommandKind.PLACE, 1, 5_000_000
+        placed["price_e4"], placed["order_type"] = 5000, OrderType.FAK
+        assert market.step.registry.add(placed)  # it has no date: only the resolution ends its doubt
+        await stage.to(320)
+        assert stage.desk.settled == []
+        winner = "Down"
+        for s in range(340, 2000, 10):  # it is asked on a thread
+            await stage.to(s)
+            if stage.desk.settled:
+                break
+        assert stage.desk.settled == [(0, Outcome.DOWN)]
 
     asyncio.run(run())
 

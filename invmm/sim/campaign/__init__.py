@@ -1,4 +1,5 @@
-"""Campaigns: the shipped engine against the embedded venue on virtual time, with faults, and checkers.
+"""Campaigns: the shipped engine against the embedded venue on virtual time, with faults, checked from the
+venue's side.
 
 >>> report = run_seed(10, minutes=0.5)
 >>> report.failures

@@ -235,25 +235,25 @@ class Timers:
             self.unknown_s.append((now_ns - self._unknown.pop(name)) / SECOND)
         now_s = now_ns / SECOND
         for session in world.server.floor.sessions.values():
-            market = session.market
+            info = session.market
             own = any(world.is_own(order) for order in session.exchange.open_orders())
-            last_s = market.end_s - world.settings.engine.stop_before_end_ms / 1000
-            if market.start_s + 2 <= now_s < last_s - 1 and not world.is_draining:
+            last_s = info.end_s - world.settings.engine.stop_before_end_ms / 1000
+            if info.start_s + 2 <= now_s < last_s - 1 and not world.is_draining:
                 self.wanted += 1
                 self.quoting += own
             stale_ns = world.stale_ns(session)
-            since = self._stalled.get(market.slug)
+            since = self._stalled.get(info.slug)
             if stale_ns and own and since is None and stale_ns < SECOND:
-                self._stalled[market.slug] = now_ns - stale_ns
+                self._stalled[info.slug] = now_ns - stale_ns
             elif since is not None and (not own or world.pulled_ns(session) > since):
                 self.stall_s.append(
                     (max(world.pulled_ns(session), since) - since) / SECOND
                     if own
                     else (now_ns - since) / SECOND
                 )
-                del self._stalled[market.slug]
+                del self._stalled[info.slug]
             elif since is not None and not stale_ns:
-                del self._stalled[market.slug]
+                del self._stalled[info.slug]
 
 
 def compare_fills(world: World) -> None:
@@ -286,16 +286,16 @@ def compare_fills(world: World) -> None:
                 "double_fills",
                 f"{name[1]}: {count} × a fill that the venue has {'once' if name in theirs else 'not'}",
             )
-    for name, leg in theirs.items():
+    for name, made in theirs.items():
         if name not in known:
             world.fail(
                 "lost_fills",
-                f"{name[1]}: the venue filled {leg[0] / MICRO:g} shares, the engine does not know",
+                f"{name[1]}: the venue filled {made[0] / MICRO:g} shares, the engine does not know",
             )
-        elif known[name] != leg:
+        elif known[name] != made:
             world.fail(
                 "lost_fills",
-                f"{name[1]}: the engine has (size, price, token, status) {known[name]}, the venue {leg}",
+                f"{name[1]}: the engine has (size, price, token, status) {known[name]}, the venue {made}",
             )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from invmm.errors import ConfigError
 from invmm.sim.campaign.checkers import Failure
 from invmm.sim.campaign.hazards import TABLE, Planned
-from invmm.sim.campaign.report import MUST_BE_ZERO, SeedReport, run_seed, summary_of
+from invmm.sim.campaign.report import MUST_BE_ZERO, SeedReport, run_seed, summary_of, write_table
 from invmm.sim.campaign.shrink import shrink
 
 
@@ -25,8 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m invmm.sim.campaign",
         description="Runs the shipped engine against the embedded venue on virtual time, with faults drawn "
-        "from seeds, and checks from the venue's side that no order and no fill is lost and no "
-        "limit is broken.",
+        "from seeds, and checks from the venue's side that no order and no fill is lost and no limit broken.",
         epilog=f"faults:\n{faults}\n\nexit codes: 0 nothing failed, 1 something that must be zero is not, "
         "2 usage",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -37,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", default="all", metavar="NAMES", help="all, none, or names with commas")
     parser.add_argument(
         "--json", metavar="FILE", help="write the report there as one flat object; -: print it"
+    )
+    parser.add_argument(
+        "--write", metavar="FILE", help="put the report as a table between the marks of a Markdown file"
     )
     parser.add_argument("--jobs", type=int, default=0, help="processes (default: one per core)")
     parser.add_argument(
@@ -87,6 +89,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print(summary, failed, options)
         if options.json:
             Path(options.json).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    if options.write:
+        try:
+            write_table(Path(options.write), summary)
+        except (ConfigError, OSError) as error:
+            print(f"campaign: {error}", file=sys.stderr)
+            return 2
     bad = any(summary[name] for name in MUST_BE_ZERO)
     if failed and plan is None and not options.no_shrink and options.json != "-":
         _shrink(failed[0].seed, options.minutes, names)

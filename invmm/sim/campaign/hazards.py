@@ -77,8 +77,9 @@ def _rate(random: Random) -> float:
 
 def _walk(*steps: tuple[VenueMode, float, float]) -> Callable[[Random], tuple[Figures, float]]:
     def draw(random: Random) -> tuple[Figures, float]:
-        walk = [[mode.name, round(random.uniform(low, high), 1)] for mode, low, high in steps]
-        return {"walk": walk, "wipe": random.random() < 0.4}, sum(step[1] for step in walk)
+        lasts = [round(random.uniform(low, high), 1) for _, low, high in steps]
+        walk = [[step[0].name, seconds] for step, seconds in zip(steps, lasts, strict=True)]
+        return {"walk": walk, "wipe": random.random() < 0.4}, sum(lasts)
 
     return draw
 

@@ -14,9 +14,12 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context, ContextVar, copy_context
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from invmm.clock import NS, LiveClock
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Process:
@@ -75,6 +78,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     _ready: deque[Any]
     _scheduled: list[Any]
+    _timer_cancelled_count: int
 
     def __init__(self, start_ns: int) -> None:
         super().__init__()
@@ -145,7 +149,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _write_to_self(self) -> None:
         return None
 
-    def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:
+    def add_reader(self, fd: Any, callback: Callable[[Unpack[Ts]], Any], *args: *Ts) -> None:
         """Remembers whom `wake_reader` calls; the system is not asked."""
         self._readers[int(fd)] = (callback, args, copy_context())
 
@@ -159,16 +163,18 @@ class VirtualLoop(asyncio.BaseEventLoop):
             callback, args, context = self._readers[fd]
             self.call_soon(callback, *args, context=context)
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run_in_executor(
+        self, executor: Any, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         """Runs it at once: virtual time does not pass while a function blocks."""
-        done = self.create_future()
+        done: asyncio.Future[T] = self.create_future()
         try:
             done.set_result(func(*args))
         except Exception as error:
             done.set_exception(error)
         return done
 
-    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: Any) -> None:
+    def add_signal_handler(self, sig: int, callback: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
         """Signals are what a world decides."""
 
 

@@ -166,7 +166,10 @@ def read_request(data: bytes) -> Incoming:
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ")
-    headers = CIMultiDict(line.split(": ", 1) for line in lines)
+    headers: CIMultiDict[str] = CIMultiDict()
+    for line in lines:
+        name, _, value = line.partition(": ")
+        headers[name] = value
     return Incoming(method, target, headers, body)
 
 

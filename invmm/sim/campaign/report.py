@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from invmm.errors import ConfigError
 from invmm.sim.campaign.checkers import Failure
 from invmm.sim.campaign.hazards import TABLE, Planned, draw_plan
 from invmm.sim.campaign.world import World
@@ -183,3 +185,52 @@ def _ratio(part: float, whole: float) -> float:
 def _quantile(values: Sequence[float], share: float) -> float:
     ordered = sorted(values)
     return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3) if ordered else 0.0
+
+
+ROWS = (
+    ("seeds", "seeds"),
+    ("simulated hours", "simulated_hours"),
+    ("orders", "orders"),
+    ("fills", "fills"),
+    ("lost fills", "lost_fills"),
+    ("double fills", "double_fills"),
+    ("orphan orders", "orphan_orders"),
+    ("limit breaches", "limit_breaches"),
+    ("orders sent while a guard forbids it", "posts_while_stale"),
+    ("orders sent more often than allowed", "double_sends"),
+    ("unresolved at the end", "unresolved_at_end"),
+    ("journal differs from memory", "journal_differs"),
+    ("unknown → resolved, p50, s", "unknown_to_resolved_p50_s"),
+    ("… p99, s", "unknown_to_resolved_p99_s"),
+    ("… max, s", "unknown_to_resolved_max_s"),
+    ("… p99 on a healthy venue, s", "unknown_to_resolved_healthy_p99_s"),
+    ("stall → pulled, max, s", "stall_to_pulled_max_s"),
+    ("crashes", "crashes"),
+    ("start → cancel-all, max, s", "crash_to_cancel_all_max_s"),
+    ("start → quoting, p99, s", "crash_to_quoting_p99_s"),
+    ("… max, s", "crash_to_quoting_max_s"),
+    ("time quoted, with faults", "uptime_with_faults"),
+    ("… without faults", "uptime_without_faults"),
+    ("alarms per hour under faults that should raise none", "false_kills_per_hour"),
+    ("worst seed", "worst_seed"),
+)
+"""Words for people, and the field."""
+BEGIN, END = "<!-- campaign -->", "<!-- /campaign -->"
+
+
+def table_of(summary: Mapping[str, object]) -> str:
+    """The report as a Markdown table, faults by kind in its last row."""
+    lines = ["| | |", "| --- | --- |"]
+    lines += [f"| {words} | {summary[name]} |" for words, name in ROWS]
+    faults = [f"{name} {summary[f'faults_{name}']}" for name in TABLE if summary[f"faults_{name}"]]
+    return "\n".join([*lines, f"| faults by kind | {', '.join(faults) or 'none'} |"])
+
+
+def write_table(path: Path, summary: Mapping[str, object]) -> None:
+    """Puts the table between the marks of a Markdown file; ConfigError when it has none."""
+    text = path.read_text(encoding="utf-8")
+    head, begin, rest = text.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ConfigError(f"{path}: expected {BEGIN} and {END}, found no such marks")
+    path.write_text(f"{head}{BEGIN}\n{table_of(summary)}\n{END}{tail}", encoding="utf-8")

@@ -161,7 +161,7 @@ class _Maker:
         for (side, tick), size in final.items():
             self._set(side, tick, size)
         native = Outcome(self.random.randrange(2))
-        listed = [(side, tick, size) for (side, tick), size in final.items()]
+        listed: list[frames.LevelChange] = [(side, tick, size) for (side, tick), size in final.items()]
         return [(at, frame) for frame in frames.price_changes(self.ladder, str(at), listed, native)]
 
 

@@ -115,6 +115,8 @@ class World:
         How long the plan lasts; what is undetermined then gets its time on top.
     """
 
+    engine: EngineProcess
+
     def __init__(self, seed: int, plan: list[Planned], minutes: float) -> None:
         self.seed = seed
         self.plan = plan
