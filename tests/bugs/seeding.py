@@ -16,16 +16,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from invmm.settings import Settings
+from invmm.sim.campaign import world as worlds
 from invmm.sim.campaign.checkers import Failure
 from invmm.sim.campaign.hazards import Planned
 from invmm.sim.campaign.process import imagined
-from invmm.sim.campaign.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (
@@ -76,6 +77,8 @@ class Bug:
         Of compiled modules.
     minutes : float
         Simulated.
+    open_orders : int
+        Limit of possibly-live orders, 0: as it is; for bugs that only show where a limit is near.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Bug:
     put_in: Callable[[pytest.MonkeyPatch], None] | None = None
     edits: tuple[Edit, ...] = ()
     minutes: float = 1.5
+    open_orders: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,17 +103,37 @@ class Catch:
     text: str = ""
 
 
-def play(seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
+def play(seed: int, minutes: float, plan: Sequence[Planned], open_orders: int = 0) -> Catch:
     """One seed of the campaign in this process, with whatever code is loaded, to its end."""
     from invmm.sim.campaign import run_seed
 
-    report = run_seed(seed, minutes=minutes, plan=list(plan))
+    with limited(open_orders):
+        report = run_seed(seed, minutes=minutes, plan=list(plan))
     return catch_of(seed, report.failures, dict(report.counts), report.wall_s)
 
 
-def play_until_found(seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
+@contextmanager
+def limited(open_orders: int) -> Iterator[None]:
+    """Worlds that are made inside allow so many orders; 0: what they usually do."""
+    with pytest.MonkeyPatch.context() as patch:
+        if open_orders:
+            usual = worlds.settings_of
+
+            def settings_of(seed: int) -> Settings:
+                given = usual(seed)
+                strategy = replace(given.strategy, num_levels=1)
+                return replace(
+                    given, risk=replace(given.risk, max_open_orders=open_orders), strategy=strategy
+                )
+
+            patch.setattr(worlds, "settings_of", settings_of)
+        yield
+
+
+def play_until_found(seed: int, minutes: float, plan: Sequence[Planned], open_orders: int = 0) -> Catch:
     """`play`, but the world ends with the first failure."""
-    world = World(seed, list(plan), minutes)
+    with limited(open_orders):
+        world = worlds.World(seed, list(plan), minutes)
     began, state, fail = time.perf_counter(), random.getstate(), world.fail
     random.seed(seed)
     asyncio.set_event_loop(world.loop)
@@ -152,12 +176,12 @@ def infected(bug: Bug) -> Iterator[Callable[[int], Catch]]:
     if bug.edits:
         with tempfile.TemporaryDirectory(prefix="invmm-bug-") as folder:
             copy = edited_copy(Path(folder), bug.edits)
-            yield lambda seed: play_in(copy, seed, bug.minutes, bug.plan)
+            yield lambda seed: play_in(copy, seed, bug)
     else:
         assert bug.put_in is not None
         with pytest.MonkeyPatch.context() as patch:
             bug.put_in(patch)
-            yield lambda seed: play_until_found(seed, bug.minutes, bug.plan)
+            yield lambda seed: play_until_found(seed, bug.minutes, bug.plan, bug.open_orders)
 
 
 def edited_copy(folder: Path, edits: Sequence[Edit]) -> Path:
@@ -184,9 +208,9 @@ def replace_once(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def play_in(copy: Path, seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
+def play_in(copy: Path, seed: int, bug: Bug) -> Catch:
     """`play_until_found` in another process, with the code of a copy."""
-    call = f"play_until_found({seed}, {minutes}, {list(plan)!r})"
+    call = f"play_until_found({seed}, {bug.minutes}, {list(bug.plan)!r}, {bug.open_orders})"
     program = (
         "import json; from dataclasses import asdict; import invmm; "
         "from tests.bugs.seeding import Planned, play_until_found; "
