@@ -320,15 +320,6 @@ BUGS = (
         pause_not_obeyed,
     ),
     Bug(
-        "unknown-uncounted",
-        "unknown orders are left out of the limits",
-        (*_during("lost_answers", rate=0.5), *UNHEARD),
-        1,
-        "exposure",
-        open_orders=2,
-        edits=(_counted("registry.live[i].state != 4"),),
-    ),
-    Bug(
         "no-wait",
         "an order whose cancel is under way counts as gone",
         SLOW_CANCELS,

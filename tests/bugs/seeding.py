@@ -7,12 +7,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
@@ -26,7 +24,6 @@ from invmm.settings import Settings
 from invmm.sim.campaign import world as worlds
 from invmm.sim.campaign.checkers import Failure
 from invmm.sim.campaign.hazards import Planned
-from invmm.sim.campaign.process import imagined
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (
@@ -134,33 +131,30 @@ def play_until_found(seed: int, minutes: float, plan: Sequence[Planned], open_or
     """`play`, but the world ends with the first failure."""
     with limited(open_orders):
         world = worlds.World(seed, list(plan), minutes)
-    began, state, fail = time.perf_counter(), random.getstate(), world.fail
-    random.seed(seed)
-    asyncio.set_event_loop(world.loop)
-    try:
-        with imagined():
-            main = world.loop.create_task(world._play())
+    whole, fail = world._play, world.fail
 
-            def failed(checker: str, text: str) -> None:
-                fail(checker, text)
-                world.loop.call_soon(main.cancel, context=Context())
+    async def until_found() -> None:
+        main = world.loop.create_task(whole())
 
-            world.fail = failed  # type: ignore[method-assign]
-            try:
-                world.loop.run_until_complete(main)
-            except asyncio.CancelledError:
-                for process in world.processes:
-                    process.is_alive = True  # their tasks may unwind
-                rest = asyncio.all_tasks(world.loop)
-                for task in rest:
-                    task.cancel()
-                world.loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
-    finally:
-        random.setstate(state)
-        asyncio.set_event_loop(None)
-        world.loop.close()
-    counts = dict(world.findings.counts)
-    return catch_of(seed, world.findings.failures, counts, time.perf_counter() - began)
+        def failed(checker: str, text: str) -> None:
+            fail(checker, text)
+            world.loop.call_soon(main.cancel, context=Context())
+
+        world.fail = failed  # type: ignore[method-assign]
+        try:
+            await main
+        except asyncio.CancelledError:
+            world._digest = ""
+            for process in world.processes:
+                process.is_alive = True  # their tasks may unwind
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+    world._play = until_found  # type: ignore[method-assign]
+    outcome = world.run()
+    return catch_of(seed, outcome.failures, dict(outcome.findings.counts), outcome.wall_s)
 
 
 def catch_of(seed: int, failures: Sequence[Failure], counts: dict[str, int], wall_s: float) -> Catch:
