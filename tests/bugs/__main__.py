@@ -27,7 +27,7 @@ def row_of(bug: Bug, tries: int, *, control: bool) -> dict[str, Any]:
         row |= {"seed": catch.seed, "checkers": catch.counts, "at_s": catch.at_s, "first": catch.text}
         row["expected"] = bug.caught_by
         if control:
-            row["control"] = play(catch.seed, bug.minutes, bug.plan).counts
+            row["control"] = play(catch.seed, bug.minutes, bug.plan, bug.open_orders).counts
     row["took_s"] = round(time.monotonic() - began, 1)
     return row
 

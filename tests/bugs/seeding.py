@@ -7,25 +7,23 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from invmm.settings import Settings
+from invmm.sim.campaign import world as worlds
 from invmm.sim.campaign.checkers import Failure
 from invmm.sim.campaign.hazards import Planned
-from invmm.sim.campaign.process import imagined
-from invmm.sim.campaign.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (
@@ -76,6 +74,8 @@ class Bug:
         Of compiled modules.
     minutes : float
         Simulated.
+    open_orders : int
+        Limit of possibly-live orders, 0: as it is; for bugs that only show where a limit is near.
     """
 
     name: str
@@ -86,6 +86,7 @@ class Bug:
     put_in: Callable[[pytest.MonkeyPatch], None] | None = None
     edits: tuple[Edit, ...] = ()
     minutes: float = 1.5
+    open_orders: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,44 +100,61 @@ class Catch:
     text: str = ""
 
 
-def play(seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
+def play(seed: int, minutes: float, plan: Sequence[Planned], open_orders: int = 0) -> Catch:
     """One seed of the campaign in this process, with whatever code is loaded, to its end."""
     from invmm.sim.campaign import run_seed
 
-    report = run_seed(seed, minutes=minutes, plan=list(plan))
+    with limited(open_orders):
+        report = run_seed(seed, minutes=minutes, plan=list(plan))
     return catch_of(seed, report.failures, dict(report.counts), report.wall_s)
 
 
-def play_until_found(seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
+@contextmanager
+def limited(open_orders: int) -> Iterator[None]:
+    """Worlds that are made inside allow so many orders; 0: what they usually do."""
+    with pytest.MonkeyPatch.context() as patch:
+        if open_orders:
+            usual = worlds.settings_of
+
+            def settings_of(seed: int) -> Settings:
+                given = usual(seed)
+                strategy = replace(given.strategy, num_levels=1)
+                return replace(
+                    given, risk=replace(given.risk, max_open_orders=open_orders), strategy=strategy
+                )
+
+            patch.setattr(worlds, "settings_of", settings_of)
+        yield
+
+
+def play_until_found(seed: int, minutes: float, plan: Sequence[Planned], open_orders: int = 0) -> Catch:
     """`play`, but the world ends with the first failure."""
-    world = World(seed, list(plan), minutes)
-    began, state, fail = time.perf_counter(), random.getstate(), world.fail
-    random.seed(seed)
-    asyncio.set_event_loop(world.loop)
-    try:
-        with imagined():
-            main = world.loop.create_task(world._play())
+    with limited(open_orders):
+        world = worlds.World(seed, list(plan), minutes)
+    whole, fail = world._play, world.fail
 
-            def failed(checker: str, text: str) -> None:
-                fail(checker, text)
-                world.loop.call_soon(main.cancel, context=Context())
+    async def until_found() -> None:
+        main = world.loop.create_task(whole())
 
-            world.fail = failed  # type: ignore[method-assign]
-            try:
-                world.loop.run_until_complete(main)
-            except asyncio.CancelledError:
-                for process in world.processes:
-                    process.is_alive = True  # their tasks may unwind
-                rest = asyncio.all_tasks(world.loop)
-                for task in rest:
-                    task.cancel()
-                world.loop.run_until_complete(asyncio.gather(*rest, return_exceptions=True))
-    finally:
-        random.setstate(state)
-        asyncio.set_event_loop(None)
-        world.loop.close()
-    counts = dict(world.findings.counts)
-    return catch_of(seed, world.findings.failures, counts, time.perf_counter() - began)
+        def failed(checker: str, text: str) -> None:
+            fail(checker, text)
+            world.loop.call_soon(main.cancel, context=Context())
+
+        world.fail = failed  # type: ignore[method-assign]
+        try:
+            await main
+        except asyncio.CancelledError:
+            world._digest = ""
+            for process in world.processes:
+                process.is_alive = True  # their tasks may unwind
+            rest = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+    world._play = until_found  # type: ignore[method-assign]
+    outcome = world.run()
+    return catch_of(seed, outcome.failures, dict(outcome.findings.counts), outcome.wall_s)
 
 
 def catch_of(seed: int, failures: Sequence[Failure], counts: dict[str, int], wall_s: float) -> Catch:
@@ -152,12 +170,12 @@ def infected(bug: Bug) -> Iterator[Callable[[int], Catch]]:
     if bug.edits:
         with tempfile.TemporaryDirectory(prefix="invmm-bug-") as folder:
             copy = edited_copy(Path(folder), bug.edits)
-            yield lambda seed: play_in(copy, seed, bug.minutes, bug.plan)
+            yield lambda seed: play_in(copy, seed, bug)
     else:
         assert bug.put_in is not None
         with pytest.MonkeyPatch.context() as patch:
             bug.put_in(patch)
-            yield lambda seed: play_until_found(seed, bug.minutes, bug.plan)
+            yield lambda seed: play_until_found(seed, bug.minutes, bug.plan, bug.open_orders)
 
 
 def edited_copy(folder: Path, edits: Sequence[Edit]) -> Path:
@@ -184,9 +202,9 @@ def replace_once(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def play_in(copy: Path, seed: int, minutes: float, plan: Sequence[Planned]) -> Catch:
+def play_in(copy: Path, seed: int, bug: Bug) -> Catch:
     """`play_until_found` in another process, with the code of a copy."""
-    call = f"play_until_found({seed}, {minutes}, {list(plan)!r})"
+    call = f"play_until_found({seed}, {bug.minutes}, {list(bug.plan)!r}, {bug.open_orders})"
     program = (
         "import json; from dataclasses import asdict; import invmm; "
         "from tests.bugs.seeding import Planned, play_until_found; "

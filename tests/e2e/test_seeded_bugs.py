@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,15 +13,9 @@ import pytest
 from tests.bugs.catalogue import BUGS
 from tests.bugs.seeding import CHECKERS, Bug, hunt, infected, play, replace_once
 
-LONG = frozenset(["no-wait", "union-not-checked"])
-"""One bug of those that need a compiler is enough for every run."""
 
-
-@pytest.mark.parametrize(
-    "bug",
-    [pytest.param(bug, id=bug.name, marks=[pytest.mark.slow] * (bug.name in LONG)) for bug in BUGS],
-)
-def test_the_campaign_finds(bug: Bug, record_property: pytest.RecordProperty) -> None:
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name)
+def test_the_campaign_finds(bug: Bug, record_property: Callable[[str, object], None]) -> None:
     with infected(bug) as play_seed:
         catch = hunt(bug, play_seed)
     assert catch is not None, f"no seed shows that {bug.text}"
@@ -32,12 +27,12 @@ def test_the_campaign_finds(bug: Bug, record_property: pytest.RecordProperty) ->
     assert catch.counts.keys() <= CHECKERS
 
 
-CONTROLS = list({(bug.seed, bug.minutes, str(bug.plan)): bug for bug in BUGS}.values())
+CONTROLS = list({(bug.seed, bug.minutes, str(bug.plan), bug.open_orders): bug for bug in BUGS}.values())
 
 
 @pytest.mark.parametrize("bug", CONTROLS, ids=lambda bug: bug.name)
 def test_without_the_bug_the_same_seed_finds_nothing(bug: Bug) -> None:
-    catch = play(bug.seed, bug.minutes, bug.plan)
+    catch = play(bug.seed, bug.minutes, bug.plan, bug.open_orders)
     assert catch.counts == {}, catch.text
 
 
