@@ -124,6 +124,7 @@ class GuardFact(IntEnum):
     VOUCH = 2
     DISPUTE = 3
     CLOCK = 4
+    LISTED = 5
 
 
 class Reason(IntEnum):

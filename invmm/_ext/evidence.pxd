@@ -33,6 +33,7 @@ cdef enum:
     SAID_FENCED = 512           # its fence passed, and orders and trades were clean
     SAID_RESENT = 1024          # two copies of it may have arrived
     SAID_LEG = 2048             # a trade named it
+    SAID_CLOSED = 4096          # the user channel told its cancellation, and with that what had been matched
     SAID_LANDED = 2 | 4 | 8 | 32 | 2048
 
 

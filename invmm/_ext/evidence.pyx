@@ -40,6 +40,7 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memcpy
 
 from invmm._ext.records cimport (
+    EVENT_USER_EVENT,
     FOK,
     R_IN_FLIGHT,
     STATUS_CANCELED,
@@ -158,6 +159,10 @@ cdef bint evidence_join_c(order_t* order, const event_t* event, const fence_t* r
         order.reason = max(order.reason, event.reason)
     elif status == STATUS_CANCELED:
         order.said |= SAID_CANCELED
+        if event.kind == EVENT_USER_EVENT:
+            order.hinted_micro = max(order.hinted_micro, event.filled_micro)
+            changed = not order.said & SAID_CLOSED
+            order.said |= SAID_CLOSED
         order.reason = max(order.reason, event.reason)
         ended_at(order, event.time_ns)
     elif status == STATUS_FENCED:

@@ -19,7 +19,7 @@ however far they fill: checking old and new orders together, once, covers every 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
-from invmm._ext.evidence cimport DUST_MICRO, order_t
+from invmm._ext.evidence cimport DUST_MICRO, SAID_CANCELED, SAID_CLOSED, order_t
 from invmm._ext.records cimport (
     BUY, DOWN, FOK, R_CASH, R_DIRECTION, R_GROSS, R_ORDER_LIMIT, R_SELF_CROSS, SELL, UP
 )
@@ -30,11 +30,15 @@ cdef enum:
     NO_ASK = 20000
     OWING = 256                 # ended orders looked at for matched shares without a leg
 
+cdef int64_t LISTING_LAG_NS = 5000000000    # what the venue lists may be so old
+
 
 cdef void exposure_begin_c(exposure_t* sums, Registry registry) noexcept nogil:
     """Positions of a market and what ended orders still owe, and no order yet.
 
     An order may end before its fills are told. What a venue's answer said was matched counts until they are.
+    An acknowledged cancel does not say what was matched before it: all of the order counts until the user
+    channel's own word of its end, which does, or until trades are listed that were asked for afterwards.
     """
     cdef:
         int token
@@ -56,7 +60,12 @@ cdef void exposure_begin_c(exposure_t* sums, Registry registry) noexcept nogil:
         first = registry.n_ended - OWING
     for i in range(first, registry.n_ended):
         order = &registry.ended[i % MAX_ENDED]
-        owed_micro = min(order.hinted_micro, order.original_micro) - order.filled_micro
+        owed_micro = order.original_micro
+        if not order.said & SAID_CANCELED or order.said & SAID_CLOSED or (
+            order.ended_ns + LISTING_LAG_NS <= registry.listed_ns
+        ):
+            owed_micro = min(order.hinted_micro, owed_micro)
+        owed_micro -= order.filled_micro
         if order.key == 0 or owed_micro < DUST_MICRO:
             continue
         owing = True

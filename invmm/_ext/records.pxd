@@ -59,6 +59,7 @@ cdef enum:
     GUARD_VOUCH = 2
     GUARD_DISPUTE = 3
     GUARD_CLOCK = 4
+    GUARD_LISTED = 5
 
     R_NOT_WANTED = 3            # Reason
     R_NO_SNAPSHOT = 10

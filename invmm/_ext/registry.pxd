@@ -40,6 +40,7 @@ cdef class Registry:
         int n_live
         order_t* ended                  # MAX_ENDED, ring of ended orders; key 0: came back to life
         uint64_t n_ended
+        int64_t listed_ns               # when the trades were last asked for that are known by now
         uint64_t owing_from             # no order that ended before this one has matched shares without a leg
         fill_leg_t* legs                # FILL_SLOTS, by hash
         int n_legs

@@ -36,6 +36,7 @@ from invmm._ext.evidence cimport (
 from invmm._ext.records cimport (
     BUY,
     FLAG_TAKER,
+    STATUS_CANCELED,
     STATUS_TRADE_CONFIRMED,
     STATUS_TRADE_FAILED,
     STATUS_TRADE_MATCHED,
@@ -182,7 +183,10 @@ cdef class Registry:
             if order == NULL or event.key == 0:
                 self.foreign += 1
                 return FOREIGN
-        return self.settle_c(order, ended, event.time_ns, self.join_c(order, event) and not ended)
+        return self.settle_c(
+            order, ended, event.time_ns,
+            self.join_c(order, event) and (not ended or event.status == STATUS_CANCELED),
+        )
 
     cdef bint join_c(self, order_t* order, const event_t* event) noexcept nogil:
         """Adds evidence to an order's record; whether more than its state may be different now."""

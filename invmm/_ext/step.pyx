@@ -40,6 +40,7 @@ from invmm._ext.records cimport (
     EVENT_USER_EVENT,
     FLAG_CHECKPOINT,
     FLAG_DISCONNECTED,
+    GUARD_LISTED,
     MODE_RUNNING,
     R_CONFLICT,
     R_DISCONNECTED,
@@ -275,6 +276,9 @@ cdef class MarketStep(ReplaceDesk):
             self.registry.fence.resolved_ns = now_ns
             self.own_dirty = True
             self.buffer_end_c(now_ns)
+        elif kind == EVENT_GUARD and event.status == GUARD_LISTED:
+            self.registry.listed_ns = max(self.registry.listed_ns, event.time_ns)
+            self.own_dirty = True
         elif kind == EVENT_GUARD and guards_told_c(&self.guards, self.books, event):
             self.own_dirty = True
             self.buffer_end_c(now_ns)

@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+
 from invmm.errors import InvmmError, origin_of
 from invmm.execution.balances import LASTING_NS, TOLERANCE_MICRO, Balance, cash_bounds, token_bounds
 from invmm.execution.edge import EdgeThread
@@ -32,7 +34,7 @@ from invmm.execution.snapshot import ClockReading, Reader, Snapshot, Wish, take
 from invmm.execution.unknown import Finding, Ladder, Listing, look_up
 from invmm.market import Market
 from invmm.permission import AlarmKind, Permission
-from invmm.types import EventArray, Outcome, VenueMode
+from invmm.types import EVENT_DTYPE, EventArray, EventKind, GuardFact, Outcome, Source, VenueMode
 
 SECOND = 1_000_000_000
 ORDERS_EVERY_NS = 5 * SECOND
@@ -231,6 +233,7 @@ class Reconciler:
         if trades is not None:
             self._trades_asked_ns = asked_ns
             self._account.take_evidence(trades)
+            self._account.take_evidence(self._listed(asked_ns))
         known = orders[orders["key"] != 0]
         self._account.take_evidence(known)
         self._watch_foreign(orders[orders["key"] == 0])
@@ -240,6 +243,13 @@ class Reconciler:
             self._compare_orders(listed, asked_ns)
             self._compare_balances(snapshot)
         return self._fills() - before
+
+    def _listed(self, asked_ns: int) -> EventArray:
+        """Tells every market that the trades are known as they were asked for: cancelled orders owe none."""
+        told = np.zeros(len(self._account.markets), EVENT_DTYPE)
+        told["kind"], told["status"], told["source"] = EventKind.GUARD, GuardFact.LISTED, Source.EDGE
+        told["market"], told["time_ns"] = list(self._account.markets), asked_ns
+        return told
 
     def _set_clock(self, reading: ClockReading) -> None:
         """Fences rest on how far the venue's clock may be from ours."""

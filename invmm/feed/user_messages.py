@@ -227,7 +227,7 @@ class UserMessages:
             side=_side(message.get("side")),
             price_e4=_price_e4(message.get("price")),
             size_micro=size_micro,
-            filled_micro=0 if status is OrderStatus.CANCELED else filled_micro,
+            filled_micro=filled_micro,
             venue_ms=time_ms(message.get("timestamp")),
             reason=Reason.VENUE_BALANCE if "NOT_ENOUGH_BALANCE" in text else Reason.NONE,
         )

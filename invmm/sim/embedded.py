@@ -310,10 +310,7 @@ class EmbeddedVenue:
                     venue_ms=self.core.stamp_ms(),
                 )
         elif report.kind == "canceled" and report.order is not None:
-            # What the venue did by itself; an own cancel is answered by its result.
             order, request = report.order, report.order.request
-            if report.text == "CANCELED" and report.reason == Reason.NONE:
-                return
             self._event(
                 at,
                 EventKind.USER_EVENT,

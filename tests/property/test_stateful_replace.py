@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -360,10 +359,6 @@ class LateTrades(ReplaceMachine):
     text = TEXT.replace(f"max_cash_dollars = {MAX_CASH}", "max_cash_dollars = 10").replace("= 2", "= 1")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="what a cancelled order had filled before its end counts in no limit until the trade is told",
-)
 def test_untold_fills_of_cancelled_orders_count_in_the_limits() -> None:
     machine = LateTrades()
     venue, late = machine.venue, []
