@@ -175,7 +175,7 @@ def imagined() -> Iterator[None]:
         mock.patch("invmm.engine.EdgeThread", VirtualEdge),
         # Of real time, where nobody else announces what is due; here everybody does.
         mock.patch("invmm.sim.session._LONGEST_SLEEP_S", 60.0),
-        mock.patch("invmm.sim.windows._LONGEST_SLEEP_S", 1.0),
+        mock.patch("invmm.sim.windows._LONGEST_SLEEP_S", 5.0),
     ):
         yield
 

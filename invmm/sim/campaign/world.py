@@ -46,7 +46,7 @@ CREDENTIALS = (
     "c2VjcmV0LW9mLW5vYm9keS1hdC1hbGw=",
     "nobodys-passphrase",
 )
-SAMPLE_S = 0.25
+SAMPLE_S = 0.5
 MEMORY = Path("/dev/shm")  # where journals need not wait for a disk
 ADVERSARY = "0x000000000000000000000000000000000000ad0e"
 JOURNAL_EVERY = 240  # samples between two comparisons of the journal with memory
@@ -90,7 +90,7 @@ def settings_of(seed: int) -> Settings:
     """Settings of a world: those that ship, but for what only costs time, and sizes drawn from the seed."""
     draw = Random(f"{seed}:settings")
     return Settings(
-        engine=EngineSettings(timer_ms=150),
+        engine=EngineSettings(timer_ms=200),
         executor=ExecutorSettings(
             connections=3, cancel_connections=1, rehearse_ms=0, heartbeat="on", ring_capacity=256
         ),
