@@ -117,6 +117,7 @@ class World:
     """
 
     engine: EngineProcess
+    server: VenueServer
 
     def __init__(self, seed: int, plan: list[Planned], minutes: float) -> None:
         self.seed = seed
