@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from invmm.market import Market
 
 ROOM = 256  # records taken at once
+NUMBER_BITS = 40  # of an order key, below the number of its market
 
 
 class Inbox:
@@ -106,7 +107,11 @@ class Inbox:
             del self._keys[order_id]
 
     def _apply(self, record: Any, now_ns: int) -> int:
-        number = int(record["market"])
+        number, key = int(record["market"]), int(record["key"])
+        owner = self._markets.get((key >> NUMBER_BITS) - 1)
+        if owner is not None and owner.number != number and owner.owns(key):
+            # Two markets have the same tokens: that of an earlier session, and its window opened again.
+            record["market"] = number = owner.number
         if number in self._markets:
             self._step(record, now_ns)
         return number

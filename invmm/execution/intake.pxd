@@ -19,8 +19,8 @@ cdef class Intake:
     cdef CommandRing ring
     cdef ResultRing results
     cdef int64_t mono_origin_ns     # engine time is a straight line over CLOCK_MONOTONIC
-    cdef int64_t origin_ns
-    cdef double scale
+    cdef public int64_t origin_ns
+    cdef public double scale        # 0: engine time stands at origin_ns, for a clock that is only imagined
     cdef readonly SharedWords words
     cdef readonly Gate gate         # the last check of every order
     cdef readonly OrderSigning orders

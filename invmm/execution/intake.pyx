@@ -221,11 +221,6 @@ cdef class Intake:
         """Engine time of a CLOCK_MONOTONIC stamp."""
         return self.engine_at_c(monotonic_ns)
 
-    def freeze(self, int64_t engine_ns):
-        """Engine time stands at `engine_ns` until the next call: for a clock that is only imagined."""
-        self.origin_ns = engine_ns
-        self.scale = 0.0
-
     cdef int64_t engine_at_c(self, int64_t monotonic_ns) noexcept nogil:
         cdef int64_t elapsed = monotonic_ns - self.mono_origin_ns
 

@@ -32,6 +32,13 @@ def test_a_seed_with_faults_and_a_crash_loses_nothing() -> None:
     assert report.crash_to_cancel_s
 
 
+def test_after_a_crash_what_is_heard_of_an_old_order_reaches_its_own_market() -> None:
+    crash = [Planned("crash", 25.0, 25.0, {"down_s": 0.2})]  # in the middle of a window, with fills under way
+    reports = [run_seed(seed, minutes=0.6, plan=crash) for seed in (18, 3)]
+    assert all(not report.counts for report in reports), [report.failures for report in reports]
+    assert all(report.crash_to_quoting_s for report in reports)
+
+
 def test_equal_seeds_give_equal_bytes_in_every_process() -> None:
     here = run_seed(7, minutes=0.5, plan=ROUGH[:1])
     told = subprocess.run(

@@ -241,19 +241,21 @@ class Timers:
             if info.start_s + 2 <= now_s < last_s - 1 and not world.is_draining:
                 self.wanted += 1
                 self.quoting += own
-            stale_ns = world.stale_ns(session)
-            since = self._stalled.get(info.slug)
-            if stale_ns and own and since is None and stale_ns < SECOND:
-                self._stalled[info.slug] = now_ns - stale_ns
-            elif since is not None and (not own or world.pulled_ns(session) > since):
-                self.stall_s.append(
-                    (max(world.pulled_ns(session), since) - since) / SECOND
-                    if own
-                    else (now_ns - since) / SECOND
-                )
-                del self._stalled[info.slug]
-            elif since is not None and not stale_ns:
-                del self._stalled[info.slug]
+            self._stall(world, info.slug, world.stale_ns(session), own)
+
+    def _stall(self, world: World, slug: str, stale_ns: int, own: bool) -> None:
+        """From the first change that the engine was not told to its cancel, or the end of its last order."""
+        now_ns, since = world.loop.now_ns(), self._stalled.get(slug)
+        if not world.engine_knows or world.engine.is_stopped or world.network.is_down:
+            self._stalled.pop(slug, None)  # nobody is there to pull anything, or nothing can be sent
+        elif since is None:
+            if 0 < stale_ns < SECOND and own:
+                self._stalled[slug] = now_ns - stale_ns
+        elif not own or world.network.cancelled_ns > since:
+            self.stall_s.append(((now_ns if not own else world.network.cancelled_ns) - since) / SECOND)
+            del self._stalled[slug]
+        elif not stale_ns:
+            del self._stalled[slug]
 
 
 def compare_fills(world: World) -> None:

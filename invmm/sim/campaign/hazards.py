@@ -150,6 +150,19 @@ def _down(world: World, figures: Figures) -> None:
         _kill(world, {"channel": "all"})
 
 
+def _mute(world: World, figures: Figures) -> None:
+    for session in world.server.floor.sessions.values():
+        market = session.market
+        if market.start_s <= session.now_ns() / SECOND < market.end_s:
+            token = (market.up_token_id, market.down_token_id)[figures["token"]]
+            world.server.faults.arm("mute", {"token": token, "rate": 1.0})
+
+
+def _ghost(world: World, figures: Figures) -> None:
+    world.arm("ghost", figures)
+    _kill(world, {"channel": "market"})
+
+
 def _leak(world: World, figures: Figures) -> None:
     purse = world.server.floor.purses.first
     purse.leaked_micro = int(purse.settled_cash_micro * figures["share"])
@@ -309,6 +322,51 @@ TABLE: dict[str, Hazard] = {
         "F9",
         lambda r: ({"channel": r.choice(("market", "all")), "refused": r.choice((0, 0, 3, 10))}, 0.0),
         _kill,
+    ),
+    "one_silent_token": Hazard(
+        "one token has no data any more",
+        "F1 F2",
+        lambda r: ({"token": r.randrange(2)}, r.uniform(2, 20)),
+        lambda world, figures: _mute(world, figures),
+        lambda world, figures: world.server.faults.clear("mute"),
+    ),
+    "ghost_books": Hazard(
+        "the market sockets are cut, and what is dumped then is not the book",
+        "F4",
+        lambda r: ({"form": r.choice(("hollow", "old"))}, r.uniform(2, 15)),
+        lambda world, figures: _ghost(world, figures),
+        lambda world, figures: world.disarm("ghost", figures),
+    ),
+    "wrong_hashes": _armed("wrong_hash", lambda r: {"rate": _rate(r)}, "books bear wrong checksums", "F5"),
+    "echoed_data": _armed("echo", lambda r: {"rate": _rate(r)}, "market messages come twice", "F3"),
+    "swapped_data": _armed(
+        "swap", lambda r: {"rate": r.choice((0.05, 0.3))}, "level changes overtake each other", "F6 F7"
+    ),
+    "crossed_data": _armed(
+        "cross",
+        lambda r: {"rate": r.choice((0.02, 0.1))},
+        "a bid at the ask that never was",
+        "F6",
+        longest_s=15,
+    ),
+    "burst": _armed(
+        "hold",
+        lambda r: {"rate": 0.1, "seconds": round(r.uniform(1, 10), 1)},
+        "nothing for seconds, then everything at once",
+        "F10",
+        longest_s=20,
+    ),
+    "garbage": Hazard(
+        "a message that is none",
+        "F12",
+        lambda r: ({"channel": r.choice(("market", "user"))}, 0.0),
+        lambda world, figures: _channel(world, figures["channel"]).garbage(b'{"event_type":"price_change",'),
+    ),
+    "other_ids": _armed(
+        "rename", lambda r: {"rate": _rate(r)}, "answers bear other ids than the hash", "O11"
+    ),
+    "late_listing": _armed(
+        "hydration", lambda r: {"rate": 1.0, "seconds": r.choice((30, 60))}, "windows are listed late", "F2"
     ),
     "silent_data": Hazard(
         "market data stops, PONG goes on", "F1", _lasting(1, 20, channel="market"), _stall, _resume

@@ -107,6 +107,8 @@ class Network:
         self.is_down = False
         self.is_silent = False
         self.requests = 0
+        self.cancelled_ns = 0
+        """When the last request left that cancels something."""
         self.digest = hashlib.sha256()
         self.watchers: list[Callable[[Incoming], object]] = []
         self._routes = _Routes()
@@ -128,6 +130,8 @@ class Network:
         cut. Never, when nothing gets through.
         """
         self.requests += 1
+        if request.method == "DELETE":
+            self.cancelled_ns = self.loop.now_ns()
         if self.is_down or self.is_silent:
             return
         self.loop.call_in_ns(ONE_WAY_NS, self._arrive, request, answered, context, context=self._outside)

@@ -76,7 +76,7 @@ class VirtualExecutor(Executor):
         if self._is_over:
             return
         now_ns = self._clock.mono_ns()
-        self.intake.freeze(now_ns)
+        self.intake.origin_ns, self.intake.scale = now_ns, 0.0  # time stands still in a turn
         for _ in range(TURNS_MAX):
             waiting = len(self.commands)
             if not self.turn(now_ns, may_wait=False):
@@ -175,7 +175,7 @@ def imagined() -> Iterator[None]:
         mock.patch("invmm.engine.EdgeThread", VirtualEdge),
         # Of real time, where nobody else announces what is due; here everybody does.
         mock.patch("invmm.sim.session._LONGEST_SLEEP_S", 60.0),
-        mock.patch("invmm.sim.windows._LONGEST_SLEEP_S", 1.0),
+        mock.patch("invmm.sim.windows._LONGEST_SLEEP_S", 5.0),
     ):
         yield
 

@@ -165,7 +165,7 @@ class _Maker:
         return [(at, frame) for frame in frames.price_changes(self.ladder, str(at), listed, native)]
 
 
-def moving_tape(market: MarketInfo, seed: int, begin_s: int, *, mean_ms: float = 1000.0) -> Tape:
+def moving_tape(market: MarketInfo, seed: int, begin_s: int, *, mean_ms: float = 1800.0) -> Tape:
     """A market with a step every `mean_ms` on average, from `begin_s` (unix seconds) to its end.
 
     Same arguments, same bytes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import math
 import random
@@ -45,7 +46,7 @@ CREDENTIALS = (
     "c2VjcmV0LW9mLW5vYm9keS1hdC1hbGw=",
     "nobodys-passphrase",
 )
-SAMPLE_S = 0.25
+SAMPLE_S = 0.5
 MEMORY = Path("/dev/shm")  # where journals need not wait for a disk
 ADVERSARY = "0x000000000000000000000000000000000000ad0e"
 JOURNAL_EVERY = 240  # samples between two comparisons of the journal with memory
@@ -89,7 +90,7 @@ def settings_of(seed: int) -> Settings:
     """Settings of a world: those that ship, but for what only costs time, and sizes drawn from the seed."""
     draw = Random(f"{seed}:settings")
     return Settings(
-        engine=EngineSettings(timer_ms=100),
+        engine=EngineSettings(timer_ms=200),
         executor=ExecutorSettings(
             connections=3, cancel_connections=1, rehearse_ms=0, heartbeat="on", ring_capacity=256
         ),
@@ -116,6 +117,7 @@ class World:
     """
 
     engine: EngineProcess
+    server: VenueServer
 
     def __init__(self, seed: int, plan: list[Planned], minutes: float) -> None:
         self.seed = seed
@@ -142,7 +144,6 @@ class World:
         self._cancelled = self._quoted = True  # since the last crash
         self.heartbeat_ns = 0
         self.forbidden_ns = 0  # since when the engine's own mode forbids orders
-        self._pulled_ns: dict[str, int] = {}
         self.foreign: set[bytes] = set()  # orders of our account that no engine of this world has placed
         self.crash_to_cancel_s: list[float] = []
         self.crash_to_quoting_s: list[float] = []
@@ -251,10 +252,6 @@ class World:
         now_ns = self.loop.now_ns()
         return max(0, now_ns - times[first]) if first < len(times) and heard_ns else 0
 
-    def pulled_ns(self, session: Session) -> int:
-        """When the last cancel arrived at the venue."""
-        return self._pulled_ns.get("", 0)
-
     # ---- what happens --------------------------------------------------------------------------------------
 
     def _told(self, exchange: Exchange, tell: Any, report: Report) -> None:
@@ -265,11 +262,9 @@ class World:
             self.orphans.check(report.order)
 
     def _watch(self, request: Incoming) -> None:
-        if request.method == "DELETE":
-            self._pulled_ns[""] = self.loop.now_ns()
-            if request.path == "/cancel-all" and not self._cancelled:
-                self._cancelled = True
-                self.crash_to_cancel_s.append((self.loop.now_ns() - self.engine.born_ns) / SECOND)
+        if request.path == "/cancel-all" and not self._cancelled:
+            self._cancelled = True
+            self.crash_to_cancel_s.append((self.loop.now_ns() - self.engine.born_ns) / SECOND)
         elif request.method == "POST" and request.path in checkers.PLACES and not self._quoted:
             self._quoted = True
             self.crash_to_quoting_s.append((self.loop.now_ns() - self.engine.born_ns) / SECOND)
@@ -367,7 +362,8 @@ class World:
     def run(self) -> Outcome:
         """Plays the plan, drains, compares."""
         began = time.perf_counter()
-        state = random.getstate()
+        state, threshold = random.getstate(), gc.get_threshold()
+        gc.set_threshold(50_000, 20, 50)  # a world makes few cycles and many objects
         random.seed(self.seed)
         asyncio.set_event_loop(self.loop)
         try:
@@ -378,6 +374,7 @@ class World:
             self._digest = self.network.digest.hexdigest()
         finally:
             random.setstate(state)
+            gc.set_threshold(*threshold)
             asyncio.set_event_loop(None)
             self.loop.close()
             self._place.cleanup()
