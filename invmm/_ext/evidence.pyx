@@ -159,7 +159,7 @@ cdef bint evidence_join_c(order_t* order, const event_t* event, const fence_t* r
         order.reason = max(order.reason, event.reason)
     elif status == STATUS_CANCELED:
         order.said |= SAID_CANCELED
-        if event.kind == EVENT_USER_EVENT:
+        if event.kind == EVENT_USER_EVENT and event.filled_micro >= 0:
             order.hinted_micro = max(order.hinted_micro, event.filled_micro)
             changed = not order.said & SAID_CLOSED
             order.said |= SAID_CLOSED

@@ -30,7 +30,8 @@ cdef struct exposure_t:
     int32_t[2] lowest_ask_e4        # 20000: none
 
 
-cdef void exposure_begin_c(exposure_t* sums, Registry registry) noexcept nogil
+cdef int64_t exposure_owed_c(const order_t* order, Registry registry) noexcept nogil
+cdef void exposure_begin_c(exposure_t* sums, Registry registry, bint with_owed) noexcept nogil
 cdef void exposure_of_c(exposure_t* sums, Registry registry) noexcept nogil
 cdef void exposure_add_c(
     exposure_t* sums, int token, int side, int32_t price_e4, int64_t size_micro, int32_t fee_rate_ppm

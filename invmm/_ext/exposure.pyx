@@ -33,12 +33,26 @@ cdef enum:
 cdef int64_t LISTING_LAG_NS = 5000000000    # what the venue lists may be so old
 
 
-cdef void exposure_begin_c(exposure_t* sums, Registry registry) noexcept nogil:
+cdef int64_t exposure_owed_c(const order_t* order, Registry registry) noexcept nogil:
+    """Shares of an ended order whose fills may still be told.
+
+    What a venue's answer said was matched. An acknowledged cancel does not say what was matched before it: all
+    of the order, until the user channel's own word of its end, which does, or until trades are listed that
+    were asked for afterwards.
+    """
+    cdef int64_t owed_micro = order.original_micro
+
+    if not order.said & SAID_CANCELED or order.said & SAID_CLOSED or (
+        order.ended_ns + LISTING_LAG_NS <= registry.listed_ns
+    ):
+        owed_micro = min(order.hinted_micro, owed_micro)
+    return owed_micro - order.filled_micro
+
+
+cdef void exposure_begin_c(exposure_t* sums, Registry registry, bint with_owed) noexcept nogil:
     """Positions of a market and what ended orders still owe, and no order yet.
 
-    An order may end before its fills are told. What a venue's answer said was matched counts until they are.
-    An acknowledged cancel does not say what was matched before it: all of the order counts until the user
-    channel's own word of its end, which does, or until trades are listed that were asked for afterwards.
+    An order may end before its fills are told: what it may still owe counts until they are, `with_owed`.
     """
     cdef:
         int token
@@ -56,16 +70,13 @@ cdef void exposure_begin_c(exposure_t* sums, Registry registry) noexcept nogil:
         sums.reserved_micro[token] = registry.reserved_micro[token]
     sums.spent_e10 = registry.spent_e10
     sums.unsettled_e10 = registry.unsettled_e10
+    if not with_owed:
+        return
     if registry.n_ended > first + OWING:
         first = registry.n_ended - OWING
     for i in range(first, registry.n_ended):
         order = &registry.ended[i % MAX_ENDED]
-        owed_micro = order.original_micro
-        if not order.said & SAID_CANCELED or order.said & SAID_CLOSED or (
-            order.ended_ns + LISTING_LAG_NS <= registry.listed_ns
-        ):
-            owed_micro = min(order.hinted_micro, owed_micro)
-        owed_micro -= order.filled_micro
+        owed_micro = exposure_owed_c(order, registry)
         if order.key == 0 or owed_micro < DUST_MICRO:
             continue
         owing = True
@@ -84,7 +95,7 @@ cdef void exposure_of_c(exposure_t* sums, Registry registry) noexcept nogil:
     """Positions of a market and every order of it that may be alive."""
     cdef int i
 
-    exposure_begin_c(sums, registry)
+    exposure_begin_c(sums, registry, True)
     for i in range(registry.n_live):
         exposure_order_c(sums, registry, &registry.live[i])
 

@@ -26,9 +26,9 @@ from libc.stdint cimport int64_t, uint8_t
 from libc.string cimport memset
 
 from invmm._ext.desk cimport LEGS_PER_BATCH, MAX_REASONS, OrderDesk
-from invmm._ext.evidence cimport ORDER_LIVE, ORDER_UNKNOWN, order_t
+from invmm._ext.evidence cimport DUST_MICRO, ORDER_LIVE, ORDER_UNKNOWN, order_t
 from invmm._ext.exposure cimport (
-    exposure_begin_c, exposure_exceeds_c, exposure_of_c, exposure_order_c, exposure_t
+    exposure_begin_c, exposure_exceeds_c, exposure_of_c, exposure_order_c, exposure_owed_c, exposure_t
 )
 from invmm._ext.ending cimport endings_await_c, endings_close_c, endings_drain_c
 from invmm._ext.merge cimport (
@@ -165,9 +165,8 @@ cdef class ReplaceDesk(OrderDesk):
             self.phase = PHASE_RESOLVE
 
     cdef bint try_c(self, op_t* op, exposure_t* sums, bint last, int64_t now_ns) noexcept nogil:
-        """Places an operation's order if it is allowed now. If it is not, and nothing that this transaction
-        removes could change that (`last`: nothing is left to remove), it is refused.
-        """
+        """Places an operation's order if it is allowed now. Refuses it if it is not, and nothing that is still
+        to be removed (`last`: nothing is) could change that."""
         cdef:
             action_t action
             exposure_t after
@@ -206,8 +205,8 @@ cdef class ReplaceDesk(OrderDesk):
                     self.replaced.placed_first += 1
             return True
         if self.sound_c(&action, now_ns) == 0 and not last:
-            # Would it fit without what this transaction removes: its own old order, or all of them?
-            exposure_begin_c(&after, self.registry)
+            # Would it fit without what this transaction removes (its own old order, or all of them)?
+            exposure_begin_c(&after, self.registry, False)
             for i in range(self.registry.n_live):
                 if self.registry.live[i].key != op.slot.key:
                     exposure_order_c(&after, self.registry, &self.registry.live[i])
@@ -215,7 +214,7 @@ cdef class ReplaceDesk(OrderDesk):
                 op.cancel_first = True
                 self.end_old_c(op, now_ns)
                 return False
-            exposure_begin_c(&after, self.registry)
+            exposure_begin_c(&after, self.registry, False)
             for i in range(self.registry.n_live):
                 for k in range(self.n_ops):
                     if (
@@ -378,7 +377,11 @@ cdef class ReplaceDesk(OrderDesk):
             op = &self.ops[i]
             if op.slot.key and op.merged != MERGE_CHILD:
                 order = self.registry.find_c(op.slot.key)
-                if order != NULL and (op.cancel_first or op.state == OP_PLACED or order.cancel_sent):
+                if order == NULL:
+                    order = self.registry.find_ended_c(op.slot.key)
+                    if order != NULL and exposure_owed_c(order, self.registry) >= DUST_MICRO:
+                        removing = True
+                elif op.cancel_first or op.state == OP_PLACED or order.cancel_sent:
                     removing = True
         exposure_of_c(&sums, self.registry)
         self.batch += 1

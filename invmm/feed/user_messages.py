@@ -220,6 +220,7 @@ class UserMessages:
         if status is None:
             self.stats.unknown_statuses += 1
             status = OrderStatus.UNKNOWN
+        is_silent = status is OrderStatus.CANCELED and message.get("size_matched") in (None, "")
         row.update(
             key=self._keys(order_id) or 0,
             order_id=order_id,
@@ -227,7 +228,8 @@ class UserMessages:
             side=_side(message.get("side")),
             price_e4=_price_e4(message.get("price")),
             size_micro=size_micro,
-            filled_micro=filled_micro,
+            # -1: an end that does not say what had been matched before it.
+            filled_micro=-1 if is_silent else filled_micro,
             venue_ms=time_ms(message.get("timestamp")),
             reason=Reason.VENUE_BALANCE if "NOT_ENOUGH_BALANCE" in text else Reason.NONE,
         )

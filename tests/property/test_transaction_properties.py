@@ -79,6 +79,9 @@ class Duel:
             kind = EventKind.ORDER_RESULT
         about |= {"key": key, "token": order.token, "side": order.side, "price_e4": order.price_e4}
         self.send(self.desk.event(kind, self.at_ms, **about))
+        if what == "canceled":  # the user channel says it, too, and how much had been matched
+            about |= {"filled_micro": order.filled}
+            self.send(self.desk.event(EventKind.USER_EVENT, self.at_ms, **about))
         self.send(self.desk.event(EventKind.BUFFER_END, self.at_ms))
 
     def lose(self, index: int) -> None:

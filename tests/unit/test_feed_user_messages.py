@@ -103,8 +103,13 @@ def test_placement_becomes_a_live_record() -> None:
         ({"type": "UPDATE", "status": "MATCHED", "size_matched": "5"}, OrderStatus.MATCHED, 5_000_000),
         ({"type": "UPDATE", "status": "LIVE", "size_matched": "0.5"}, OrderStatus.LIVE, 500_000),
         ({"type": "UPDATE", "status": None, "size_matched": "5"}, OrderStatus.MATCHED, 5_000_000),
-        ({"type": "CANCELLATION", "status": "CANCELED", "size_matched": "5"}, OrderStatus.CANCELED, 0),
+        (
+            {"type": "CANCELLATION", "status": "CANCELED", "size_matched": "5"},
+            OrderStatus.CANCELED,
+            5_000_000,
+        ),
         ({"type": "CANCELLATION", "status": "INVALID"}, OrderStatus.CANCELED, 0),
+        ({"type": "CANCELLATION", "status": "CANCELED", "size_matched": ""}, OrderStatus.CANCELED, -1),
         ({"type": "CANCELLATION", "status": "brand new"}, OrderStatus.CANCELED, 0),
         ({"type": "UPDATE", "status": "CANCELED_EXPIRED_ORDER"}, OrderStatus.CANCELED, 0),
         (
@@ -136,7 +141,7 @@ def test_killed_order_with_empty_numbers_is_read() -> None:
         reader(MINE),
         order(type="CANCELLATION", size_matched="", original_size="", price="", status="CANCELED_x"),
     )
-    assert (record["size_micro"], record["filled_micro"], record["price_e4"]) == (0, 0, 0)
+    assert (record["size_micro"], record["filled_micro"], record["price_e4"]) == (0, -1, 0)
 
 
 @pytest.mark.parametrize(
