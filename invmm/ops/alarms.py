@@ -79,6 +79,7 @@ class AlarmHooks:
         self.delivered = 0
         self.failed = 0
         self.dropped = 0
+        self._abandoned = False
         self._thread: threading.Thread | None = None
         if self._command or self._webhook:
             self._thread = threading.Thread(target=self._run, name="invmm alarms", daemon=True)
@@ -94,17 +95,19 @@ class AlarmHooks:
             self.dropped += 1
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Delivers what waits, within the deadline."""
+        """Delivers what waits, within the deadline; what is left then is given up."""
         if self._thread is None:
             return
+        end_s = time.monotonic() + timeout_s
         try:
             self._queue.put(CLOSE, timeout=timeout_s)
+            self._thread.join(max(0.0, end_s - time.monotonic()))
         except queue.Full:
-            return
-        self._thread.join(timeout_s)
+            pass
+        self._abandoned = True
 
     def _run(self) -> None:
-        while (alarm := self._queue.get()) is not CLOSE:
+        while (alarm := self._queue.get()) is not CLOSE and not self._abandoned:
             if self._command:
                 self._deliver("command", self._run_command, alarm)
             if self._webhook is not None:
@@ -113,6 +116,8 @@ class AlarmHooks:
     def _deliver(self, name: str, send: Callable[[bytes], None], alarm: Alarm) -> None:
         problem = ""
         for attempt in range(ATTEMPTS):
+            if self._abandoned:
+                return
             try:
                 send(alarm.as_json())
                 self.delivered += 1

@@ -90,6 +90,7 @@ class ReferenceBooks:
         self.tokens = {up: 0, down: 1}
         self.books = (ReferenceBook(), ReferenceBook())
         self.has_snapshot = [False, False]
+        self.stamps = [0, 0]  # of the newest message that each book has taken
         self.trade: tuple[int, int, int, int, int] | None = None
         self.unknown = 0
 
@@ -127,7 +128,7 @@ class ReferenceBooks:
                 best(row.get("best_bid"))
                 best(row.get("best_ask"))
                 entries.append(entry)
-            return kind, entries
+            return kind, entries, stamp
         token = self.token(event.get("asset_id"))
         if kind == "book":
             levels = [
@@ -137,7 +138,7 @@ class ReferenceBooks:
             ]
             if event.get("tick_size") not in (None, ""):
                 tick(event["tick_size"])
-            return kind, token, levels
+            return kind, token, levels, stamp
         if kind == "last_trade_price":
             values = price(event.get("price")), size(event.get("size")), side(event.get("side"))
             return kind, token, values[2], values[0], values[1], stamp
@@ -153,6 +154,7 @@ class ReferenceBooks:
                     self.unknown += 1
                 else:
                     changed += self.books[token].apply(which, at, new) != new
+                    self.stamps[token] = rest[1]
             return changed
         token = rest[0]
         if token is None:
@@ -160,6 +162,9 @@ class ReferenceBooks:
             return 0
         book = self.books[token]
         if kind == "book":
+            if self.has_snapshot[token] and rest[2] < self.stamps[token]:
+                return 0  # the stream was further
+            self.stamps[token] = rest[2]
             for which, at, new in rest[1]:
                 changed += book.apply(which, at, new) != new
             named = {(which, at) for which, at, _ in rest[1]}

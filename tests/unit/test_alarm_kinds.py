@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from invmm.engine import Engine
+from invmm.clock import LiveClock
+from invmm.execution.journal import SessionJournal
 from invmm.execution.remote import RemoteVenue
-from invmm.permission import AlarmKind
+from invmm.permission import AlarmKind, Permission
 from invmm.rolling_session import RollingSession
-from invmm.settings import Settings
+from invmm.settings import Settings, StateSettings
 from invmm.testing import Series, TestVenue
 from invmm.venue.auth import OrderSigner
 from invmm.venue.discovery import Discovery
@@ -34,14 +33,13 @@ def test_each_kind_of_alarm_is_raised_by_some_test(kind: AlarmKind) -> None:
     assert kind.name in RAISED
 
 
-def test_a_journal_that_has_failed_is_an_alarm_once() -> None:
-    engine = Engine()
-    failed = "the journal cannot be written: full"
-    stand_in: Any = SimpleNamespace(needs_checkpoint=False, failed=failed, note=lambda text: None)
-    engine.journal = stand_in
-    engine._look_after_journal()
-    engine._look_after_journal()
-    assert engine.permission.kinds[AlarmKind.JOURNAL] == 1
+def test_a_journal_that_has_failed_is_an_alarm_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    permission = Permission(lambda mode: None, print)
+    with SessionJournal(tmp_path, StateSettings(), LiveClock(), background=False) as journal:
+        monkeypatch.setattr(SessionJournal, "failed", property(lambda self: "it cannot be written: full"))
+        journal.tick([], (), permission)
+        journal.tick([], (), permission)
+    assert permission.kinds[AlarmKind.JOURNAL] == 1
 
 
 def test_a_live_session_without_a_reaper_is_an_alarm() -> None:
