@@ -39,6 +39,8 @@ class PossiblyAlive:
         dates = legs["expiration_s"].tolist()
         self._groups.append((max(dates) if all(dates) else NEVER_S, legs))
         self._count += len(legs)
+        if self._dead:  # what was said before was about an earlier one
+            self._dead.difference_update(each.tobytes() for each in legs["order_id"])
         while self._groups[0][0] < now_ns // SECOND_NS or self._count > ORDERS_MAX:
             _, gone = self._groups.popleft()
             self._count -= len(gone)

@@ -252,6 +252,7 @@ def test_a_kinder_engine_figure_is_named_pooled_or_by_median() -> None:
     assert "kinder" not in calibration.engine_table(hard, soft, judged=False)
 
 
+@pytest.mark.slow
 @pytest.mark.recorded
 def test_generated_markets_are_no_kinder_to_the_engine_than_recorded_ones() -> None:
     """Pooled figures of the original policy, with the sampling error of so few markets as room: the command

@@ -106,6 +106,7 @@ def test_within_our_own_limits_the_venue_never_refuses_for_its_own(
     assert desk.executor.statistics().throttle["warnings"] == 0
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_venue_is_walked_through(venue: TestVenue, desks: Callable[..., Desk]):
     desk = desks(venue)
     words = desk.executor.words
