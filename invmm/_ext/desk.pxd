@@ -78,7 +78,7 @@ cdef class OrderDesk(FrameSink):
         uint64_t venue_mode             # what the executor had published when this step began
         uint64_t venue_stop
         uint64_t missed_heartbeats
-        uint8_t[2] why_not              # Reason why Up and Down are not quoted, a limit's included; 0: they are
+        uint8_t[2] why_not              # why Up and Down are not quoted, a limit included; 0: they are
         counters_t counters
         policy_input_t view             # what the policy sees; placements are checked against its tops
         command_t[MAX_COMMANDS] commands

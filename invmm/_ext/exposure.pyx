@@ -36,9 +36,9 @@ cdef int64_t LISTING_LAG_NS = 5000000000    # what the venue lists may be so old
 cdef int64_t exposure_owed_c(const order_t* order, Registry registry) noexcept nogil:
     """Shares of an ended order whose fills may still be told.
 
-    What a venue's answer said was matched. An acknowledged cancel does not say what was matched before it: all
-    of the order, until the user channel's own word of its end, which does, or until trades are listed that
-    were asked for afterwards.
+    What a venue's answer said was matched. An acknowledged cancel does not say what was matched before it:
+    all of the order, until the user channel's own word of its end, which does, or until trades are listed
+    that were asked for afterwards.
     """
     cdef int64_t owed_micro = order.original_micro
 

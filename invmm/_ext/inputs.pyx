@@ -1,7 +1,7 @@
 """What one market's step tells the journal of inputs: all that its commands follow from, and why it quotes.
 
-Every event goes there before it is applied, with the time of the step, and every command before it is pushed. Of
-market messages only their number, size and checksum are kept, at the boundaries where the step may solve; with
+Every event goes there before it is applied, with the time of the step, and every command before it is pushed.
+Of market messages only their number, size and checksum are kept, where the step may solve; with
 `with_frames` the bytes are, too, and feeding them to a new step gives the same commands.
 """
 

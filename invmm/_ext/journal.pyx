@@ -4,7 +4,7 @@
     read               every record up to the first that is not whole, and why it ended there
 
 A record becomes valid with its checksum, which is stored last; the memory before it is zero and the sequence
-follows from the place. So whoever reads, at any moment and after any death of the process, sees a record whole
+follows from the place. So whoever reads, at any moment and after any death of the process, sees it whole
 or not at all. Files come from outside (`execution/journal.py`): one is written, one waits. One writer each.
 """
 
@@ -95,7 +95,7 @@ cdef class Journal:
             Py_ssize_t page
 
         if view.shape[0] % RECORD or count < 2:
-            raise ValueError(f"memory: expected whole records of {RECORD} bytes, two or more, got {view.shape[0]}")
+            raise ValueError(f"memory: expected two or more records of {RECORD} bytes, got {view.shape[0]}")
         if given.shape[0] != JOURNAL_PAYLOAD:
             raise ValueError(f"header: expected {JOURNAL_PAYLOAD} bytes, got {given.shape[0]}")
         if self.is_waiting or atomic_load_acquire(&self.full_at):
@@ -301,7 +301,7 @@ cdef class Journal:
         return True
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------
+# ---- reading -----------------------------------------------------------------------------------------------
 
 
 cdef int look_c(const uint8_t* at, uint64_t sequence) noexcept nogil:

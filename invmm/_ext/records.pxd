@@ -154,8 +154,7 @@ cdef struct command_t:
     int64_t decided_ns          # engine clock
     int64_t deadline_ns         # engine clock; not sent later than this
     uint64_t salt               # below 2^53, from the engine's injected source
-    uint8_t[32] order_id        # CANCEL of an order that the executor does not know by key; PLACE: a
-                                # reservation_t until the order is signed, then its id
+    uint8_t[32] order_id        # CANCEL: if its key is not known; PLACE: reservation_t, then the id
 
 
 cdef struct reservation_t:

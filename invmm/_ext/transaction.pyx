@@ -165,8 +165,8 @@ cdef class ReplaceDesk(OrderDesk):
             self.phase = PHASE_RESOLVE
 
     cdef bint try_c(self, op_t* op, exposure_t* sums, bint last, int64_t now_ns) noexcept nogil:
-        """Places an operation's order if it is allowed now. Refuses it if it is not, and nothing that is still
-        to be removed (`last`: nothing is) could change that."""
+        """Places an operation's order if it is allowed now. Refuses it if it is not, and nothing still to
+        be removed (`last`: nothing is) could change that."""
         cdef:
             action_t action
             exposure_t after
