@@ -97,7 +97,7 @@ def a_tape() -> Tape:
     """A generated market."""
     from invmm.sim.market import generate
 
-    return generate(1, window_s=60 if SHORT else 300)
+    return generate(1, window_s=90)
 
 
 def steps(tape: Tape) -> list[Distribution]:
@@ -105,10 +105,10 @@ def steps(tape: Tape) -> list[Distribution]:
     events = frame_events(tape, 0)
     raw = events.view(np.uint8).reshape(-1)
     turns: dict[str, list[float]] = {"no journal": [], "journal": [], "journal with frames": []}
-    for _ in range(2 if SHORT else 15):
+    for _ in range(2 if SHORT else 7):
         for name in turns:
             with tempfile.TemporaryDirectory() as place:
-                state = StateSettings(journal_records=1_048_576, journal_frames=name.endswith("frames"))
+                state = StateSettings(journal_records=131_072, journal_frames=name.endswith("frames"))
                 with SessionJournal(Path(place), state, LiveClock(), background=False) as journal:
                     engine = Engine(Settings(), seed=1, journal=None if name == "no journal" else journal)
                     step = engine.add_market(tape.market, number=0).step

@@ -29,7 +29,7 @@ from invmm.execution.vigil import Vigil
 from invmm.feed.states import FeedState
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market, Numbers
-from invmm.permission import Permission
+from invmm.permission import AlarmKind, Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
 from invmm.strategy.policies import make_policy
@@ -410,7 +410,10 @@ class Engine:
             self._inbox.drain()
             self._look_after_journal()
             for alarm in venue.news():
-                (self.permission.alarm if alarm.is_final else self.permission.say)(alarm.text)
+                if alarm.is_final:
+                    self.permission.alarm(alarm.text, AlarmKind.EXECUTOR)
+                else:
+                    self.permission.say(alarm.text)
             now_ns = self.clock.now_ns()
             if self.guard is not None:
                 self.guard.tick(now_ns)
@@ -437,12 +440,12 @@ class Engine:
         if journal.needs_checkpoint:
             journal.checkpoint(self.markets.values(), self._inbox or ())
         if journal.failed and journal.failed not in self.permission.alarms:
-            self.permission.alarm(journal.failed)
+            self.permission.alarm(journal.failed, AlarmKind.JOURNAL)
 
     def _task_ended(self, name: str, task: asyncio.Task[None]) -> None:
         """Without a timer nothing is watched any more; the executor misses our beat and cancels all."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.permission.alarm(f"{name} failed: {origin_of(error)}")
+            self.permission.alarm(f"{name} failed: {origin_of(error)}", AlarmKind.TASK)
 
     def _announce(self, mode: Mode) -> None:
         self._remote().words.mode = mode
@@ -489,7 +492,8 @@ class Engine:
         words = f"{feed.name} feed {state.name.lower().replace('_', ' ')}"
         self.messages.append(words + (f" ({cause.name.lower().replace('_', ' ')})" if cause else ""))
         if state in (FeedState.REFUSED, FeedState.FAILED):
-            self.permission.alarm(f"{words}: {feed.last_error if state is FeedState.REFUSED else 'an error'}")
+            what = feed.last_error if state is FeedState.REFUSED else "an error"
+            self.permission.alarm(f"{words}: {what}", AlarmKind.FEED)
         if feed is self.user_feed and feed.is_live:
             self._demand()
 

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from enum import StrEnum
 
 from invmm.types import Mode
+
+
+class AlarmKind(StrEnum):
+    """What an alarm is about: a stable word for whoever is told; the text beside it is for people."""
+
+    TASK = "task"  # a task of the engine has failed
+    EXECUTOR = "executor"  # it has failed, is silent, or the venue takes no new orders from us
+    FEED = "feed"  # a feed has stopped for good
+    JOURNAL = "journal"  # nothing can be written any more
+    RECONCILE = "reconcile"  # what the venue lists could not be dealt with
+    FOREIGN_ORDER = "foreign_order"  # an open order is not ours
+    FILLS = "fills"  # the venue has other fills of an order
+    BALANCE = "balance"  # the venue has another balance
+    EVIDENCE = "evidence"  # what was told of an order or fill cannot be
+    CLOCK = "clock"  # the venue's clock is far from ours
+    RECOVERY = "recovery"  # the start-up sequence met what it cannot resolve
+    REAPER = "reaper"  # no reaper watches over live trading
+    KILL = "kill"  # the kill switch: a limit, a breaker, or a person
+    NOT_VERIFIED = "not_verified"  # cancelled, and the venue still lists orders
 
 
 class Permission:
@@ -28,7 +48,7 @@ class Permission:
     >>> permission.reconciled(0)
     >>> permission.mode
     <Mode.RUNNING: 0>
-    >>> permission.alarm("an open order is not ours")
+    >>> permission.alarm("an open order is not ours", AlarmKind.FOREIGN_ORDER)
     ALARM: an open order is not ours
     >>> permission.reconciled(2)
     reconciled with the venue: 2 fills had been missed; not quoting because of an alarm
@@ -40,8 +60,11 @@ class Permission:
         self.mode = Mode.PAUSED
         self.alarms: deque[str] = deque(maxlen=200)  # oldest first; any of them forbids new risk
         self.say = say
+        self.kinds: Counter[AlarmKind] = Counter()
         self.on_alarm: Callable[[str], object] = lambda _: None
         """Told of each alarm: where it is latched."""
+        self.hook: Callable[[str, str], object] = lambda _kind, _text: None
+        """Told kind and text of each alarm: how people hear of it. Must not block."""
         self.blocked = ""  # why nothing may be quoted however well all is known
         self._announce = announce
         self._began = False
@@ -80,9 +103,11 @@ class Permission:
         """The next reconciliation lets quotes go on."""
         self.blocked = ""
 
-    def alarm(self, text: str) -> None:
+    def alarm(self, text: str, kind: AlarmKind) -> None:
         """Something that a person must look at: no new risk any more, cancels only."""
         self.alarms.append(text)
+        self.kinds[kind] += 1
+        self.hook(kind, text)
         self.say(f"ALARM: {text}")
         self.forbid()
         self.on_alarm(text)

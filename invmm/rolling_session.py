@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -27,7 +28,9 @@ from invmm.execution.connected import ConnectedVenue
 from invmm.execution.kill import listen
 from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.market import Market
+from invmm.ops.outlook import Outlook
 from invmm.ops.view import Health, render
+from invmm.permission import AlarmKind
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import Residue, SettlementQueue
@@ -154,7 +157,7 @@ class RollingSession:
             self.settlement,
             windows=windows,
             say=self.engine.messages.append,
-            alarm=self.engine.permission.alarm,
+            alarm=partial(self.engine.permission.alarm, kind=AlarmKind.TASK),
             on_close=self._closed,
         )
         self._find = find
@@ -170,6 +173,7 @@ class RollingSession:
         loop.set_default_executor(ThreadPoolExecutor(4, "invmm slow", initializer=elsewhere))
         for kind in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(kind, self._interrupt)
+        outlook = Outlook(self.engine, self.engine.settings)
         await self.engine.start()
         listen(loop, self.engine.kill)
         if self.engine.recovery is not None:
@@ -192,9 +196,12 @@ class RollingSession:
                     self._interrupt()
                 if self._is_time_over():
                     self._stop.set()
+                outlook.tick()
                 told = self._keep_messages(told)
                 if (missing := self._watch()) and not self.engine.permission.alarms:
-                    self.engine.permission.alarm(f"no reaper watches over this session: {missing}")
+                    self.engine.permission.alarm(
+                        f"no reaper watches over this session: {missing}", AlarmKind.REAPER
+                    )
                 if live is not None:
                     self._draw(live)
                 await asyncio.wait([rolling], timeout=DRAW_S)
@@ -209,6 +216,7 @@ class RollingSession:
                 hazards = self.hazards
                 await (hazards.end() if self.interrupted else hazards.settle(self.engine, self.clock))
             self.clean = await self.engine.stop()
+            outlook.close()
             self.roller.hand_over_rest()
             self._settle_queue()
             self._keep_messages(told)
@@ -243,9 +251,16 @@ class RollingSession:
             "alive_at_the_end": sum(row["alive"] for row in rows),
             "clean": self.clean,
             "interrupted": self.interrupted,
+            "refusals": self.refusals(),
+            "risk": self.engine.risk.summary(),
             "messages": self.messages,
             **({} if self.hazards is None else {"faults": dict(self.hazards.counts)}),
         }
+
+    def refusals(self) -> dict[str, int]:
+        """Orders that gate or signer refused, by Reason; a venue on paper has neither."""
+        executor = getattr(self.engine.venue, "executor", None)
+        return {} if executor is None else dict(executor.statistics().refusals)
 
     def _is_time_over(self) -> bool:
         return self._until_ns is not None and self.clock.now_ns() >= self._until_ns

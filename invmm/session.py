@@ -13,6 +13,7 @@ import secrets
 import signal
 import sys
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,7 @@ from invmm.execution.remote import RemoteVenue
 from invmm.execution.session_state import SessionState, hold_folder, keep_journal
 from invmm.execution.state import StateFolder
 from invmm.market import Market
+from invmm.ops.outlook import Outlook
 from invmm.ops.results import finish
 from invmm.ops.view import Health, render
 from invmm.replay.player import venue_profile
@@ -72,6 +74,8 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
             "latency_ns": session.latency_ns,
             "speed": speed,
             "reconnects": session.reconnects,
+            "refusals": dict(session.refusals),
+            "risk": session.risk,
             "messages": session.messages,
             "clean": session.clean,
             **({} if session.hazards is None else {"faults": dict(session.hazards.counts)}),
@@ -103,6 +107,8 @@ class _Session:
         self.credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
         self.results: list[MarketResult] = []
         self.latency_ns: dict[str, dict[str, float]] = {}
+        self.refusals: Counter[str] = Counter()  # orders that gate or signer refused, by Reason
+        self.risk: dict[str, Any] = {}  # of the last market
         self.messages: list[str] = []
         self.commands = 0
         self.reconnects = 0
@@ -164,6 +170,7 @@ class _Session:
         checkpoints = (tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
         if self.hazards is None:  # they count frames, of which hazards lose some
             market.step.expect_checkpoints(checkpoints.astype(np.uint8))
+        outlook = Outlook(engine, self.settings)
         await engine.start()
         listen(asyncio.get_running_loop(), engine.kill)
         mids: list[tuple[int, float]] = []
@@ -220,11 +227,13 @@ class _Session:
             if told == engine.messages.maxlen:  # it forgets the oldest from now on
                 engine.messages.clear()
                 told = 0
+            outlook.tick()
             live.update(render(market, health), refresh=True)
             await asyncio.sleep(DRAW_S if self.speed <= 50 else 0.02)
         if self.hazards is not None:
             await (self.hazards.end() if self._stop.is_set() else self.hazards.settle(engine, clock))
         clean = await engine.stop()
+        outlook.close()
         self.messages += list(engine.messages)[told:]
         if not clean:
             self.clean = False
@@ -234,6 +243,8 @@ class _Session:
             feed.stats().reconnects for feed in (*engine.feeds, engine.user_feed) if feed is not None
         )
         self._merge_latency(venue)
+        self.refusals.update(venue.executor.statistics().refusals)
+        self.risk = engine.risk.summary()
         await self._conclude(tape, engine, market, mids, estimates)
 
     async def _conclude(

@@ -51,6 +51,7 @@ from invmm import types
 
 cdef int64_t SECOND_NS = 1000000000
 cdef int64_t MILLISECOND_NS = 1000000
+cdef int64_t CANCEL_APART_NS = 100 * MILLISECOND_NS      # two cancels of one order
 
 cdef enum:
     VENUE_RUNNING = 0           # VenueMode
@@ -101,6 +102,8 @@ cdef class OrderDesk(FrameSink):
         if order.state == ORDER_PREPARED or order.state == ORDER_SENT:
             order.cancel_wanted = reason
             return
+        if order.cancel_first_ns and now_ns - order.cancel_ns < CANCEL_APART_NS:
+            return  # a venue that refuses cancels at once is not asked as fast as it answers
         command = self.command_c(COMMAND_CANCEL, reason, now_ns)
         if command == NULL:
             self.own_dirty = True

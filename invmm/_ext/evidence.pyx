@@ -149,8 +149,10 @@ cdef bint evidence_join_c(order_t* order, const event_t* event, const fence_t* r
     elif status == STATUS_RESENT:
         order.said |= SAID_RESENT
     elif status == STATUS_NOT_CANCELED:
-        order.cancel_sent = 0
-        changed = True
+        # One that is known to rest is cancelled again soon; an unknown one when its next cancel is due.
+        if order.state == ORDER_LIVE:
+            order.cancel_sent = 0
+            changed = True
     elif status == STATUS_REJECTED or status == STATUS_REFUSED:
         order.said |= SAID_REJECTED
         order.reason = max(order.reason, event.reason)

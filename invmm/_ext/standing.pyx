@@ -23,10 +23,17 @@ from invmm._ext.solver cimport (
 
 
 cdef class StandingPolicy(Policy):
-    """Quotes that are set from Python and stand until they are set again; none at first."""
+    """Quotes that are set from Python and stand until they are set again.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    quotes : iterable
+        The first target, as `want` takes it.
+    """
+
+    def __init__(self, quotes=()) -> None:
         self.name = "standing"
+        self.want(quotes)
 
     def want(self, quotes) -> None:
         """Sets the target.

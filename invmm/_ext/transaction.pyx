@@ -248,7 +248,8 @@ cdef class ReplaceDesk(OrderDesk):
             return
         self.cancel_c(
             order,
-            op.slot.reason if op.merged == MERGE_CANCEL or op.merged == MERGE_REFRESH else R_NOT_WANTED, now_ns,
+            op.slot.reason if op.merged == MERGE_CANCEL or op.merged == MERGE_REFRESH else R_NOT_WANTED,
+            now_ns,
         )
         self.messages += 1
         endings_await_c(&self.endings, order.key, self.transaction, False)

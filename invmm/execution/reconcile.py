@@ -31,7 +31,7 @@ from invmm.execution.edge import EdgeThread
 from invmm.execution.snapshot import ClockReading, Reader, Snapshot, Wish, take
 from invmm.execution.unknown import Finding, Ladder, Listing, look_up
 from invmm.market import Market
-from invmm.permission import Permission
+from invmm.permission import AlarmKind, Permission
 from invmm.types import EventArray, Outcome, VenueMode
 
 SECOND = 1_000_000_000
@@ -249,7 +249,7 @@ class Reconciler:
             market.step.registry.set_fence(clock_bound_ns=reading.bound_ns)
         text = f"the venue's clock is at least {reading.least_ns / SECOND:.1f} s from ours"
         if reading.least_ns > CLOCK_ALARM_NS:
-            self._permission.alarm(text)
+            self._permission.alarm(text, AlarmKind.CLOCK)
         elif reading.least_ns > CLOCK_TELL_NS:
             self._permission.say(text)
 
@@ -283,7 +283,8 @@ class Reconciler:
             if asked_ns - unequal[key][1] >= LASTING_NS and key not in self._told:
                 self._told.add(key)
                 self._permission.alarm(
-                    f"order {key}: the venue has {difference / 1e6:+g} shares to our fills"
+                    f"order {key}: the venue has {difference / 1e6:+g} shares to our fills",
+                    AlarmKind.FILLS,
                 )
         self._unequal = unequal
 
@@ -313,7 +314,9 @@ class Reconciler:
             )
             if difference < 0 or (difference and name):
                 unit = "shares of token " + name[:12] if name else "dollars"
-                self._permission.alarm(f"the venue's balance is off by {difference / 1e6:+g} {unit}")
+                self._permission.alarm(
+                    f"the venue's balance is off by {difference / 1e6:+g} {unit}", AlarmKind.BALANCE
+                )
             elif difference and all(self._is_open(market) for market in markets.values()):
                 self._permission.say(f"{difference / 1e6:+g} dollars came in that are no fill of ours")
 
@@ -371,7 +374,7 @@ class Reconciler:
     def _failed(self, error: Exception) -> None:
         """What nobody has foreseen: it is told, and nothing new is risked."""
         self.stats.failed += 1
-        self._permission.alarm(f"reconciliation failed: {origin_of(error)}")
+        self._permission.alarm(f"reconciliation failed: {origin_of(error)}", AlarmKind.RECONCILE)
 
     async def finish(self) -> int:
         """The last pass: everything, and every order that may be alive by id; how many fills were new.
@@ -413,7 +416,9 @@ class Reconciler:
             if order_id not in self._foreign:
                 self._foreign.add(order_id)
                 self.stats.foreign_orders += 1
-                self._permission.alarm(f"an open order is not ours: 0x{order_id.hex()}")
+                self._permission.alarm(
+                    f"an open order is not ours: 0x{order_id.hex()}", AlarmKind.FOREIGN_ORDER
+                )
         ids = ["0x" + record["order_id"].tobytes().hex() for record in records]
         if ids:  # as long as it is listed: whoever sent it, this account is traded from here alone
             self._edge.ask(lambda venue: venue.cancel(ids), lambda _: None)
@@ -428,8 +433,11 @@ class Reconciler:
             self._alarms_seen[name] = now
             for kind, count in now.items():
                 if count > (before or {}).get(kind, 0):
-                    tell = self._permission.say if kind == "contradicted" else self._permission.alarm
-                    tell(f"{market.info.slug}: {ALARMS[kind]}")
+                    text = f"{market.info.slug}: {ALARMS[kind]}"
+                    if kind == "contradicted":
+                        self._permission.say(text)
+                    else:
+                        self._permission.alarm(text, AlarmKind.EVIDENCE)
         if len(self._alarms_seen) > len(self._account.markets):
             names = {(market.number, market.serial) for market in self._account.markets.values()}
             self._alarms_seen = {name: told for name, told in self._alarms_seen.items() if name in names}

@@ -27,6 +27,7 @@ import numpy as np
 
 from invmm.errors import InvmmError, VenueError
 from invmm.execution.closing import take_cancelled
+from invmm.permission import AlarmKind
 from invmm.settings import Settings
 from invmm.types import (
     COMMAND_DTYPE,
@@ -139,7 +140,9 @@ class Recovery:
         command["price_e4"], command["size_micro"] = order.price_e4, order.size_micro
         command["expiration_s"], command["decided_ns"] = order.expiration_s, order.sent_ns
         if not market.step.registry.add(command):
-            engine.permission.alarm(f"{market.info.slug}: no room for an order of the last session")
+            engine.permission.alarm(
+                f"{market.info.slug}: no room for an order of the last session", AlarmKind.RECOVERY
+            )
             return 0
         self._inbox.register(order.order_id, key)
         # Nobody knows whether it was sent, or sent again: no answer, and a refusal would prove nothing.
@@ -171,7 +174,9 @@ class Recovery:
         while not reconciler.is_current:
             await asyncio.sleep(TURN_S)
         for foreign in self.foreign:
-            permission.alarm(f"an order that is not ours was open and is cancelled: {foreign}")
+            permission.alarm(
+                f"an order that is not ours was open and is cancelled: {foreign}", AlarmKind.FOREIGN_ORDER
+            )
         stats = reconciler.stats
         self._say(5, "open orders", f"listed, {stats.foreign_orders + len(self.foreign)} not ours")
         self._say(6, "trades", f"{stats.missed_fills} fills")
@@ -192,7 +197,9 @@ class Recovery:
                 if not failed:
                     self._engine.messages.append(f"start: cancel-all: {error}; it is repeated")
                 if isinstance(error, VenueError) and error.status in (400, 401, 403, 404) and not failed:
-                    self._engine.permission.alarm(f"the venue refuses to cancel: status {error.status}")
+                    self._engine.permission.alarm(
+                        f"the venue refuses to cancel: status {error.status}", AlarmKind.RECOVERY
+                    )
                 await asyncio.sleep(PAUSES_S[min(failed, len(PAUSES_S) - 1)])
                 failed += 1
         self.foreign = take_cancelled(self._engine, answer)

@@ -24,7 +24,7 @@ from invmm.execution.breakers import Breakers
 from invmm.execution.kill import KillLevel, KillSwitch
 from invmm.execution.losses import DayLoss, Kept, worst_micro
 from invmm.execution.risk_file import LatestWriter, RiskRecord, day_of, load, replace_file
-from invmm.permission import Permission
+from invmm.permission import AlarmKind, Permission
 from invmm.settings import RiskSettings, Settings
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR, Ledger
 from invmm.types import MICRO, Outcome, Reason
@@ -307,7 +307,7 @@ class Risk:
             return
         self._permission.forbid()
         if text:
-            self._permission.alarm(text)
+            self._permission.alarm(text, AlarmKind.KILL)
         is_verifying = self._verifying is not None and not self._verifying.done()
         if level == KillLevel.CANCEL_ALL and self._venue is not None and not is_verifying:
             self._verifying = asyncio.get_running_loop().create_task(self._cancel_and_verify(self._venue))
@@ -334,7 +334,9 @@ class Risk:
             if late and not told:
                 told = True
                 self.switch.verify(False)
-                self._permission.alarm(f"kill level 2 is not verified after {PATIENCE_S:g} s: {problem}")
+                self._permission.alarm(
+                    f"kill level 2 is not verified after {PATIENCE_S:g} s: {problem}", AlarmKind.NOT_VERIFIED
+                )
             await asyncio.sleep(ASK_LATER_S if late else ASK_AGAIN_S)
 
     # ---- what is kept --------------------------------------------------------------------------------------

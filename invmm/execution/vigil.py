@@ -15,7 +15,7 @@ from invmm.clock import LiveClock
 from invmm.errors import InvmmError
 from invmm.execution.beat import BeatWriter, State
 from invmm.execution.watch import Concern, ExecutorWatch
-from invmm.permission import Permission
+from invmm.permission import AlarmKind, Permission
 
 if TYPE_CHECKING:
     from invmm.engine import Engine
@@ -75,7 +75,7 @@ class Vigil:
         """One turn of the engine's loop. The beat comes last: until then the gate counts us as silent."""
         for concern in self._watch.look(now_ns):
             if concern is Concern.EXECUTOR_SILENT:
-                self._permission.alarm(concern.value)
+                self._permission.alarm(concern.value, AlarmKind.EXECUTOR)
                 if self._cancelling is None or self._cancelling.done():
                     self._cancelling = asyncio.get_running_loop().create_task(self._cancel())
                 continue

@@ -23,7 +23,10 @@ COMMANDS: Final = {
     "config": ("invmm.ops.config", "check, describe or begin a settings file"),
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),
     "status": ("invmm.ops.status", "open orders, positions, balances, trades"),
-    "journal": ("invmm.ops.journal", "print what was decided, sent and heard, and whether all of it is there"),
+    "journal": (
+        "invmm.ops.journal",
+        "print what was decided, sent and heard, and whether all of it is there",
+    ),
     "why": ("invmm.ops.why", "why an order was placed and what became of it; why a token was not quoted"),
     "reaper": ("invmm.ops.reaper", "cancel everything when the engine gives no sign of life"),
     "drill": ("invmm.ops.drill", "kill an engine with resting orders and see who ends them, how soon"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,16 +193,36 @@ def heartbeat_ignored(patch: pytest.MonkeyPatch) -> None:
     from invmm.execution.heartbeat import Heartbeat
 
     patch.setattr(Heartbeat, "missed", property(lambda self: 0, lambda self, value: None), raising=False)
+    patch.setattr(Heartbeat, "until_ns", property(lambda self: 2**62))
 
 
 def stale_data_guard_off(patch: pytest.MonkeyPatch) -> None:
     """Silence of the data is not noticed."""
-    _limit(patch, book_max_age_ns=3_600 * SECOND, quiet_cap_ns=3_600 * SECOND, late_ns=3_600 * SECOND)
+    from invmm import limits
+
+    hour = 3_600
+    feeds = limits.feed_settings_of
+    patch.setattr(
+        limits,
+        "feed_settings_of",
+        lambda *given: replace(feeds(*given), silence_s=hour, silence_cap_s=hour),
+    )
+    _limit(patch, book_max_age_ns=hour * SECOND, quiet_cap_ns=hour * SECOND, late_ns=hour * SECOND)
 
 
 def market_end_ignored(patch: pytest.MonkeyPatch) -> None:
     """Quotes stay until the window is over."""
     _limit(patch, stop_before_end_ms=0)
+
+
+def no_journal(patch: pytest.MonkeyPatch) -> None:
+    """A new process begins as if none had been before it."""
+    from invmm.execution import left
+
+    def nothing(folder: Path) -> list[Any]:
+        return []
+
+    patch.setattr(left, "possibly_alive", nothing)
 
 
 def _limit(patch: pytest.MonkeyPatch, **figures: int) -> None:
@@ -228,6 +249,13 @@ def _during(name: str, **figures: object) -> tuple[Planned, ...]:
     return (Planned(name, 10.0, 70.0, dict(figures)),)
 
 
+# Without own events: one that says that an order rests would heal what a bug has done.
+UNHEARD = _during("silent_events", channel="user")
+LATE_ORDERS = tuple(
+    Planned("late_orders", at_s, at_s + 5.0, {"rate": 1.0, "seconds": 3.2, "answer": "silence"})
+    for at_s in (15.0, 30.0, 45.0, 60.0)
+)
+TAKEN = _during("stale_taker", until_s=70.0)
 SETTLEMENTS_FAIL = _during("settlement", fail=0.4, retry=0.0, delay_s=0)
 EXPOSURE = "invmm/_ext/exposure.pyx"
 COUNTED = """    for i in range(registry.n_live):
@@ -251,7 +279,7 @@ BUGS = (
     Bug(
         "timeout-is-failure",
         "no answer in time means that the order failed",
-        _during("late_orders", rate=0.5, seconds=5, answer="cut"),
+        (*_during("lost_answers", rate=0.5), *UNHEARD),
         1,
         "orphans",
         timeout_is_failure,
@@ -259,7 +287,7 @@ BUGS = (
     Bug(
         "absent-is-dead",
         "an order that the venue does not know is dead",
-        _during("late_orders", rate=0.5, seconds=5, answer="silence"),
+        LATE_ORDERS,
         1,
         "orphans",
         absent_is_dead,
@@ -275,7 +303,7 @@ BUGS = (
     Bug(
         "fence-early",
         "the fence is used too early",
-        _during("late_orders", rate=0.5, seconds=5, answer="silence"),
+        LATE_ORDERS,
         1,
         "orphans",
         fence_early,
@@ -291,7 +319,7 @@ BUGS = (
     Bug(
         "trade-id-is-all",
         "fills are deduplicated by trade id only",
-        (),
+        TAKEN,
         1,
         "lost_fills",
         trade_id_is_all,
@@ -299,7 +327,7 @@ BUGS = (
     Bug(
         "token-of-the-taker",
         "side and token come from the taker",
-        (),
+        TAKEN,
         1,
         "lost_fills",
         token_of_the_taker,
@@ -315,7 +343,7 @@ BUGS = (
     Bug(
         "late-fills-dropped",
         "an order that has ended takes no fill",
-        _during("reordered_events", rate=1.0, seconds=3),
+        TAKEN,
         1,
         "lost_fills",
         late_fills_dropped,
@@ -331,7 +359,7 @@ BUGS = (
     Bug(
         "errors-are-refusals",
         "a server error means that nothing was done",
-        _during("server_errors", rate=0.5, status=500, method="POST", done=True),
+        (*_during("server_errors", rate=0.5, status=500, method="POST", done=True), *UNHEARD),
         1,
         "orphans",
         errors_are_refusals,
@@ -355,7 +383,7 @@ BUGS = (
     Bug(
         "stale-data-guard-off",
         "quotes stay although the data is silent",
-        _during("silent_data", channel="market"),
+        (*_during("silent_data", channel="market"), *TAKEN),
         1,
         "guards",
         stale_data_guard_off,
@@ -378,9 +406,17 @@ BUGS = (
         minutes=5.5,
     ),
     Bug(
+        "no-journal",
+        "after a crash, what the journal says may be alive is not looked at",
+        (*LATE_ORDERS, Planned("crash", 33.0, 33.0, {"down_s": 1.0})),
+        1,
+        "orphans",
+        no_journal,
+    ),
+    Bug(
         "unknown-uncounted",
         "unknown orders are left out of the limits",
-        _during("late_orders", rate=0.5, seconds=5, answer="silence"),
+        LATE_ORDERS,
         1,
         "exposure",
         edits=(_counted("registry.live[i].state != 4"),),

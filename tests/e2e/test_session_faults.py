@@ -18,6 +18,7 @@ import pytest
 from invmm.clock import LiveClock
 from invmm.engine import Engine, Market
 from invmm.execution.remote import RemoteVenue
+from invmm.permission import AlarmKind
 from invmm.replay.player import venue_profile
 from invmm.replay.tape import Tape
 from invmm.settings import Settings
@@ -284,6 +285,7 @@ def test_a_timer_that_fails_is_an_alarm(tape: Tape, monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(desk.engine.reconciler, "tick", broken)
         await desk.until("an alarm", lambda: bool(desk.engine.permission.alarms))
         assert "the engine's timer failed: RuntimeError" in desk.said
+        assert desk.engine.permission.kinds[AlarmKind.TASK] == 1
 
     session(tape, act)
 

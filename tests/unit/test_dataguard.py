@@ -13,6 +13,7 @@ from invmm.dataguard import DataGuard
 from invmm.engine import Engine
 from invmm.execution.snapshot import ClockReading
 from invmm.feed.states import EndCause, FeedState
+from invmm.permission import AlarmKind
 from invmm.settings import Settings
 from invmm.types import EVENT_DTYPE, EventKind, GuardFact, Outcome, Reason
 from tests.reference import wire
@@ -224,6 +225,7 @@ def test_f9_a_feed_that_has_stopped_for_good_is_an_alarm(state: FeedState) -> No
     engine._told(feed, state, EndCause.REFUSED)
     (alarm,) = engine.permission.alarms
     assert "user feed" in alarm
+    assert engine.permission.kinds[AlarmKind.FEED] == 1
     assert ("401" in alarm) is (state is FeedState.REFUSED)
     engine._told(feed, FeedState.BACKING_OFF, EndCause.CONNECT)
     assert len(engine.permission.alarms) == 1

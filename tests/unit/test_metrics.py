@@ -77,7 +77,8 @@ def test_every_figure_has_a_family() -> None:
     statistics = ExecutorStatistics(
         requests={"orders": 1}, answers={200: 1}, refused_by_pool=0, unknown=0, warm=1, connects=1, lost=0,
         waiting_cancels=0, venue_mode=VenueMode.RUNNING, venue_mode_changes=0, missed_heartbeats=0,
-        throttle={}, alarms=0, signed_ahead={}, refusals={}, latency_ns={"pop_to_write": {"p50": 1000, "p99": None}},
+        throttle={}, alarms=0, signed_ahead={}, refusals={},
+        latency_ns={"pop_to_write": {"p50": 1000, "p99": None}},
     )  # fmt: skip
 
     class Stands:

@@ -12,7 +12,7 @@ import pytest
 from invmm.errors import TransportError, VenueError
 from invmm.execution.reconcile import Reconciler
 from invmm.execution.unknown import Ladder
-from invmm.permission import Permission
+from invmm.permission import AlarmKind, Permission
 from invmm.types import CommandKind, EventKind, Mode, OrderStatus, VenueMode
 from tests.reference import wire
 from tests.unit.test_step import START_S, Desk
@@ -208,6 +208,7 @@ def test_an_error_that_nobody_has_foreseen_is_an_alarm_and_not_silence(asks_by_i
     (alarm,) = rig.permission.alarms
     assert alarm.startswith("reconciliation failed: KeyError at ")
     assert "anything" not in alarm
+    assert rig.permission.kinds[AlarmKind.RECONCILE] == 1
     assert rig.permission.mode == Mode.PAUSED
     rig.venue.error = None
     rig.tick(16)
@@ -307,6 +308,7 @@ def test_a_foreign_order_is_an_alarm_that_forbids_new_risk_for_good():
     rig.tick(0)
     assert rig.permission.mode == Mode.PAUSED
     assert list(rig.permission.alarms) == ["an open order is not ours: 0x" + "77" * 32]
+    assert rig.permission.kinds[AlarmKind.FOREIGN_ORDER] == 1
     rig.venue.open.pop()
     rig.reconciler.demand()
     rig.tick(5)
@@ -324,6 +326,7 @@ def test_the_same_difference_twice_in_a_row_is_an_alarm_and_dust_is_none():
     assert not rig.permission.alarms
     rig.tick(20)
     assert [text[-32:] for text in rig.permission.alarms] == ["venue has +3 shares to our fills"]
+    assert rig.permission.kinds[AlarmKind.FILLS] == 1
 
 
 def test_cash_that_is_missing_in_two_passes_is_an_alarm_and_a_fill_on_its_way_is_not():
@@ -344,6 +347,7 @@ def test_cash_that_is_missing_in_two_passes_is_an_alarm_and_a_fill_on_its_way_is
     assert not rig.permission.alarms, "one pass may have been too early"
     rig.tick(60)
     assert list(rig.permission.alarms) == ["the venue's balance is off by -2 dollars"]
+    assert rig.permission.kinds[AlarmKind.BALANCE] == 1
 
 
 def test_after_the_venue_was_away_quotes_wait_for_a_pass():
@@ -372,6 +376,7 @@ def test_the_measured_distance_of_the_clocks_is_part_of_every_fence(off_s: int, 
     assert order["fence_ns"] == (START_S + 184 - 60 + bound_s + 5) * NS
     assert rig.permission.mode == mode
     assert any("clock" in text for text in rig.said) == (off_s != 0)
+    assert rig.permission.kinds[AlarmKind.CLOCK] == mode
 
 
 def test_a_settlement_told_both_ways_is_an_alarm():
@@ -381,6 +386,7 @@ def test_a_settlement_told_both_ways_is_an_alarm():
     rig.desk.fill(rig.placed[0], 5, 30, status=OrderStatus.TRADE_CONFIRMED)
     rig.tick(1)
     assert list(rig.permission.alarms) == ["m: a trade was told confirmed and failed"]
+    assert rig.permission.kinds[AlarmKind.EVIDENCE] == 1
 
 
 def test_an_unanswered_order_is_sent_again_when_the_first_query_does_not_know_it():

@@ -14,10 +14,11 @@ from invmm._ext.ring import CommandRing, ResultRing
 from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.engine import Engine
-from invmm.errors import TransportError
+from invmm.errors import TransportError, VenueError
 from invmm.execution.follow import Alarm
 from invmm.execution.left import Left, LeftOrder
 from invmm.execution.recovery import cautious
+from invmm.permission import AlarmKind
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
 from invmm.types import CommandArray, EventArray, Mode, OrderType, Outcome, Side
@@ -93,7 +94,6 @@ class HandVenue:
     """A `ConnectedVenue` and its client in one."""
 
     market_url = user_url = "ws://127.0.0.1:1/ws"  # nobody is there
-    account = "0x" + "ab" * 20
     credentials = ApiCredentials("00000000-0000-0000-0000-000000000001", "c2VjcmV0", "x")
     account = ""
 
@@ -352,3 +352,16 @@ def test_quoting_small_is_half_of_every_sum_and_one_level_of_half_size() -> None
         assert getattr(small.risk, name) == getattr(settings.risk, name) / 2
     least = Settings.parse("[strategy]\norder_size = 5.0\n[risk]\nmax_direction_shares = 5.0\n")
     assert cautious(least).strategy.order_size == 5.0, "less than the venue takes would be nothing"
+
+
+def test_a_venue_that_refuses_to_cancel_is_an_alarm_and_is_asked_again() -> None:
+    def prepare(venue: HandVenue) -> None:
+        venue.fails = [VenueError(403, "another country")]
+
+    async def act(rig: Rig) -> None:
+        await rig.until(lambda: "start 9/10" in rig.said)
+        assert rig.venue.asked.count("cancel all") >= 2
+        assert rig.engine.permission.kinds[AlarmKind.RECOVERY] == 1
+        assert rig.engine.permission.mode == Mode.PAUSED
+
+    play(left(), act, prepare)

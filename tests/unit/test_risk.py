@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 
 from invmm._ext.words import SharedWords
 from invmm.errors import ConfigError
+from invmm.execution import risk as risk_module
 from invmm.execution.breakers import Breakers
 from invmm.execution.kill import latch, read, release
 from invmm.execution.losses import DayLoss, Kept, worst_micro
 from invmm.execution.risk import NO_CEILING, Risk, arm, first_day_refusals
 from invmm.execution.risk_file import LatestWriter, RiskRecord, load, parse
 from invmm.execution.state import StateFolder
-from invmm.permission import Permission
+from invmm.permission import AlarmKind, Permission
 from invmm.settings import RiskSettings, Settings
 from invmm.settlement.ledger import Ledger, taker_fee_micro
 from invmm.types import EVENT_DTYPE, MICRO, Mode, OrderStatus, Outcome, Reason, Side
@@ -440,7 +441,7 @@ def test_a_file_that_is_damaged_is_refused_before_anything_is_traded(state: Stat
 
 def test_alarms_and_triggers_are_latched_as_level_1(state: StateFolder) -> None:
     desk = Desk(state, max_rejects=3)
-    desk.permission.alarm("an open order is not ours")
+    desk.permission.alarm("an open order is not ours", AlarmKind.FOREIGN_ORDER)
     assert (desk.risk.level, read(state.kill).by) == (1, "alarm")
     assert sum(line.startswith("ALARM") for line in desk.said) == 1
     release(state.kill, "somebody")
@@ -450,6 +451,7 @@ def test_alarms_and_triggers_are_latched_as_level_1(state: StateFolder) -> None:
         desk.risk.heard(result(OrderStatus.REJECTED, key, 0))
     desk.tick()
     assert (desk.risk.level, read(state.kill).by) == (1, "REJECT_STORM")
+    assert desk.permission.kinds[AlarmKind.KILL] >= 1
     assert desk.permission.mode == Mode.PAUSED
     desk.risk.close(True)
 
@@ -549,3 +551,22 @@ def test_the_first_day_outlives_the_engine_of_that_day(state: StateFolder) -> No
     record = load(state.risk)
     assert record is not None
     assert record.first_armed_day == NOON_NS // DAY_NS
+
+
+def test_level_2_that_cannot_be_verified_is_an_alarm_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(risk_module, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(risk_module, "ASK_AGAIN_S", 0.001)
+    monkeypatch.setattr(risk_module, "ASK_LATER_S", 0.001)
+
+    async def play() -> Desk:
+        desk = Desk()
+        desk.venue.open = 5
+        desk.risk.kill(2, "a person")
+        while not any("verified, the venue lists no open order" in line for line in desk.said):
+            await asyncio.sleep(0.001)
+        return desk
+
+    desk = asyncio.run(asyncio.wait_for(play(), 60))
+    assert desk.permission.kinds[AlarmKind.NOT_VERIFIED] == 1
+    assert desk.venue.open == 0
+    desk.risk.close(True)

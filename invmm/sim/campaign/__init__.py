@@ -1,4 +1,4 @@
-"""Campaigns: the shipped engine against the embedded venue on virtual time, with faults, checked from outside.
+"""Campaigns: the shipped engine against the embedded venue on virtual time, with faults, and checkers.
 
 >>> report = run_seed(10, minutes=0.5)
 >>> report.failures

@@ -323,7 +323,10 @@ def compare_journal(world: World) -> None:
     memory = set(engine.order_ids(keys).values())
     journal = {order.order_id for order in possibly_alive(world.folder)}
     for name in sorted(memory ^ journal):
-        world.fail("journal", f"order {name} may be alive, says {'memory' if name in memory else 'the journal'} alone")
+        world.fail(
+            "journal",
+            f"order {name} may be alive, says {'memory' if name in memory else 'the journal'} alone",
+        )
 
 
 def own_leg(leg: Leg, account: str) -> bool:

@@ -24,8 +24,9 @@ def _parser() -> argparse.ArgumentParser:
     faults = "\n".join(f"  {name:<18} {hazard.what} ({hazard.rows})" for name, hazard in TABLE.items())
     parser = argparse.ArgumentParser(
         prog="python -m invmm.sim.campaign",
-        description="Runs the shipped engine against the embedded venue on virtual time, with faults drawn from "
-        "seeds, and checks from the venue's side that no order and no fill is lost and no limit is broken.",
+        description="Runs the shipped engine against the embedded venue on virtual time, with faults drawn "
+        "from seeds, and checks from the venue's side that no order and no fill is lost and no "
+        "limit is broken.",
         epilog=f"faults:\n{faults}\n\nexit codes: 0 nothing failed, 1 something that must be zero is not, "
         "2 usage",
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,7 +1,7 @@
-"""What can go wrong in a world: one row for each fault, drawn with rate, burst and window from a seed.
+"""What can go wrong in a world: one row for each fault, drawn with rate and window from a seed.
 
-`TABLE` maps a fault's name to what happens and to the rows of the failure catalogue that it plays. A plan is a
-list of `Planned` faults, plain data, so that a failing one can be made smaller and run again.
+`TABLE` maps a fault's name to what happens and to the rows of the failure catalogue that it plays. A plan is
+a list of `Planned` faults, plain data, so that a failing one can be made smaller and run again.
 """
 
 from __future__ import annotations
@@ -385,7 +385,7 @@ TABLE: dict[str, Hazard] = {
         "P3",
         _lasting(0.5, 20),
         lambda world, figures: world.engine.stop(),
-        lambda world, figures: world.engine.go_on(world.loop),
+        lambda world, figures: world.go_on(),
     ),
 }
 

@@ -32,21 +32,19 @@ class Process:
 
     def hold(self, handle: Any) -> None:
         """Something of it was to run while it does not."""
-        if self.is_alive:
-            self._held.append(handle)
+        self._held.append(handle)
 
     def kill(self) -> None:
         """SIGKILL."""
         self.is_alive = False
-        self._held.clear()
 
     def stop(self) -> None:
         """SIGSTOP."""
         self.is_stopped = True
 
     def go_on(self, loop: VirtualLoop) -> None:
-        """SIGCONT."""
-        self.is_stopped = False
+        """SIGCONT; of a killed one: the world is over, and its tasks may unwind."""
+        self.is_alive, self.is_stopped = True, False
         loop._ready.extend(self._held)
         self._held.clear()
 
@@ -57,6 +55,13 @@ PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 class Asleep(RuntimeError):
     """Nothing is scheduled any more: an awaited thing can never happen."""
+
+
+class Busy(RuntimeError):
+    """Time does not pass any more: somebody does things at once, for ever."""
+
+
+ROUNDS_MAX = 20_000  # of the loop at one instant
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -75,6 +80,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._start_ns = start_ns
         self._now_s = 0.0
+        self._rounds = 0  # since time last passed
         self._clock_resolution = 1e-9
         self.polled: list[Callable[[], object]] = []
         """Called before each round: whoever looks at something that nobody announces."""
@@ -110,7 +116,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not ready:
             if not scheduled:
                 raise Asleep("nothing is scheduled")
-            self._now_s = max(self._now_s, scheduled[0]._when)
+            if scheduled[0]._when > self._now_s:
+                self._now_s = scheduled[0]._when
+                self._rounds = 0
+        self._rounds += 1
+        if self._rounds > ROUNDS_MAX:
+            raise Busy(f"time stands still at {self._now_s:.6f} s")
         end_s = self._now_s + self._clock_resolution
         while scheduled and scheduled[0]._when <= end_s:
             handle = heapq.heappop(scheduled)

@@ -12,12 +12,19 @@ from invmm.sim.campaign.report import SeedReport, run_seed
 TRIES_MAX = 60
 
 
-def shrink(seed: int, minutes: float, names: Sequence[str] | None = None) -> SeedReport | None:
+def shrink(
+    seed: int,
+    minutes: float,
+    names: Sequence[str] | None = None,
+    *,
+    plan: list[Planned] | None = None,
+) -> SeedReport | None:
     """The smallest failing report that was found; None when the seed does not fail.
 
     First the time is cut to what the first failure needs, then faults are left out: halves, then single ones.
     """
-    plan = draw_plan(seed, minutes, tuple(TABLE) if names is None else tuple(names))
+    if plan is None:
+        plan = draw_plan(seed, minutes, tuple(TABLE) if names is None else tuple(names))
     best = run_seed(seed, minutes=minutes, plan=plan)
     if not best.counts:
         return None

@@ -22,7 +22,7 @@ from invmm.sim.account import Leg
 from invmm.sim.campaign import checkers
 from invmm.sim.campaign.checkers import Failure, Findings
 from invmm.sim.campaign.hazards import TABLE, Planned
-from invmm.sim.campaign.machine import VenueClock, VirtualLoop
+from invmm.sim.campaign.machine import Asleep, Busy, VenueClock, VirtualLoop
 from invmm.sim.campaign.network import Incoming, Network
 from invmm.sim.campaign.process import EngineProcess, imagined
 from invmm.sim.campaign.tape import moving_tape
@@ -144,7 +144,9 @@ class World:
         self.foreign: set[bytes] = set()  # orders of our account that no engine of this world has placed
         self.crash_to_cancel_s: list[float] = []
         self.crash_to_quoting_s: list[float] = []
-        self._place = tempfile.TemporaryDirectory(prefix="invmm-world-", dir=MEMORY if MEMORY.exists() else None)
+        self._place = tempfile.TemporaryDirectory(
+            prefix="invmm-world-", dir=MEMORY if MEMORY.exists() else None
+        )
         self.folder = Path(self._place.name)
         self._armed: dict[str, list[dict[str, Any]]] = {}
         self.processes: list[EngineProcess] = []
@@ -180,7 +182,15 @@ class World:
         """An engine process that has not begun yet."""
         name = f"engine {len(self.processes)}"
         process = EngineProcess(
-            name, self.loop, self.network, self.settings, self.credentials, KEY, self.seed, SERIES, self.folder
+            name,
+            self.loop,
+            self.network,
+            self.settings,
+            self.credentials,
+            KEY,
+            self.seed,
+            SERIES,
+            self.folder,
         )
         self.processes.append(process)
         return process
@@ -267,6 +277,11 @@ class World:
     def _refuses_heartbeats(self) -> bool:
         fault = self.server.faults.armed("http")
         return fault is not None and fault.rate == 1 and fault.figures.get("path") == "/v1/heartbeats"
+
+    def go_on(self) -> None:
+        """SIGCONT, unless it was killed meanwhile."""
+        if self.engine.is_alive:
+            self.engine.go_on(self.loop)
 
     def crash(self, down_s: float) -> None:
         """SIGKILL at this moment; after a while the engine is started again on the same folder."""
@@ -356,6 +371,9 @@ class World:
         try:
             with imagined():
                 self.loop.run_until_complete(self._play())
+        except (Asleep, Busy) as error:
+            self.fail("engine", str(error))
+            self._digest = self.network.digest.hexdigest()
         finally:
             random.setstate(state)
             asyncio.set_event_loop(None)
@@ -387,12 +405,14 @@ class World:
         checkers.check_secrets(self)
         checkers.compare_journal(self)
         self._digest = self.network.digest.hexdigest()
-        for process in self.processes:
-            process.is_alive = True  # the world is over: their tasks may unwind
+        self.network.is_down = True
+        self.loop.set_exception_handler(lambda loop, context: None)
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         for task in rest:
             task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        for process in self.processes:
+            process.go_on(self.loop)
+        await asyncio.wait(rest, timeout=5)
 
     def _begin(self, planned: Planned) -> None:
         self.struck[planned.name] += 1

@@ -1,0 +1,95 @@
+"""Campaigns: the shipped engine on virtual time, with faults; the same seed gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from invmm.sim.campaign import run_seed
+from invmm.sim.campaign.command import main, plan_of, plan_text
+from invmm.sim.campaign.hazards import TABLE, Planned, draw_plan
+from invmm.sim.campaign.report import MUST_BE_ZERO, summary_of
+from invmm.sim.campaign.shrink import shrink
+
+ROUGH = [
+    Planned("lost_answers", 15.0, 25.0, {"rate": 0.5}),
+    Planned("user_gap", 30.0, 30.0, {"channel": "user", "refused": 3}),
+    Planned("crash", 40.0, 40.0, {"down_s": 1.0}),
+]
+
+
+def test_a_seed_with_faults_and_a_crash_loses_nothing() -> None:
+    report = run_seed(3, minutes=1, plan=ROUGH)
+    assert not report.counts, report.failures
+    assert report.orders > 20
+    assert report.fills > 3
+    assert report.faults == {"lost_answers": 1, "user_gap": 1, "crash": 1}
+    assert report.crash_to_cancel_s
+
+
+def test_equal_seeds_give_equal_bytes_in_every_process() -> None:
+    here = run_seed(7, minutes=0.5, plan=ROUGH[:1])
+    told = subprocess.run(
+        [
+            *(sys.executable, "-m", "invmm.sim.campaign", "--seeds", "1", "--first-seed", "7", "--json", "-"),
+            *("--minutes", "0.5", "--plan", plan_text(ROUGH[:1])),
+        ],
+        env=os.environ | {"PYTHONHASHSEED": "99"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(told.stdout)["digest"] == summary_of([here])["digest"]
+    assert run_seed(8, minutes=0.5, plan=ROUGH[:1]).digest != here.digest
+
+
+def test_a_plan_follows_from_its_seed_and_every_tenth_has_none() -> None:
+    assert draw_plan(4, 10, tuple(TABLE)) == draw_plan(4, 10, tuple(TABLE)) != draw_plan(5, 10, tuple(TABLE))
+    assert draw_plan(20, 10, tuple(TABLE)) == []
+    plan = draw_plan(4, 10, tuple(TABLE))
+    assert plan_of(plan_text(plan)) == plan
+
+
+def test_the_report_is_flat_and_says_what_must_be_zero(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, kept = tmp_path / "report.json", tmp_path / "kept.jsonl"
+    options = ["--seeds", "2", "--minutes", "0.2", "--jobs", "1", "--faults", "lost_answers", "--quiet"]
+    assert main([*options, "--json", str(path), "--resume", str(kept)]) == 0
+    row = json.loads(path.read_text())
+    assert all(not isinstance(value, dict | list) for value in row.values())
+    assert all(row[name] == 0 for name in MUST_BE_ZERO)
+    assert row["seeds"] == 2
+    assert len(kept.read_text().splitlines()) == 2
+    assert main([*options, "--json", "-", "--resume", str(kept)]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["digest"] == row["digest"]
+    assert main(["--faults", "gravity"]) == 2
+
+
+def test_a_seeded_bug_is_found_and_its_plan_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    from invmm.execution import answers, follow
+    from invmm.types import OrderStatus
+
+    def harmed(code: int, body: bytes, asked: list[answers.Asked]) -> list[answers.Verdict]:
+        verdicts = placed(code, body, asked)
+        dead = answers.Verdict(OrderStatus.REJECTED)
+        return [dead if one.status == OrderStatus.UNKNOWN else one for one in verdicts]
+
+    placed = answers.placed
+    monkeypatch.setattr(follow.answers, "placed", harmed)
+    lost = Planned("lost_answers", 8.0, 14.0, {"rate": 1.0})
+    deaf = Planned("lost_events", 8.0, 14.0, {"rate": 1.0, "event": None})
+    plan = [Planned("repeated_events", 3.0, 9.0, {"rate": 0.2, "seconds": 3}), lost, deaf]
+    small = shrink(3, 0.3, plan=plan)
+    assert small is not None
+    assert small.counts.get("orphans")
+    assert "repeated_events" not in [planned.name for planned in small.plan]
+
+
+@pytest.mark.slow
+def test_a_campaign_of_all_faults_finds_nothing() -> None:
+    summary = summary_of([run_seed(seed, minutes=10) for seed in range(50)])
+    assert not [name for name in MUST_BE_ZERO if summary[name]], summary
