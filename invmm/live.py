@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,15 +19,14 @@ from typing import Any
 import orjson
 
 from invmm.clock import LiveClock
-from invmm.errors import ConfigError, DataError
-from invmm.execution.beat import BeatReader, Life, State, life_of
+from invmm.errors import ConfigError
 from invmm.execution.kill import KillLevel
 from invmm.execution.kill import read as read_kill
 from invmm.execution.risk import arm, first_day_refusals
 from invmm.execution.session_state import hold_folder, keep_journal
 from invmm.execution.state import StateFolder, default_folder
 from invmm.ops.hardening import harden
-from invmm.ops.reaper import SILENCE_NS
+from invmm.ops.reaping import why_unwatched
 from invmm.ops.venue_options import chosen_profile
 from invmm.ops.wallet_options import identity_of
 from invmm.settings import Settings
@@ -106,13 +104,10 @@ def _plan_state(planned: Plan, options: argparse.Namespace, settings: Settings, 
     if state is None:
         return
     venue = "" if options.profile == "live" else f" --profile {options.profile} --port {options.port}"
-    missing = reaper_missing(state, account)
+    missing = why_unwatched(state, account, venue)
     planned.facts["reaper"] = missing or "watches"
     if missing:
-        planned.refusals.append(
-            f"no reaper watches over this folder ({missing}); start one with the API credentials alone, in "
-            f"a process of its own: invmm reaper --state {state.path}{venue}"
-        )
+        planned.refusals.append(missing)
     kill = read_kill(state.kill)
     planned.facts["kill_level"] = int(kill.level)
     if kill.level >= KillLevel.END:
@@ -120,22 +115,6 @@ def _plan_state(planned: Plan, options: argparse.Namespace, settings: Settings, 
             f"the kill switch is at {kill}; to lift it: invmm kill --release --state {state.path}"
         )
     planned.refusals += _told(planned.refusals, lambda: first_day_refusals(settings, state)) or []
-
-
-def reaper_missing(state: StateFolder, account: str) -> str:
-    """Why nobody would cancel if this process died; "" while a reaper watches over the folder."""
-    try:
-        beat = BeatReader(state.path / "reaper").read()
-    except DataError as error:
-        return str(error)
-    if beat is None:
-        return "none has run"
-    life, why = life_of(beat, time.monotonic_ns(), SILENCE_NS)
-    if life is not Life.ALIVE:
-        return f"the last one: {why}"
-    if beat.account.lower() != account.lower():
-        return f"it watches for {beat.account}"
-    return "" if beat.state is State.RUNNING else "it does not reach the venue"
 
 
 def run_live(options: argparse.Namespace, settings: Settings) -> int:
@@ -182,7 +161,7 @@ def _trade(options: argparse.Namespace, settings: Settings, planned: Plan) -> in
         find = Discovery(profile).window_blocking
         session = RollingSession(
             **session_options(options, settings, series, venue, clock, find, state),
-            watch=lambda: reaper_missing(folder, account),
+            watch=lambda: why_unwatched(folder, account),
         )
         return run_windows(options, session, "live")
 

@@ -164,9 +164,11 @@ class Reaper:
         return True
 
 
-def why_unwatched(state: StateFolder, account: str) -> str:
-    """Why `--live` may not count on a reaper for this folder and account; "" when one watches over them."""
-    start = f"start one: invmm reaper --state {state.path}"
+def why_unwatched(state: StateFolder, account: str, venue: str = "") -> str:
+    """Why `--live` may not count on a reaper for this folder and account; "" when one watches over them.
+    `venue`: options that name it, for the command in the text.
+    """
+    start = f"start one with the API credentials alone: invmm reaper --state {state.path}{venue}"
     try:
         beat = BeatReader(state.reaper).read()
     except DataError as error:

@@ -143,9 +143,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     # What a selector, threads and signals would do.
 
-    def _process_events(self, event_list: Any) -> None:
-        raise NotImplementedError("a virtual loop has no selector")
-
     def _write_to_self(self) -> None:
         return None
 
