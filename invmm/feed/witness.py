@@ -129,7 +129,8 @@ class BookWitness:
             return True
         up_ns, down_ns = state["token_ns"]
         up_agreed_ns, down_agreed_ns = self._agreed_ns
-        return now_ns - min(max(up_ns, up_agreed_ns), max(down_ns, down_agreed_ns)) >= self._settings.quiet_ns
+        last_ns: int = min(max(up_ns, up_agreed_ns), max(down_ns, down_agreed_ns))
+        return now_ns - last_ns >= self._settings.quiet_ns
 
     def _answered(
         self,
