@@ -120,7 +120,7 @@ def test_wild_runs_end_with_one_effect_per_final_job() -> None:
     rigs = [wild(seed) for seed in range(12)]
     ends = [end.state for rig in rigs for end in rig.last().values()]
     assert ends.count(JobState.FINAL) > 0.8 * len(ends)
-    assert sum(rig.crashes for rig in rigs) > 10
+    assert sum(rig.crashes for rig in rigs) >= 5
 
 
 @pytest.mark.slow
