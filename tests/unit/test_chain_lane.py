@@ -114,6 +114,21 @@ def test_a_call_to_an_address_without_code_is_refused() -> None:
     assert not rig.chain.seen
 
 
+def test_what_the_signer_does_not_sign_is_refused() -> None:
+    class Careful(Signer):
+        def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
+            raise ValueError("transaction: the signer does not sign this")
+
+    rig = Rig()
+    rig.lane = ChainLane(rig.nodes, Careful(), rig.journal, settings=SETTINGS, clock=rig.clock)
+    rig.lane.submit(merge_job())
+    report = rig.advance()[-1]
+    assert (report.state, report.reason) == (
+        JobState.REFUSED,
+        "not signed: transaction: the signer does not sign this",
+    )
+
+
 def test_only_one_transaction_is_in_flight_and_the_next_waits_until_it_is_final() -> None:
     rig = Rig()
     rig.lane.submit(merge_job("merge:1"))
