@@ -366,6 +366,12 @@ class ChainLane:
                 job,
             )
             return None
+        if known[0] != self._book.next_nonce:
+            # Others have sent. Were theirs to be reorganised away, ours would wait for a nonce nobody fills.
+            final = self._nodes.final_nonce(self._account)
+            if final is not None and final < known[0]:
+                self._wait("nonce", "transactions of this account that are not ours are not final yet", job)
+                return None
         return known[0]
 
     def _first_fees(self, job: Progress) -> Fees | None:

@@ -299,6 +299,17 @@ def test_a_foreign_transaction_on_its_way_is_waited_for_never_stepped_over() -> 
     assert not rig.chain.seen
 
 
+def test_a_foreign_transaction_that_may_still_be_reorganised_away_is_waited_for() -> None:
+    rig = Rig()
+    rig.chain.pool = {0: Signer().sign_transaction({"nonce": 0, "data": b"", "maxFeePerGas": 900 * GWEI})}
+    rig.chain.mine()
+    rig.lane.submit(merge_job())
+    assert "not final yet" in rig.advance()[-1].reason
+    rig.chain.finalize()
+    assert rig.states() == [JobState.SENT]
+    assert [one["nonce"] for one in rig.sent()] == [1]
+
+
 def test_a_gap_below_our_nonce_is_never_bid_for() -> None:
     rig = Rig()
     foreign = Signer().sign_transaction(
@@ -306,8 +317,10 @@ def test_a_gap_below_our_nonce_is_never_bid_for() -> None:
     )
     rig.chain.pool = {0: foreign}
     rig.chain.mine()
+    rig.chain.finalize()
     rig.lane.submit(merge_job())
     rig.advance()
+    rig.chain.finalized = 0  # against all promises
     rig.chain.reorganise(forget=True)
     rig.advance(60)
     assert "has to wait for nonce 0" in rig.lane.status().waits_for
