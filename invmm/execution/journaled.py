@@ -268,10 +268,11 @@ class _Living:
         return [self._with_evidence(order_id, order) for order_id, order in left]
 
     def _hear(self, events: Records) -> None:
-        for each in events[events["status"] != 0]:
-            order_id = each["order_id"].tobytes()
-            if int(each["time_ns"]) >= self._heard.get(order_id, (0, 0))[1]:
-                self._heard[order_id] = int(each["status"]), int(each["time_ns"])
+        told = events[events["status"] != 0]
+        words = zip(_each_id(told), told["status"].tolist(), told["time_ns"].tolist(), strict=True)
+        for order_id, status, time_ns in words:
+            if time_ns >= self._heard.get(order_id, (0, 0))[1]:
+                self._heard[order_id] = status, time_ns
 
     def _with_evidence(self, order_id: bytes, order: JournaledOrder) -> JournaledOrder:
         status, heard_ns = self._heard.get(order_id, (0, 0))
@@ -333,4 +334,9 @@ def _slug(records: Records, index: int) -> str:
 
 
 def _ids(rows: Records) -> set[bytes]:
-    return {each.tobytes() for each in rows["order_id"]} - {NO_ID}
+    return set(_each_id(rows)) - {NO_ID}
+
+
+def _each_id(rows: Records) -> list[bytes]:
+    ids = rows["order_id"].tobytes()
+    return [ids[at : at + 32] for at in range(0, len(ids), 32)]
