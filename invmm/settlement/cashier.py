@@ -7,7 +7,9 @@ handed over are booked directly.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
@@ -15,7 +17,18 @@ import numpy as np
 from invmm.permission import AlarmKind
 from invmm.settlement.handover import Residue, merger_of
 from invmm.settlement.ledger import Ledger
-from invmm.settlement.messages import Ask, Done, FromSettler, Grant, Holding, Load, Notice, Purse, Told, ToSettler
+from invmm.settlement.messages import (
+    Ask,
+    Done,
+    FromSettler,
+    Grant,
+    Holding,
+    Load,
+    Notice,
+    Purse,
+    Told,
+    ToSettler,
+)
 from invmm.settlement.policy import Action
 from invmm.strategy.vocabulary import InventorySnapshot
 from invmm.types import EVENT_DTYPE, MICRO, EventKind, Outcome, SettlementFact, Side, Source
@@ -62,7 +75,6 @@ class Cashier:
         self._told: dict[str, Holding] = {}
         self._purse: Purse | None = None
         self._closed: dict[str, tuple[str, Ledger]] = {}
-        self._sent = 0  # messages that the settler has not answered with a load yet
 
     # ---- told by the session -------------------------------------------------------------------------------
 
@@ -148,7 +160,7 @@ class Cashier:
                 offered[int(str(order["token"]))] += int(str(order["size_micro"]))
         rule = self._merger.check_merge(held).reason
         shown = _holding_of(market.info, ledger, is_open=True, rule=rule)
-        return shown if not any(offered) else _offered(shown, (offered[0], offered[1]))
+        return replace(shown, offered_micro=(offered[0], offered[1])) if any(offered) else shown
 
     # ---- from the settler ----------------------------------------------------------------------------------
 
@@ -229,3 +241,22 @@ def _holding_of(info: MarketInfo, ledger: Ledger, *, is_open: bool, rule: str) -
         is_open=is_open,
         rule=rule,
     )
+
+
+def _left(ledger: Ledger) -> int:
+    """Pairs that left by merges, less those that splits brought."""
+    return ledger.merged_micro - ledger.split_micro
+
+
+def _number(name: str) -> int:
+    """64 bits of a job's name, for events."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+def _words(done: Done) -> str:
+    paid, shares = done.paid_micro / MICRO, f"{done.up_micro / MICRO:g} Up, {done.down_micro / MICRO:g} Down"
+    if done.action is Action.MERGE:
+        return f"merged {done.up_micro / MICRO:g} pairs into {paid:.6f} dollars"
+    if done.action is Action.SPLIT:
+        return f"split {done.up_micro / MICRO:g} dollars into pairs"
+    return f"redeemed {shares} for {paid:.6f} dollars"

@@ -68,7 +68,7 @@ class SettlingThread:
         return told
 
     def close(self, timeout_s: float = 10.0) -> bool:
-        """Ends it after the present turn; whether it has ended. Jobs in flight stay so, and are found again."""
+        """Ends it after the present turn; whether it has ended. Jobs in flight are found again."""
         self._stop = True
         self._wake.set()
         if self._thread.ident is not None:

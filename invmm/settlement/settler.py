@@ -25,7 +25,7 @@ from invmm.clock import NS
 from invmm.errors import DataError, TransportError, VenueError
 from invmm.settlement.calls import check_tokens
 from invmm.settlement.holdings import Holdings, version_of
-from invmm.settlement.jobs import FIRST_PAUSE_S, MarketState, job_of, one_outcome
+from invmm.settlement.jobs import FIRST_PAUSE_S, NOTHING_LEFT, MarketState, job_of, one_outcome
 from invmm.settlement.lane import ENDED, JobReport, JobState, Lane
 from invmm.settlement.messages import (
     Ask,
@@ -163,9 +163,9 @@ class Settler:
         """A market that was not known; one whose ids are not what they must be is never settled."""
         market = MarketState(holding)
         try:
-            check_tokens(
-                holding.market, *version_of(holding.exchange), holding.up_token, holding.down_token, self._chain_id
-            )
+            version, neg_risk = version_of(holding.exchange)
+            ids = (holding.up_token, holding.down_token)
+            check_tokens(holding.market, version, *ids, self._chain_id, neg_risk=neg_risk)
             self._record.market(holding)
         except DataError as error:
             market.is_barred = True
