@@ -63,7 +63,7 @@ class Cashier:
     """
 
     def __init__(self, engine: Engine, line: Line, *, say: Callable[[str], object] | None = None) -> None:
-        self.load = Load(0, 0)
+        self.load = Load(0, 0, 0)
         """Jobs and markets that wait, as the settler said last."""
         self.done: list[tuple[str, Done]] = []
         """Every job that is final, with its market's name, oldest first."""
@@ -75,6 +75,7 @@ class Cashier:
         self._told: dict[str, Holding] = {}
         self._purse: Purse | None = None
         self._closed: dict[str, tuple[str, Ledger]] = {}
+        self._said = 0  # messages so far
 
     # ---- told by the session -------------------------------------------------------------------------------
 
@@ -121,12 +122,21 @@ class Cashier:
             ],
         }
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the settler has heard everything, and nothing is left to settle."""
+        return self.load == Load(0, 0, self._said)
+
     # ---- to the settler ------------------------------------------------------------------------------------
+
+    def _send(self, message: ToSettler) -> None:
+        self._said += 1
+        self._line.tell(message)
 
     def _tell(self, holding: Holding) -> None:
         if self._told.get(holding.market) != holding:
             self._told[holding.market] = holding
-            self._line.tell(holding)
+            self._send(holding)
 
     def _tell_purse(self) -> None:
         engine = self._engine
@@ -138,7 +148,7 @@ class Cashier:
         purse = Purse(cash_micro, need_micro, self._is_stopped)
         if purse != self._purse:
             self._purse = purse
-            self._line.tell(purse)
+            self._send(purse)
 
     @property
     def _is_stopped(self) -> bool:
@@ -166,7 +176,7 @@ class Cashier:
 
     def _heard(self, message: FromSettler, now_ns: int) -> None:
         if isinstance(message, Ask):
-            self._line.tell(Grant(message.name, self._set_apart(message, now_ns)))
+            self._send(Grant(message.name, self._set_apart(message, now_ns)))
         elif isinstance(message, Told):
             self._book(message, now_ns)
         elif isinstance(message, Notice):

@@ -176,7 +176,7 @@ class Ledger:
         return True
 
     def pairs_left(self, name: str, left_micro: int) -> None:
-        """So many pairs have left by merges in all, less those that splits brought; `name` did what is new."""
+        """So many pairs have left by merges, less those that splits brought; `name` did what is new of it."""
         moved_micro = left_micro - self.merged_micro + self.split_micro
         if moved_micro > 0:
             self.merge(f"{name}:{left_micro}", moved_micro)

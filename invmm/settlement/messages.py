@@ -128,10 +128,13 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Jobs that have not ended, and markets whose shares still wait for something."""
+    """Jobs that have not ended, markets whose shares still wait for something, and how many messages of the
+    engine were heard until then.
+    """
 
     jobs: int
     markets: int
+    heard: int
 
 
 ToSettler = Holding | Purse | Grant

@@ -24,6 +24,7 @@ from typing import Final
 from invmm.clock import NS
 from invmm.errors import DataError, TransportError, VenueError
 from invmm.settlement.calls import check_tokens
+from invmm.settlement.costs import Cost
 from invmm.settlement.holdings import Holdings, version_of
 from invmm.settlement.jobs import FIRST_PAUSE_S, NOTHING_LEFT, MarketState, job_of, one_outcome
 from invmm.settlement.lane import ENDED, JobReport, JobState, Lane
@@ -65,8 +66,8 @@ class Settler:
     record : SettlementRecord
     tell : callable
         Gets each message for the engine.
-    cost : callable
-        What one more job costs, micro-dollars, None if that is not known; and whether there is room for it.
+    cost : Cost, optional
+        What one more job costs; nothing if omitted.
     look_every_s : float
         Engine seconds between two looks at a market's shares on the chain.
     """
@@ -79,7 +80,7 @@ class Settler:
         record: SettlementRecord,
         *,
         tell: Callable[[FromSettler], object],
-        cost: Callable[[], tuple[int | None, bool]] = lambda: (0, True),
+        cost: Cost | None = None,
         look_every_s: float = 5.0,
         chain_id: int = 137,
     ) -> None:
@@ -98,7 +99,8 @@ class Settler:
         self._markets: dict[str, MarketState] = {}
         self._asked: dict[str, Decision] = {}  # reserved here, waiting for the engine's word
         self._jobs = set(record.open())  # that the lane has, or may have
-        self._load = Load(-1, -1)
+        self._load = Load(0, 0, 0)
+        self._heard = 0
         self._now_ns = self._begun_ns = 0
         self._markets |= {
             left.market: MarketState(left, begun, is_left=True) for left, begun in record.markets()
@@ -110,6 +112,7 @@ class Settler:
 
     def hear(self, message: ToSettler) -> None:
         """Takes one message of the engine."""
+        self._heard += 1
         try:
             if isinstance(message, Holding):
                 self._hold(message)
@@ -131,9 +134,8 @@ class Settler:
                 self._settle_due(now_ns)
         except ConservationError as error:
             self._break(str(error))
-        load = Load(
-            len(self._asked) + len(self._jobs), sum(not one.is_done for one in self._markets.values())
-        )
+        waiting = sum(not (one.is_done or one.is_barred) for one in self._markets.values())
+        load = Load(len(self._asked) + len(self._jobs), waiting, self._heard)
         if load != self._load:
             self._load = load
             self._tell(load)
@@ -257,7 +259,7 @@ class Settler:
         free = self.pools.of(holding.market).free
         usable = tuple(min(a, b) - c for a, b, c in zip(free, shown, holding.offered_micro, strict=True))
         provisional = max(0, min(holding.high_micro)) - max(0, min(holding.low_micro))
-        cost_micro, has_room = self._cost()
+        cost_micro, has_room = (0, True) if self._cost is None else self._cost.next(now_ns)
         decision = self._policy.decide(
             Standing(
                 up_micro=max(0, usable[0]),
@@ -364,6 +366,8 @@ class Settler:
         elif report.state is JobState.FINAL:
             cost = (report.transaction, report.gas_used, report.fee_wei)
             self._record.ended(report.name, True, *cost)
+            if self._cost is not None:
+                self._cost.heard(report)
             if is_pooled and market is not None:
                 self.pools.finish(report.name, begun.pays_micro)
                 market.pause_s, market.look_ns, market.wait_ns = FIRST_PAUSE_S, self._now_ns, 0
