@@ -43,7 +43,7 @@ class TransactionSigner(Protocol):
     def address(self) -> str: ...
 
     def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
-        """The signed bytes of an EIP-1559 transaction, ready to be broadcast."""
+        """The signed bytes of an EIP-1559 transaction; ValueError for one that it does not sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +366,12 @@ class ChainLane:
                 job,
             )
             return None
+        if known[0] != self._book.next_nonce:
+            # Others have sent. Were theirs to be reorganised away, ours would wait for a nonce nobody fills.
+            final = self._nodes.final_nonce(self._account)
+            if final is not None and final < known[0]:
+                self._wait("nonce", "transactions of this account that are not ours are not final yet", job)
+                return None
         return known[0]
 
     def _first_fees(self, job: Progress) -> Fees | None:
@@ -406,19 +412,25 @@ class ChainLane:
     def _send(self, job: Progress, nonce: int, fees: Fees, gas_limit: int) -> None:
         """Signs, journals, then hands out."""
         call = job.job.calls[job.done]
-        raw = self._signer.sign_transaction(
-            {
-                "type": 2,
-                "chainId": self._chain_id,
-                "nonce": nonce,
-                "to": call.to,
-                "value": call.value,
-                "data": call.data,
-                "gas": gas_limit,
-                "maxFeePerGas": fees.max_fee_wei,
-                "maxPriorityFeePerGas": fees.tip_wei,
-            }
-        )
+        bid = {
+            "type": 2,
+            "chainId": self._chain_id,
+            "nonce": nonce,
+            "to": call.to,
+            "value": call.value,
+            "data": call.data,
+            "gas": gas_limit,
+            "maxFeePerGas": fees.max_fee_wei,
+            "maxPriorityFeePerGas": fees.tip_wei,
+        }
+        try:
+            raw = self._signer.sign_transaction(bid)
+        except ValueError as error:
+            if job.attempts:
+                self._wait("signer", f"no replacement is signed: {error}")
+            else:
+                self._refuse(job, f"not signed: {error}")
+            return
         transaction = "0x" + keccak256(raw).hex()
         now_ns = self._clock.now_ns()
         self._book.sending(job, Attempt(nonce, transaction, raw, fees, gas_limit, now_ns))

@@ -114,6 +114,21 @@ def test_a_call_to_an_address_without_code_is_refused() -> None:
     assert not rig.chain.seen
 
 
+def test_what_the_signer_does_not_sign_is_refused() -> None:
+    class Careful(Signer):
+        def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
+            raise ValueError("transaction: the signer does not sign this")
+
+    rig = Rig()
+    rig.lane = ChainLane(rig.nodes, Careful(), rig.journal, settings=SETTINGS, clock=rig.clock)
+    rig.lane.submit(merge_job())
+    report = rig.advance()[-1]
+    assert (report.state, report.reason) == (
+        JobState.REFUSED,
+        "not signed: transaction: the signer does not sign this",
+    )
+
+
 def test_only_one_transaction_is_in_flight_and_the_next_waits_until_it_is_final() -> None:
     rig = Rig()
     rig.lane.submit(merge_job("merge:1"))
@@ -284,6 +299,17 @@ def test_a_foreign_transaction_on_its_way_is_waited_for_never_stepped_over() -> 
     assert not rig.chain.seen
 
 
+def test_a_foreign_transaction_that_may_still_be_reorganised_away_is_waited_for() -> None:
+    rig = Rig()
+    rig.chain.pool = {0: Signer().sign_transaction({"nonce": 0, "data": b"", "maxFeePerGas": 900 * GWEI})}
+    rig.chain.mine()
+    rig.lane.submit(merge_job())
+    assert "not final yet" in rig.advance()[-1].reason
+    rig.chain.finalize()
+    assert rig.states() == [JobState.SENT]
+    assert [one["nonce"] for one in rig.sent()] == [1]
+
+
 def test_a_gap_below_our_nonce_is_never_bid_for() -> None:
     rig = Rig()
     foreign = Signer().sign_transaction(
@@ -291,8 +317,10 @@ def test_a_gap_below_our_nonce_is_never_bid_for() -> None:
     )
     rig.chain.pool = {0: foreign}
     rig.chain.mine()
+    rig.chain.finalize()
     rig.lane.submit(merge_job())
     rig.advance()
+    rig.chain.finalized = 0  # against all promises
     rig.chain.reorganise(forget=True)
     rig.advance(60)
     assert "has to wait for nonce 0" in rig.lane.status().waits_for
