@@ -90,6 +90,16 @@ class RelayerLane:
         """See `Lane`."""
         return [one.job for one in self._submits.open()]
 
+    def report_of(self, name: str) -> JobReport | None:
+        """See `Lane`."""
+        known = self._submits.standing.get(name)
+        return None if known is None else known.report
+
+    def submits_left(self, now_ns: int) -> int:
+        """What is left of the day's submits."""
+        used = self._submits.quota.used(now_ns / NS)
+        return max(0, self._settings.relayer_submits_per_day - used)
+
     def close(self) -> None:
         """See `Lane`; closes the relay's connection as well."""
         self._journal.close()
