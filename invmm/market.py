@@ -13,7 +13,7 @@ from invmm.errors import ConfigError
 from invmm.feed.integrity import HashCheck
 from invmm.replay.tape import MarketInfo
 from invmm.settlement.ledger import Ledger
-from invmm.types import MICRO, EventFlag, EventKind, Mode, OrderStatus, Outcome, Reason, Side
+from invmm.types import MICRO, EventFlag, EventKind, Mode, OrderStatus, Outcome, Reason, SettlementFact, Side
 
 if TYPE_CHECKING:
     from invmm._ext.words import SharedWords
@@ -157,8 +157,11 @@ class Market:
         """
         kind = int(event["kind"])
         if kind == EventKind.SETTLEMENT:
-            self.winner = Outcome(int(event["token"]))
             self.changes += 1
+            if int(event["status"]) == SettlementFact.PAIRS:
+                self._settle_pairs(int(event["filled_micro"]), int(event["trade"]))
+            else:
+                self.winner = Outcome(int(event["token"]))
         elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:
             trade, key = int(event["trade"]), int(event["key"])
             known = self.ledger.legs.get((trade, key))
@@ -181,3 +184,12 @@ class Market:
                 status=OrderStatus(int(event["status"])),
                 time_ns=int(event["time_ns"]),
             )
+
+    def _settle_pairs(self, left_micro: int, job: int) -> None:
+        """So many pairs have left by merges in all, less those that splits brought; `job` did the last."""
+        moved_micro = left_micro - self.ledger.merged_micro + self.ledger.split_micro
+        name = f"{job:016x}:{left_micro}"
+        if moved_micro > 0:
+            self.ledger.merge(name, moved_micro)
+        elif moved_micro < 0:
+            self.ledger.split(name, -moved_micro)

@@ -1,9 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
 A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[executor]`,
-`[feed]`, `[market]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`. Unknown tables or keys, wrong types and
-values out of range are errors that name the file, the line and what was expected. Secrets have no place in
-the file; what looks like one is an error too.
+`[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`. Unknown tables or keys,
+wrong types and values out of range are errors that name the file, the line and what was expected. Secrets
+have no place in the file; what looks like one is an error too.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -229,6 +229,52 @@ class MarketSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SettlementSettings:
+    """Transactions of the account on the chain: which nodes to ask, what to pay, what counts as final."""
+
+    rpc_urls: str = _text(
+        "",
+        "nodes, separated by blanks; two agree on what is final (empty: the profile's). An address that "
+        "holds its provider's key belongs into the environment variable POLYGON_RPC_URL",
+    )
+    rpc_timeout_ms: int = _number(5_000, 50, 60_000, "ms", "deadline of one question to a node")
+    poll_ms: int = _number(1_000, 1, 60_000, "ms", "how often the nodes are asked")
+    max_fee_gwei: int = _number(
+        1_000, 1, 100_000, "gwei", "most that a transaction pays per gas, tip included"
+    )
+    tip_floor_gwei: int = _number(
+        30, 0, 10_000, "gwei", "least tip; Polygon's nodes pass on nothing below 25"
+    )
+    tip_cap_gwei: int = _number(300, 1, 10_000, "gwei", "most tip per gas")
+    gas_limit_max: int = _number(3_000_000, 21_000, 30_000_000, "gas", "a call that needs more is not sent")
+    gas_margin_percent: int = _number(30, 0, 200, "%", "gas limit above the node's estimate")
+    stuck_after_s: float = _number(
+        45.0, 0.1, 3_600.0, "s", "a transaction that is not mined in this time is replaced at a higher fee"
+    )
+    repeat_after_s: float = _number(10.0, 0.1, 600.0, "s", "and its bytes are sent again this often")
+    final_depth_blocks: int = _number(
+        256, 1, 10_000, "blocks", "final below the head, at a node that knows no finalized block"
+    )
+    head_max_age_s: float = _number(
+        30.0, 0.0, 3_600.0, "s", "with an older latest block nothing new is sent (0: not asked)"
+    )
+    head_max_lag_blocks: int = _number(
+        15, 0, 1_000, "blocks", "nor with two nodes whose latest blocks are further apart"
+    )
+    relayer_submits_per_minute: int = _number(
+        20, 1, 25, "submits", "most that the relayer is given in a minute; it takes 25"
+    )
+    relayer_submits_per_day: int = _number(
+        100, 1, 100_000, "submits", "and in 24 hours; past half of them they are spread evenly"
+    )
+    relayer_calls_per_submit: int = _number(10, 1, 50, "calls", "most that share one submit")
+    relayer_patience_s: float = _number(
+        1_800.0, 1.0, 86_400.0, "s", "a job that could not be submitted for so long is refused"
+    )
+    min_balance_pol: float = _number(1.0, 0.0, 1_000_000.0, "POL", "less for gas than this is an alarm")
+
+
+@dataclass(frozen=True, slots=True)
 class SimSettings:
     """The embedded venue."""
 
@@ -291,6 +337,7 @@ class Settings:
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
     market: MarketSettings = field(default_factory=MarketSettings)
+    settlement: SettlementSettings = field(default_factory=SettlementSettings)
     sim: SimSettings = field(default_factory=SimSettings)
     wallet: WalletSettings = field(default_factory=WalletSettings)
     alarms: AlarmSettings = field(default_factory=AlarmSettings)

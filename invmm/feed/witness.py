@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from invmm._ext.decode import MarketBooks
@@ -211,10 +212,17 @@ def _micro(text: Any) -> int:
 
 
 def _scaled(text: Any, unit: int, most: int) -> int:
-    try:
-        number = Decimal(str(text))
-    except InvalidOperation:
-        number = Decimal(-1)
-    if not (number.is_finite() and 0 <= number <= most and number * unit == int(number * unit)):
+    scaled = _exact(str(text), unit, most)
+    if scaled is None:
         raise TransportError(f"book: expected a level of 0 to {most} in steps of 1/{unit}, found {text!r}")
-    return int(number * unit)
+    return scaled
+
+
+@lru_cache(maxsize=1 << 12)  # most levels of a book are those of the sample before
+def _exact(text: str, unit: int, most: int) -> int | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    is_level = number.is_finite() and 0 <= number <= most and number * unit == int(number * unit)
+    return int(number * unit) if is_level else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from invmm.ops.record_words import price_words, shares_words
+from invmm.settlement.policy import SettleReason
 from invmm.types import Reason
 
 MEANINGS: Final = {
@@ -84,6 +85,35 @@ MEANINGS: Final = {
     Reason.RECOVERED: "an earlier session left it",
     Reason.JOURNAL: "the journal cannot be written, and what cannot be kept is not done",
 }
+
+SETTLEMENT: Final = {
+    SettleReason.MERGE_WORTH: "their dollars earn more until the payout than the transaction costs",
+    SettleReason.MERGE_CASH_SHORT: "the quotes lack cash",
+    SettleReason.MERGE_RULE: "the three criteria of the original are met",
+    SettleReason.REDEEM_RESOLVED: "the market is resolved",
+    SettleReason.SPLIT_OPEN: "inventory was asked for at the open",
+    SettleReason.EMPTY: "nothing is held",
+    SettleReason.OFF: "merging is switched off",
+    SettleReason.STOPPED: "the kill level, an alarm or a stop forbids new transactions",
+    SettleReason.BUSY: "a transaction of this market is under way",
+    SettleReason.NO_PAIRS: "one side only is held",
+    SettleReason.PROVISIONAL: "its fills are not final yet",
+    SettleReason.TOO_FEW: "fewer pairs than the least that is merged",
+    SettleReason.NOT_WORTH: "the transaction costs more than the dollars earn until the payout",
+    SettleReason.RULE: "the original's criteria are not met",
+    SettleReason.QUOTA: "the lane takes no further job now",
+    SettleReason.UNRESOLVED: "the market is not resolved on the chain yet",
+    SettleReason.LOST: "what is left lost: there is nothing to redeem",
+    SettleReason.DUST: "it pays less than its transaction costs",
+    SettleReason.CHAIN_DIFFERS: "the chain does not show the shares that the fills should have brought",
+    SettleReason.NO_CASH: "the quotes need the cash",
+    SettleReason.NO_GAS: "the account has no coin for gas",
+    SettleReason.UNKNOWN_COST: "what a transaction costs is not known yet",
+    SettleReason.LANE: "the chain or the relayer cannot be asked",
+    SettleReason.DENIED: "the engine did not give the shares away",
+    SettleReason.BROKEN: "shares and dollars did not add up: nothing is settled until a person has looked",
+}
+"""Why shares are, or are not, turned into dollars."""
 
 
 def binding(

@@ -88,9 +88,15 @@ class _Struct:
         """The struct hash of values as they stand in JSON; MalformedError names the field that is wrong."""
         plain = [_value(name, kind, values) for name, kind in zip(self.names, self.kinds, strict=True)]
         try:
-            return keccak(encode(("bytes32", *self.kinds), (self.type_hash, *plain)))
+            return keccak(self.type_hash + b"".join(map(_word, self.kinds, plain)))
         except Exception as error:  # eth-abi names the value and its type
             raise MalformedError(str(error)) from error
+
+
+@lru_cache(maxsize=1 << 10)
+def _word(kind: str, value: Any) -> bytes:
+    """A field, 32 bytes as all types above take; most come again: addresses, tokens, sizes."""
+    return encode((kind,), (value,))
 
 
 _ORDER: Final = _Struct.of(ORDER_TYPE)

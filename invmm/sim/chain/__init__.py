@@ -1,0 +1,10 @@
+"""A real EVM for tests and the demo: the venue's contracts on a chain in this process, with JSON-RPC.
+
+`LocalChain` (chain.py) is the whole of it. Below: `node` (blocks and waiting transactions on py-evm), `rpc`
+and `server` (JSON-RPC), `deployment` (which code and storage lies where), `contracts/` (sources and what
+`compile` made of them), `published` (where to find the published conditional tokens).
+"""
+
+from invmm.sim.chain.chain import Condition, LocalChain, Match, Mined, Part, WalletCall
+
+__all__ = ["Condition", "LocalChain", "Match", "Mined", "Part", "WalletCall"]
