@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from invmm.permission import AlarmKind
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
 from invmm.settlement.handover import merger_of, residue_of
+from invmm.settlement.holdings import ChainHoldings
 from invmm.settlement.lane_journal import LaneJournal
 from invmm.settlement.messages import Done
 from invmm.settlement.policy import Action
 from invmm.settlement.rpc import RpcEndpoint
-from invmm.settlement.till import Till
+from invmm.settlement.till import Till, own_account
 from invmm.sim.chain import Condition, LocalChain, Match, Part
 from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandKind, EventKind, OrderStatus, Outcome, Side
 from invmm.venue.auth import OrderSigner
@@ -61,8 +63,10 @@ class Desk:
     def open_till(self) -> Till:
         """A till on the same files, as the next session opens it."""
         signer = OrderSigner(bytes(self.account.key))
-        endpoints = [RpcEndpoint(self.chain.url, timeout_s=60.0)]
-        return Till(self.engine, endpoints, signer, self.folder, SETTINGS.settlement, self.clock)
+        node, settings = RpcEndpoint(self.chain.url, timeout_s=60.0), SETTINGS.settlement
+        lane = partial(own_account, [node], signer, self.folder, settings, self.clock)
+        holdings = partial(ChainHoldings, [node], self.account.address)
+        return Till(self.engine, lane, holdings, self.folder, settings, self.clock)
 
     def market(self, exchange: str = "v2", ends_in_s: int = 300) -> Market:
         now_s = self.clock.now_ns() // 10**9
@@ -126,7 +130,7 @@ def test_pairs_are_merged_the_rest_is_redeemed_and_ledger_and_chain_agree_to_the
     async def session() -> None:
         start = desk.cash()
         market = desk.market(exchange)
-        desk.till.start()
+        await desk.till.start()
         desk.buy(market, Outcome.UP, 70, 4_321)
         desk.buy(market, Outcome.DOWN, 41, 5_077)
         await desk.until(lambda: desk.done)
@@ -138,8 +142,7 @@ def test_pairs_are_merged_the_rest_is_redeemed_and_ledger_and_chain_agree_to_the
         ledger = market.ledger
         object.__setattr__(market.info, "end_s", 0)
         desk.close(market)
-        assert await desk.till.finish(60.0), desk.engine.messages
-        assert await desk.till.close()
+        assert await desk.till.end(60.0), desk.engine.messages
         paid = 29 * DOLLAR * payouts[0] // sum(payouts)
         assert desk.done[-1].paid_micro == paid
         assert (
@@ -160,16 +163,16 @@ def test_a_session_that_ends_in_the_middle_is_carried_on_by_the_next(
 
     async def first() -> None:
         market = desk.market()
-        desk.till.start()
+        await desk.till.start()
         desk.buy(market, Outcome.UP, 30, 4_000)
         desk.buy(market, Outcome.DOWN, 50, 5_000)
         await desk.until(lambda: desk.done)
-        assert await desk.till.close()
+        await desk.till.end(0.0)
 
     async def second() -> None:
         (market,) = desk.engine.markets.values()
         desk.till = desk.open_till()
-        desk.till.start()
+        await desk.till.start()
         fresh = Engine(SETTINGS, clock=desk.clock)
         again = fresh.add_market(market.info)
         again.ledger = market.ledger
@@ -179,8 +182,7 @@ def test_a_session_that_ends_in_the_middle_is_carried_on_by_the_next(
         chain.resolve(market.info.condition_id, (0, 1))
         object.__setattr__(market.info, "end_s", 0)
         desk.close(again)
-        assert await desk.till.finish(60.0), fresh.messages
-        assert await desk.till.close()
+        assert await desk.till.end(60.0), fresh.messages
         assert [done.action for done in desk.done] == [Action.REDEEM]
         assert desk.cash() == again.ledger.cash_micro(1_000 * DOLLAR)
 
@@ -198,14 +200,14 @@ def test_the_engine_keeps_its_shares_while_the_kill_switch_is_set_or_they_are_of
         desk.buy(market, Outcome.UP, 30, 4_000)
         desk.buy(market, Outcome.DOWN, 50, 5_000)
         desk.engine.permission.alarm("somebody has to look", AlarmKind.SETTLEMENT)
-        desk.till.start()
+        await desk.till.start()
         await desk.until(lambda: desk.till.cashier.load.heard >= 2)
         for _ in range(20):
             desk.till.tick()
             await asyncio.sleep(0.01)
         assert not desk.done
         assert desk.till.cashier.load.jobs == 0
-        await desk.till.close()
+        await desk.till.end(0.0)
 
     asyncio.run(session())
 
@@ -215,9 +217,9 @@ def test_a_till_whose_files_are_in_use_says_so_and_stops_quoting(chain: LocalCha
     held = LaneJournal(tmp_path / "lane")
 
     async def session() -> None:
-        desk.till.start()
+        await desk.till.start()
         await desk.until(lambda: desk.engine.permission.kinds[AlarmKind.SETTLEMENT] == 1)
-        assert await desk.till.close()
+        await desk.till.end(0.0)
 
     asyncio.run(session())
     held.close()
