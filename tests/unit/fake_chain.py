@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -305,6 +305,11 @@ class MemoryJournal:
             raise OSError("no space left on device")
         self.disk.append(json.loads(json.dumps(record)))
         self.visit(f"{record['kind']} after the journal")
+
+    def replace(self, records: Iterable[dict[str, Any]]) -> None:
+        self.visit("all before the journal")
+        self.disk[:] = [json.loads(json.dumps(record)) for record in records]
+        self.visit("all after the journal")
 
     def close(self) -> None:
         pass

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from invmm.errors import TransportError
+from invmm.settlement import lane_book
 from invmm.settlement.chain import ChainLane
 from invmm.settlement.fees import Fees
 from invmm.settlement.lane import JobState
@@ -99,6 +100,15 @@ def test_a_nonce_that_somebody_else_takes_is_noticed_and_the_job_has_no_effect_o
     for events in ((INTRUSION, event), (event, INTRUSION)):
         failed, _ = wrong(trials(events, nodes=1))
         assert not failed
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_one_effect_with_a_journal_that_is_shortened_at_every_start(
+    event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_book, "SHORTEN_AFTER", 0)
+    failed, _ = wrong(trials(("mine", event), calls=2, nodes=1))
+    assert not failed
 
 
 @pytest.mark.parametrize("trouble", TROUBLED_NODES)
