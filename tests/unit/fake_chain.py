@@ -197,6 +197,7 @@ class FakeNode:
         self.knows_finalized = True
         self.asked: list[str] = []
         self.visit: Callable[[str], None] = lambda _: None
+        self.garble: Callable[[Any], Any] = lambda answer: answer
 
     def call(self, method: str, *params: Any) -> Any:
         self.asked.append(method)
@@ -205,7 +206,7 @@ class FakeNode:
             raise TransportError(f"{self.name}: down")
         answer = getattr(self, method)(*params)
         self.visit(f"{method} answered")
-        return answer
+        return self.garble(answer)
 
     @property
     def height(self) -> int:
