@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -22,7 +24,7 @@ from invmm.models import (
 from invmm.models.fast import fast_model
 from invmm.ops.results import model_words
 from invmm.replay.report import model_figures
-from invmm.settings import Settings
+from invmm.settings import ModelSettings, Settings
 from invmm.strategy.policies import make_policy, resolved
 from invmm.types import CommandKind, EventKind, OrderStatus, Reason
 from tests.unit.test_solver import CANCEL, OPEN, QUOTE, TAKE, market
@@ -398,7 +400,8 @@ def test_what_the_environment_says_of_a_model_is_written_into_the_settings(tmp_p
     assert settings.model.params["INVENTORY_MODEL"] == "GLFTModel"
     assert settings.model.params["EXECUTION_COST"] == 0.5
     assert "PRIVATE_KEY" not in settings.model.params
-    assert Settings(model=settings.model) == settings  # valid as settings, too
+    told = json.loads(json.dumps(asdict(settings)))["model"]  # as a journal keeps it
+    assert Settings(model=ModelSettings(**told)) == settings
     monkeypatch.setenv("INVENTORY_MODEL", "SimpleModel")
     assert resolved(settings, "model")[0] is settings  # complete: of a journal, for instance
     assert resolved(settings, "model", is_command=True)[0].model.params["INVENTORY_MODEL"] == "SimpleModel"
