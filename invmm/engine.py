@@ -397,6 +397,7 @@ class Engine:
         period_s = self.settings.engine.timer_ms / 1000 / self.clock.scale
         tick = np.zeros(1, dtype=EVENT_DTYPE)
         tick["kind"] = EventKind.TIMER
+        number, sequence = tick["market"], tick["sequence"]  # views; naming a field is slow
         venue = self._remote()
         vigil = self._vigil = Vigil.of(self, venue, self._demand)
         assert self._inbox is not None
@@ -419,8 +420,8 @@ class Engine:
                 self._tell_mode(market)
             for market in self.markets.values():
                 venue.set_tick(market.number, market.step.books.state["tick_e4"])
-                tick["market"] = market.number
-                tick["sequence"] += 1
+                number[0] = market.number
+                sequence[0] += 1
                 market.step.step(tick, now_ns)
                 market.tell_refused()
             if self.reconciler is not None:

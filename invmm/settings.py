@@ -276,7 +276,26 @@ class SettlementSettings:
     head_max_lag_blocks: int = _number(
         15, 0, 1_000, "blocks", "nor with two nodes whose latest blocks are further apart"
     )
+    relayer_submits_per_minute: int = _number(
+        20, 1, 25, "submits", "most that the relayer is given in a minute; it takes 25"
+    )
+    relayer_submits_per_day: int = _number(
+        100, 1, 100_000, "submits", "and in 24 hours; past half of them they are spread evenly"
+    )
+    relayer_calls_per_submit: int = _number(10, 1, 50, "calls", "most that share one submit")
+    relayer_patience_s: float = _number(
+        1_800.0, 1.0, 86_400.0, "s", "a job that could not be submitted for so long is refused"
+    )
     min_balance_pol: float = _number(1.0, 0.0, 1_000_000.0, "POL", "less for gas than this is an alarm")
+    merge_rule: str = _choice(
+        "worth", ("worth", "original", "off"), "when pairs are merged before their market is resolved"
+    )
+    merge_least_pairs: float = _number(1.0, 0.0, 1_000_000.0, "pairs", "fewer are not merged")
+    merge_return_percent: float = _number(5.0, 0.0, 1_000.0, "%", "what a free dollar earns in a day")
+    merge_gas: int = _number(250_000, 21_000, 3_000_000, "gas", "of a merge, until one was made")
+    pol_dollars: float = _number(0.25, 0.0, 1_000.0, "dollars", "what a POL costs, of which gas is paid")
+    submit_dollars: float = _number(0.002, 0.0, 100.0, "dollars", "what a submit of the relayer is worth")
+    split_dollars: float = _number(0.0, 0.0, 1_000_000.0, "dollars", "split into pairs when a market opens")
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,15 @@ class GuardFact(IntEnum):
     LISTED = 5
 
 
+class SettlementFact(IntEnum):
+    """What an event of kind SETTLEMENT says, in its `status`: who won (`token`), or what became of pairs
+    (`_ext/pairs.pyx`).
+    """
+
+    OUTCOME = 0
+    PAIRS = 1
+
+
 class Reason(IntEnum):
     """Why an order is wanted, or why there is none. Every non-quote has one."""
 

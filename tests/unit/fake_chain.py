@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Callable
@@ -41,6 +42,14 @@ class Signer:
         return json.dumps(content, sort_keys=True).encode()
 
 
+@functools.cache
+def decoded(raw: bytes) -> dict[str, Any]:
+    """What `Signer` wrote down."""
+    content: dict[str, Any] = json.loads(raw)
+    return content
+
+
+@functools.cache
 def hash_of(raw: bytes) -> str:
     return "0x" + keccak256(raw).hex()
 
@@ -111,7 +120,7 @@ class FakeChain:
         block = Block(number, f"0xblock-{number}-{next(self.salt)}", self.time_s, self.base_fee_wei)
         self.blocks.append(block)
         while include and (raw := self.pool.get(self.nonce())) is not None:
-            if json.loads(raw)["maxFeePerGas"] < self.base_fee_wei:
+            if decoded(raw)["maxFeePerGas"] < self.base_fee_wei:
                 break
             block.included.append(raw)
         self._clean_pool()
@@ -123,7 +132,7 @@ class FakeChain:
         del self.blocks[len(self.blocks) - depth :]
         if not forget:
             for raw in (raw for block in gone for raw in block.included):
-                self.pool[json.loads(raw)["nonce"]] = raw
+                self.pool[decoded(raw)["nonce"]] = raw
         for _ in range(depth + 1):
             self.mine(include=False)
 
@@ -136,14 +145,14 @@ class FakeChain:
     def take(self, raw: bytes) -> str:
         """A broadcast arrives."""
         self.seen.append(raw)
-        bid = json.loads(raw)
+        bid = decoded(raw)
         old = self.pool.get(bid["nonce"])
         if bid["nonce"] < self.nonce():
             raise RpcError("node", -32000, "nonce too low")
         if old == raw:
             raise RpcError("node", -32000, "already known")
         if old is not None:
-            before = json.loads(old)
+            before = decoded(old)
             fees = ("maxFeePerGas", "maxPriorityFeePerGas")
             if any(8 * bid[fee] < 9 * before[fee] for fee in fees):
                 raise RpcError("node", -32000, "replacement transaction underpriced")
@@ -159,7 +168,7 @@ class FakeChain:
     def effects(self) -> list[str]:
         """What the account's calls did, in order, on this branch."""
         included = [raw for block in self.blocks for raw in block.included]
-        return [bytes.fromhex(json.loads(raw)["data"]).decode() for raw in included]
+        return [bytes.fromhex(decoded(raw)["data"]).decode() for raw in included]
 
     def place_of(self, transaction: str) -> tuple[Block, bytes] | None:
         for block in self.blocks:
@@ -169,7 +178,7 @@ class FakeChain:
         return None
 
     def _is_ours(self, raw: bytes) -> bool:
-        return bool(json.loads(raw)["from"] == ACCOUNT)
+        return bool(decoded(raw)["from"] == ACCOUNT)
 
     def _clean_pool(self) -> None:
         for nonce in [nonce for nonce in self.pool if nonce < self.nonce()]:
@@ -271,7 +280,7 @@ class FakeNode:
             "status": hex(not self.chain.fails_when_mined),
             "gasUsed": hex(150_000),
             "effectiveGasPrice": hex(80 * GWEI),
-            "logs": [] if self.chain.fails_when_mined else self.chain.logs(json.loads(raw)),
+            "logs": [] if self.chain.fails_when_mined else self.chain.logs(decoded(raw)),
         }
 
 
