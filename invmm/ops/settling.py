@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -212,11 +212,10 @@ def _do(
         folder = stack.enter_context(StateFolder(path, "" if is_local else who.address))
         record = SettlementRecord(LaneJournal(folder.path / "settled"))
         stack.callback(record.close)
-        settings = account.settings.settlement
-        clock = LiveClock()
-        lane, _ = own_account(
-            account.nodes, who.signer, folder.path, settings, clock, account.profile.chain_id
-        )
+        settings, clock, chain_id = account.settings.settlement, LiveClock(), account.profile.chain_id
+        if is_local:  # the blocks of an embedded venue's chain are made when there is something to put in
+            settings = replace(settings, head_max_age_s=0.0)
+        lane, _ = own_account(account.nodes, who.signer, folder.path, settings, clock, chain_id)
         stack.callback(lane.close)
         for begun, holding in wanted:
             record.begun(begun)
@@ -261,9 +260,8 @@ def _tell(report: dict[str, Any], options: argparse.Namespace, problems: Sequenc
         print(json.dumps(report))
         return
     for job in report["jobs"]:
-        print(
-            f"{job['state']}: {job['name']} {job['transaction']} {job['gas_used']} gas {job['reason']}".rstrip()
-        )
+        about = f"{job['name']} {job['transaction']} {job['gas_used']} gas {job['reason']}"
+        print(f"{job['state']}: {about}".rstrip())
     for number, refusal in enumerate(report["refusals"], 1):
         print(f"refused, {number}: {refusal}", file=sys.stderr)
     for problem in problems:
