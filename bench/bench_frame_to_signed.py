@@ -154,7 +154,7 @@ def table(players: list[Player]) -> tuple[list[Distribution], str]:
 
 def test_a_frame_leads_to_signed_bytes() -> None:
     for _, orders, rests in JOBS:
-        rig = SignedRig(tape_of("", 30), orders, rests)
+        rig = SignedRig(tape_of("", 90), orders, rests)
         rows = rig.play(60)
         rig.close()
         assert rows

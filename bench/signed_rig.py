@@ -31,7 +31,7 @@ from invmm._ext.words import SharedWords
 from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.execution.intake import Intake
-from invmm.execution.journal import SessionJournal
+from invmm.execution.journal import WARM, SessionJournal
 from invmm.execution.remote import book_max_age_ns
 from invmm.execution.throttle import Throttle
 from invmm.replay.player import frame_events
@@ -100,7 +100,8 @@ BARE = {
         Edit(
             "invmm/execution/intake.pyx",
             "        cdef size_t i, kept = 0\n\n        self.gate.group_c(\n",
-            "        cdef size_t i, kept = 0\n\n        if self.count:\n            return self.count\n        self.gate.group_c(\n",
+            "        cdef size_t i, kept = 0\n\n        if self.count:\n            return self.count\n"
+            "        self.gate.group_c(\n",
         ),
         Edit(
             "invmm/execution/intake.pyx",
@@ -153,7 +154,7 @@ class SignedRig:
     """
 
     def __init__(self, tape: Tape, orders: int, rests: bool, journal: SessionJournal | None = None) -> None:
-        self.tape, self.rests, self.given = tape, rests, Commands()
+        self.tape, self.rests, self.given, self.journal = tape, rests, Commands(), journal
         risk = RiskSettings(
             max_open_orders=4 * orders if rests else orders,  # old and new ones at once
             orders_per_second=600,
@@ -211,6 +212,9 @@ class SignedRig:
             if kind == CommandKind.PLACE:
                 rows.append((self._buffer, self.intake.ready_ns - begin, len(self.intake.legs_copy())))
             self._answer(list(self.intake.legs_copy()) if kind == CommandKind.CANCEL else [])
+            if self.journal is not None:  # at the market's own pace the background does it in time
+                self.journal.inputs.warm(WARM)
+                self.journal.intents.warm(WARM)
         self._buffer += 1
         return rows
 

@@ -157,7 +157,7 @@ class Anvil(Stage):
         return 10**12, 30 * 10**9
 
     def finish(self, transactions: Sequence[str]) -> None:
-        """Mines these transactions, or waits where each is mined when sent. InvmmError if one was undone."""
+        """Mines these transactions, or waits for their blocks. InvmmError if one was undone."""
         if not self._automine:
             self.mine()
         for one in transactions:
@@ -166,7 +166,7 @@ class Anvil(Stage):
                 raise InvmmError(f"anvil: expected transaction {one} to succeed, found {receipt}")
 
     def receipt(self, transaction: str) -> dict[str, Any] | None:
-        """A transaction's receipt. Where each is mined when sent, that is a moment later: it is waited for."""
+        """A transaction's receipt. Where each is mined when sent, it comes a moment later."""
         deadline = time.monotonic() + (30 if self._automine else 0)
         while True:
             found = self.rpc("eth_getTransactionReceipt", transaction)
@@ -197,7 +197,7 @@ class Anvil(Stage):
     def base_fee(self, wei: int) -> None:
         """The base fee of the next block; it moves on from there by the protocol's rule.
 
-        A waiting transaction that cannot pay it is forgotten when the block is mined, where geth lets it wait;
+        A waiting transaction that cannot pay it is forgotten with that block, where geth lets it wait;
         one that cannot pay the newest block's is not taken.
         """
         self.rpc("anvil_setNextBlockBaseFeePerGas", hex(wei))
@@ -213,8 +213,8 @@ class Anvil(Stage):
     def reorganise(self, depth: int, transactions: Sequence[tuple[str, int]] = ()) -> None:
         """Replaces the newest `depth` blocks by as many others.
 
-        The transactions of the old ones are gone; `transactions` go into the new ones, each raw (0x…) with
-        the index of its block. The head has its number at once, with another hash.
+        The transactions of the old ones are gone; `transactions` go into the new ones, each raw (0x…)
+        with the index of its block. The head has its number at once, with another hash.
         """
         self.rpc("anvil_reorg", depth, [list(one) for one in transactions])
 

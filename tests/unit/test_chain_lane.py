@@ -12,8 +12,8 @@ from invmm.errors import ConfigError
 from invmm.settings import SettlementSettings
 from invmm.settlement.chain import ChainLane
 from invmm.settlement.lane import Job, JobReport, JobState
+from invmm.venue.auth import OrderSigner
 from tests.unit.fake_chain import (
-    ADAPTER,
     GWEI,
     PAIRS,
     STRANGER,
@@ -473,11 +473,24 @@ def test_a_journal_of_another_account_is_refused() -> None:
         ChainLane(rig.nodes, Signer(STRANGER), journal, settings=SETTINGS, clock=rig.clock)
 
 
-def test_the_nodes_are_asked_no_more_often_than_set() -> None:
+def test_the_nodes_are_asked_no_more_often_than_set_and_seldom_without_jobs() -> None:
     rig = Rig()
-    rig.lane.submit(merge_job())
     rig.advance()
     asked = len(rig.nodes[0].asked)
-    rig.lane.advance(rig.clock.now_ns() + 1)
+    rig.advance(59)
     assert len(rig.nodes[0].asked) == asked
-    assert ADAPTER in {one["to"] for one in rig.sent()}
+    rig.lane.submit(merge_job())
+    rig.advance(0.5)
+    assert len(rig.sent()) == 1
+    asked = len(rig.nodes[0].asked)
+    rig.advance(0.5)
+    assert len(rig.nodes[0].asked) == asked
+    rig.advance(0.5)
+    assert len(rig.nodes[0].asked) > asked
+
+
+def test_an_account_whose_tokens_a_wallet_holds_has_no_lane_here() -> None:
+    rig = Rig()
+    signer = OrderSigner(b"\x4c" * 32, 2, STRANGER)
+    with pytest.raises(ConfigError, match="through the relayer"):
+        ChainLane(rig.nodes, signer, rig.journal, settings=SETTINGS, clock=rig.clock)
