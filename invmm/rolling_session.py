@@ -36,7 +36,7 @@ from invmm.permission import AlarmKind
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import Residue, SettlementQueue
-from invmm.settlement.till import Till
+from invmm.settlement.till import Till, embedded_till
 from invmm.sim.hazards import Hazards
 from invmm.types import MICRO, Outcome, Side
 from invmm.venue.listing import LABELS, Found
