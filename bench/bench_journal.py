@@ -1,4 +1,4 @@
-"""What journaling costs: one record, its checksum, a reader's pass, and a market's step with and without.
+"""What journaling costs: a record, its checksum, a reader's pass, a start, a market's step with and without.
 
     python -m bench.bench_journal [--json FILE]      INVMM_BENCH_SHORT=1 for a run that only proves it works
     pytest bench/bench_journal.py                    an append from Python, by pytest-benchmark
@@ -23,12 +23,13 @@ from bench.harness import SHORT, Distribution, distribution, report, require_rel
 from invmm._ext.journal import Journal, checksum, checksum_by_table, read_bytes
 from invmm.clock import LiveClock
 from invmm.engine import Engine
-from invmm.execution.journal import SessionJournal
-from invmm.journal_types import PAYLOAD_BYTES, RECORD_BYTES, JournalKind
+from invmm.execution.journal import SessionJournal, possibly_alive
+from invmm.execution.left import read_left
+from invmm.journal_types import ORDER_DTYPE, PAYLOAD_BYTES, RECORD_BYTES, JournalKind
 from invmm.replay.player import frame_events
 from invmm.replay.tape import Tape
 from invmm.settings import Settings, StateSettings
-from invmm.types import COMMAND_DTYPE
+from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, OrderStatus
 
 ROUNDS = 20 if SHORT else 1_500
 BATCH = 256
@@ -93,6 +94,47 @@ def reading() -> Distribution:
     return distribution("read and check, per record", taken, note="16 000 records in memory")
 
 
+def fill(folder: Path, orders: int) -> int:
+    """A journal of so many orders, each placed, acknowledged, cancelled and ended; how many records."""
+    state = StateSettings(journal_records=65_536, journal_files=64)
+    with SessionJournal(folder, state, LiveClock(), background=False) as journal:
+        command, event = np.zeros(1, COMMAND_DTYPE), np.zeros(1, EVENT_DTYPE)
+        words = np.zeros(1, ORDER_DTYPE)
+        rng = np.random.default_rng(1)
+        for number in range(1, orders + 1):
+            if number % 4_096 == 1:
+                journal.tend()
+            the_id = np.void(rng.bytes(32))
+            for each in (command, event, words):
+                each["key"], each["order_id"] = number, the_id
+            command["decided_ns"] = event["time_ns"] = number
+            journal.inputs.append(JournalKind.COMMAND, command.tobytes(), number, number)
+            journal.intents.append(JournalKind.INTENT, command.tobytes(), number, number)
+            for status in (OrderStatus.SENT, OrderStatus.LIVE, OrderStatus.CANCELED):
+                event["status"] = status
+                journal.intents.append(JournalKind.RESULT, event.tobytes(), number, number)
+                journal.inputs.append(JournalKind.EVENT, event.tobytes(), number, number)
+            journal.inputs.append(JournalKind.ENDED, words.tobytes(), number, number)
+        assert journal.inputs.refused == journal.intents.refused == 0
+        return journal.inputs.sequence + journal.intents.sequence
+
+
+def living() -> list[Distribution]:
+    """How long a start takes to know what may be alive, from eight full files and from one."""
+    found = []
+    for orders in (1_000,) if SHORT else (13_000, 100_000):
+        with tempfile.TemporaryDirectory() as place:
+            records = fill(Path(place), orders)
+            for name, read in (("possibly_alive", possibly_alive), ("read_left", read_left)):
+                taken = np.empty(3 if SHORT else 7)
+                for i in range(len(taken)):
+                    begun = time.perf_counter_ns()
+                    read(Path(place))
+                    taken[i] = time.perf_counter_ns() - begun
+                found.append(distribution(f"{name}, {orders} orders", taken, note=f"{records} records"))
+    return found
+
+
 def a_tape() -> Tape:
     """A generated market."""
     from invmm.sim.market import generate
@@ -135,6 +177,7 @@ def main() -> int:
     groups = {
         "one record": [*appends(), reading()],
         "checksum": sums(),
+        "a start": living(),
         "a market's step": steps(a_tape()),
     }
     report("Journal", groups, json_path=options.json)

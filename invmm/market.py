@@ -13,7 +13,7 @@ from invmm.errors import ConfigError
 from invmm.feed.integrity import HashCheck
 from invmm.replay.tape import MarketInfo
 from invmm.settlement.ledger import Ledger
-from invmm.types import MICRO, EventFlag, EventKind, Mode, OrderStatus, Outcome, Reason, Side
+from invmm.types import MICRO, EventFlag, EventKind, Mode, OrderStatus, Outcome, Reason, SettlementFact, Side
 
 if TYPE_CHECKING:
     from invmm._ext.words import SharedWords
@@ -157,8 +157,11 @@ class Market:
         """
         kind = int(event["kind"])
         if kind == EventKind.SETTLEMENT:
-            self.winner = Outcome(int(event["token"]))
             self.changes += 1
+            if int(event["status"]) == SettlementFact.PAIRS:
+                self.ledger.pairs_left(f"{int(event['trade']):016x}", int(event["filled_micro"]))
+            else:
+                self.winner = Outcome(int(event["token"]))
         elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:
             trade, key = int(event["trade"]), int(event["key"])
             known = self.ledger.legs.get((trade, key))

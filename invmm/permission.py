@@ -13,6 +13,7 @@ class AlarmKind(StrEnum):
     """What an alarm is about: a stable word for whoever is told; the text beside it is for people."""
 
     TASK = "task"  # a task of the engine has failed
+    SETTLEMENT = "settlement"  # shares and dollars do not add up, or the chain shows other shares
     EXECUTOR = "executor"  # it has failed, is silent, or the venue takes no new orders from us
     FEED = "feed"  # a feed has stopped for good
     JOURNAL = "journal"  # nothing can be written any more

@@ -127,6 +127,15 @@ class GuardFact(IntEnum):
     LISTED = 5
 
 
+class SettlementFact(IntEnum):
+    """What an event of kind SETTLEMENT says, in its `status`: who won (`token`), or what became of pairs
+    (`_ext/pairs.pyx`).
+    """
+
+    OUTCOME = 0
+    PAIRS = 1
+
+
 class Reason(IntEnum):
     """Why an order is wanted, or why there is none. Every non-quote has one."""
 
@@ -205,6 +214,11 @@ class Reason(IntEnum):
     UNRECONCILED = 82
     RECOVERED = 86
     JOURNAL = 90
+    MODEL_NO_RESULT = 111
+    MODEL_ERROR = 112
+    MODEL_NONSENSE = 113
+    MODEL_FALLBACK = 114
+    NO_MID = 115
 
 
 class CommandFlag(IntFlag):

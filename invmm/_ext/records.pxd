@@ -55,6 +55,8 @@ cdef enum:
 
     MODE_RUNNING = 0            # Mode
 
+    SETTLED_OUTCOME = 0         # SettlementFact
+    SETTLED_PAIRS = 1
     GUARD_HOLD = 1              # GuardFact
     GUARD_VOUCH = 2
     GUARD_DISPUTE = 3

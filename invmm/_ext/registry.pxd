@@ -50,6 +50,7 @@ cdef class Registry:
         int64_t unsettled_sells_micro[2]
         int64_t unsettled_e10           # cash of the unsettled buys
         int64_t reserved_micro[2]       # confirmed shares promised to a merge
+        int64_t settled_micro           # pairs that left by merges, less those that splits brought
         int32_t fee_rate_ppm            # of orders that take
         int64_t cost_e10[2]             # paid for the present position, 1e-10 dollars (price_e4 x size_micro)
         int64_t bought_micro[2]         # over the whole market
@@ -81,5 +82,6 @@ cdef class Registry:
     cdef void end_c(self, order_t* order) noexcept nogil
     cdef int apply_leg_c(self, const event_t* event) noexcept nogil
     cdef bint revise_c(self, fill_leg_t* leg, const event_t* event, order_t* order) noexcept nogil
+    cdef void price_c(self, int token) noexcept nogil
     cdef void move_c(self, const fill_leg_t* leg, int sign) noexcept nogil
     cdef void settle_leg_c(self, const fill_leg_t* leg, int sign, bint confirmed) noexcept nogil

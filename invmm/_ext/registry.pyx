@@ -332,7 +332,6 @@ cdef class Registry:
         cdef:
             int64_t value_e10 = <int64_t>leg.price_e4 * leg.size_micro
             int token = leg.token
-            int64_t held
 
         self.inventory_version += 1
         if leg.side == BUY:
@@ -343,7 +342,12 @@ cdef class Registry:
         else:
             self.position_micro[token] -= sign * leg.size_micro
             self.spent_e10 -= sign * value_e10
-        held = self.position_micro[token]
+        self.price_c(token)
+
+    cdef void price_c(self, int token) noexcept nogil:
+        """What the position in a token has cost."""
+        cdef int64_t held = self.position_micro[token]
+
         if held <= 0:
             self.cost_e10[token] = 0
         elif held >= self.bought_micro[token]:

@@ -8,7 +8,7 @@ come with the events, salts from a generator that was seeded at construction. Fl
     ORDER_RESULT, USER_EVENT   registry (evidence) → solve at the next BUFFER_END; same bytes once more
     TIMER       data age, market end, expiring quotes, unproven cancels, longest time between solves
     MODE        running, paused, stopped
-    SETTLEMENT  the market is resolved
+    SETTLEMENT  the market is resolved, or its pairs are settled (`pairs.pyx`)
     GUARD       what a witness or the engine says about the books (`guards.pyx`)
 
     solve       guards → policy → cancels and placements, each checked against the limits → command records
@@ -27,6 +27,7 @@ from invmm._ext.decode cimport MarketBooks
 from invmm._ext.desk cimport MAX_REASONS
 from invmm._ext.evidence cimport ORDER_LIVE, evidence_resend_due_c, order_t
 from invmm._ext.guards cimport guards_check_c, guards_reset_c, guards_told_c
+from invmm._ext.pairs cimport settlement_told_c
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     DOWN,
@@ -272,8 +273,8 @@ cdef class MarketStep(ReplaceDesk):
                 self.own_dirty = True
                 self.buffer_end_c(now_ns)
         elif kind == EVENT_SETTLEMENT:
-            self.winner = event.token
-            self.registry.fence.resolved_ns = now_ns
+            if settlement_told_c(self.registry, event, now_ns):
+                self.winner = event.token
             self.own_dirty = True
             self.buffer_end_c(now_ns)
         elif kind == EVENT_GUARD and event.status == GUARD_LISTED:
@@ -464,7 +465,7 @@ cdef class MarketStep(ReplaceDesk):
 
     def stats(self) -> dict[str, object]:
         """Counters of the step; `reasons` maps Reason numbers to how often each ended or forbade a quote."""
-        result = dict(<dict> self.counters)
+        result = {**(<dict> self.counters), "policy": self.policy.stats()}
         result["fills"] = self.registry.fills
         result["transaction"] = self.replace_stats()
         result["reasons"] = {i: self.reasons[i] for i in range(MAX_REASONS) if self.reasons[i]}

@@ -468,10 +468,6 @@ cdef class ReplaceDesk(OrderDesk):
         """
         self.bounds.funds_e10 = -1 if micro_dollars is None else max(micro_dollars, 0) * 10000
 
-    def reserve(self, int64_t up_micro, int64_t down_micro) -> None:
-        """Confirmed shares of each token (1e-6) that a merge is about to take: they are not offered."""
-        self.registry.reserved_micro[UP], self.registry.reserved_micro[DOWN] = up_micro, down_micro
-
     def exposure(self) -> dict[str, object]:
         """The sums that the limits bind, over every order that may be alive: the fields of `exposure_t`."""
         cdef exposure_t sums

@@ -21,8 +21,8 @@ def cash_bounds(ledgers: Iterable[Ledger], now_ns: int) -> tuple[int, int]:
     """Least and most change of the collateral by all fills that are known, micro-dollars."""
     low = high = 0
     for ledger in ledgers:
-        low += ledger.merged_micro
-        high += ledger.merged_micro
+        low += ledger.settled_cash_micro
+        high += ledger.settled_cash_micro
         for leg in ledger.standing:
             moved = leg.value_e10 // E10_PER_MICRO_DOLLAR * (-1 if leg.side == Side.BUY else 1)
             if leg.taker:
@@ -34,7 +34,7 @@ def cash_bounds(ledgers: Iterable[Ledger], now_ns: int) -> tuple[int, int]:
 
 def token_bounds(ledger: Ledger, outcome: Outcome, now_ns: int) -> tuple[int, int]:
     """Least and most change of an outcome's shares by all fills that are known, micro-shares."""
-    low = high = -ledger.merged_micro
+    low = high = -ledger.settled_micro(outcome)
     for leg in ledger.standing:
         if leg.outcome == outcome:
             moved = leg.size_micro if leg.side == Side.BUY else -leg.size_micro

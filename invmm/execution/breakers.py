@@ -104,10 +104,12 @@ class Breakers:
 
     def look(self, now_ns: int, ledgers: Iterable[Ledger] = ()) -> list[Trip]:
         """What has opened since the last look; `ledgers`: those that changed, of markets that are open."""
-        overdue = [key for key, at_ns in self._sent.items() if now_ns - at_ns > self._slow_ns]
-        for key in overdue:
-            self._answered(now_ns - self._sent.pop(key))
-        self._settled([leg for ledger in ledgers for leg in ledger.legs.values() if leg.status in TERMINAL])
+        if self._sent:
+            overdue = [key for key, at_ns in self._sent.items() if now_ns - at_ns > self._slow_ns]
+            for key in overdue:
+                self._answered(now_ns - self._sent.pop(key))
+        if legs := [leg for ledger in ledgers for leg in ledger.legs.values() if leg.status in TERMINAL]:
+            self._settled(legs)
         trips, self._trips = self._trips, []
         return trips
 

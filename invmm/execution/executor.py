@@ -133,6 +133,7 @@ class Executor:
         self._rehearsal: Rehearsal | None = None
         self._stop_ns: int | None = None
         self.look_around_ns = LOOK_AROUND_NS
+        self.longest_wait_ns = LONGEST_WAIT_NS
         self._looked_around_ns = 0
         self._polled_ns = 0
         self._watch = EngineWatch(self.words)
@@ -311,7 +312,7 @@ class Executor:
 
     def wait_ns(self, now_ns: int) -> int:
         """How long nothing happens by itself."""
-        times = [now_ns + LONGEST_WAIT_NS]
+        times = [now_ns + self.longest_wait_ns]
         for connection in self._pool.connections:
             if connection.request is not None and not connection.request.told_unknown:
                 at_ns = connection.request.written_ns + self._unknown_ns

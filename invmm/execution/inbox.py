@@ -117,6 +117,8 @@ class Inbox:
         return number
 
     def _coalesce(self, touched: set[int], now_ns: int) -> None:
+        if not touched:
+            return
         end = np.zeros(1, dtype=EVENT_DTYPE)
         end["kind"] = EventKind.BUFFER_END
         for number in touched & self._markets.keys():

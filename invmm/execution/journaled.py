@@ -176,13 +176,18 @@ def possibly_alive(folder: Path) -> list[JournaledOrder]:
     venue's answer that it is cancelled; the engine's ENDED; absence from a later checkpoint. What is whole
     counts, also after a place that is not: an id is never missed because another record was.
     """
+    inputs, intents = (list(read_stream(folder, s, salvage=True)) for s in (Stream.INPUTS, Stream.INTENTS))
+    return living_of(inputs, intents)
+
+
+def living_of(inputs: Sequence[JournalFile], intents: Sequence[JournalFile]) -> list[JournaledOrder]:
+    """`possibly_alive`, of files that have been read, with what is whole after a torn place."""
     living = _Living()
     sessions: dict[int, list[Records]] = {}
-    for file in read_stream(folder, Stream.INPUTS, salvage=True):
+    for file in inputs:
         sessions.setdefault(file.session, []).append(file.records)
     for session, parts in sessions.items():
-        living.read_inputs(session, np.concatenate(parts))
-    intents = list(read_stream(folder, Stream.INTENTS, salvage=True))
+        living.read_inputs(session, np.concatenate(parts) if len(parts) > 1 else parts[0])
     # A session's files of intents have numbers above those of all sessions before it.
     begins = min((file.number for file in intents if file.session == living.checkpoint_session), default=0)
     for file in intents:
@@ -191,17 +196,21 @@ def possibly_alive(folder: Path) -> list[JournaledOrder]:
 
 
 class _Living:
+    """Collects what proves and disproves; only of orders that are left at the end more than the id is looked
+    at. Loops run over ids as C makes them (`tolist`), never over records.
+    """
+
     def __init__(self) -> None:
         self.checkpoint_session = 0
         self._checkpoint_ns = 0
         self._checkpoint: dict[bytes, Any] = {}  # by id
-        self._unnamed: set[int] = set()  # keys in it of orders whose id the engine did not know yet
-        self._orders: dict[bytes, JournaledOrder] = {}
+        self._unnamed: list[int] = []  # keys in it of orders whose id the engine did not know yet
+        self._orders: dict[bytes, tuple[JournalFile, Any]] = {}  # intents, not covered by the checkpoint
         self._ended: dict[bytes, bool] = {}  # after the checkpoint: ended, or revived
         self._refused: set[bytes] = set()
         self._rejected: set[bytes] = set()
         self._alive_after_all: set[bytes] = set()  # seen alive, or sent twice: a refusal is no proof
-        self._heard: dict[bytes, tuple[int, int]] = {}
+        self._told: list[Records] = []  # events and results, in the order of reading
         self._markets: dict[tuple[int, int], Any] = {}  # by session and what its keys begin with
         self._conditions: dict[bytes, bytes] = {}  # by token
         self._slugs: dict[bytes, str] = {}
@@ -215,40 +224,45 @@ class _Living:
             for name in ("up_token_id", "down_token_id"):
                 self._conditions[words[name].tobytes()] = words["condition_id"].tobytes()
                 self._slugs[words[name].tobytes()] = _slug(records, int(i))
-        self._hear(payload(records[kinds == JournalKind.EVENT], EVENT_DTYPE))
-        fates = (JournalKind.CHECKPOINT, JournalKind.ENDED, JournalKind.REVIVED)
-        for i in np.flatnonzero(np.isin(kinds, fates)):
-            one = records[i : i + 1]
-            if int(kinds[i]) != JournalKind.CHECKPOINT:
-                order_id = payload(one, ORDER_DTYPE)["order_id"][0].tobytes()
-                self._ended[order_id] = int(kinds[i]) == JournalKind.ENDED
-                continue
-            count = int(payload(one, CHECKPOINT_DTYPE)["orders"][0])
-            listed = records[i + 1 : i + 1 + count]
-            if len(listed) < count or (listed["kind"] != JournalKind.ORDER).any():
-                continue  # cut short: the one before it holds
-            orders = payload(listed, ORDER_DTYPE)
-            self._checkpoint = {each["order_id"].tobytes(): each for each in orders}
-            self._checkpoint.pop(NO_ID, None)
-            self._unnamed = {int(each["key"]) for each in orders if each["order_id"].tobytes() == NO_ID}
-            self.checkpoint_session, self._checkpoint_ns = session, int(one["time_ns"][0])
-            self._ended.clear()
+        self._told.append(payload(records[kinds == JournalKind.EVENT], EVENT_DTYPE))
+        first = 0
+        for i in np.flatnonzero(kinds == JournalKind.CHECKPOINT)[::-1]:
+            if self._read_checkpoint(session, records, int(i)):
+                first = int(i)
+                break  # whatever came before it, it says
+        fates = np.flatnonzero(np.isin(kinds[first:], (JournalKind.ENDED, JournalKind.REVIVED))) + first
+        ids = payload(records[fates], ORDER_DTYPE)["order_id"].tolist()
+        self._ended.update(zip(ids, (kinds[fates] == JournalKind.ENDED).tolist(), strict=True))
+
+    def _read_checkpoint(self, session: int, records: Records, i: int) -> bool:
+        """Takes over the one that begins at record `i`, unless it was cut short."""
+        count = int(payload(records[i : i + 1], CHECKPOINT_DTYPE)["orders"][0])
+        listed = records[i + 1 : i + 1 + count]
+        if len(listed) < count or (listed["kind"] != JournalKind.ORDER).any():
+            return False
+        orders = payload(listed, ORDER_DTYPE)
+        self._checkpoint = dict(zip(orders["order_id"].tolist(), orders, strict=True))
+        self._checkpoint.pop(NO_ID, None)
+        self._unnamed = orders["key"][orders["order_id"] == np.void(NO_ID)].tolist()
+        self.checkpoint_session, self._checkpoint_ns = session, int(records["time_ns"][i])
+        self._ended.clear()
+        return True
 
     def read_intents(self, file: JournalFile, *, is_before: bool) -> None:
         """One file of intents; `is_before`: of a session before that of the last checkpoint."""
         kinds = file.records["kind"]
-        for words in payload(file.records[kinds == JournalKind.INTENT], COMMAND_DTYPE):
-            order_id = words["order_id"].tobytes()
-            is_covered = is_before or (
-                file.session == self.checkpoint_session
-                and int(words["decided_ns"]) < self._checkpoint_ns
-                and int(words["key"]) not in self._unnamed
-            )
+        intents = payload(file.records[kinds == JournalKind.INTENT], COMMAND_DTYPE)
+        covered = np.full(len(intents), is_before)
+        if file.session == self.checkpoint_session:
+            is_older = intents["decided_ns"] < self._checkpoint_ns
+            covered |= is_older & ~np.isin(intents["key"], np.array(self._unnamed, dtype=np.uint64))
+        ids = intents["order_id"].tolist()
+        for order_id, is_covered, i in zip(ids, covered.tolist(), range(len(ids)), strict=True):
             if not is_covered or order_id in self._checkpoint:
-                self._orders[order_id] = self._order_of_intent(order_id, words, file)
+                self._orders[order_id] = file, intents[i]
         commands = payload(file.records[kinds == JournalKind.COMMAND], COMMAND_DTYPE)
         results = payload(file.records[kinds == JournalKind.RESULT], EVENT_DTYPE)
-        self._hear(results)
+        self._told.append(results)
         self._alive_after_all |= _ids(commands[commands["kind"] == CommandKind.RESEND])
         self._alive_after_all |= _ids(results[np.isin(results["status"], LANDED)])
         self._rejected |= _ids(results[results["status"] == OrderStatus.REJECTED])
@@ -257,27 +271,36 @@ class _Living:
 
     def conclude(self) -> list[JournaledOrder]:
         """What is left."""
-        for order_id, words in self._checkpoint.items():
-            if order_id not in self._orders:  # its intent is in no file any more
-                self._orders[order_id] = self._order_of_checkpoint(order_id, words)
         revived = {order_id for order_id, ended in self._ended.items() if not ended}
         dead = {order_id for order_id, ended in self._ended.items() if ended}
         answered = self._refused | (self._rejected - self._alive_after_all)
         dead |= answered - revived - self._checkpoint.keys()  # of those listed there, the engine knew better
-        left = [(order_id, order) for order_id, order in self._orders.items() if order_id not in dead]
-        return [self._with_evidence(order_id, order) for order_id, order in left]
+        left = {
+            order_id: self._order_of_intent(order_id, words, file)
+            for order_id, (file, words) in self._orders.items()
+            if order_id not in dead
+        }
+        for order_id, words in self._checkpoint.items():
+            if order_id not in self._orders and order_id not in dead:  # its intent is in no file any more
+                left[order_id] = self._order_of_checkpoint(order_id, words)
+        self._hear(left)
+        return list(left.values())
 
-    def _hear(self, events: Records) -> None:
-        for each in events[events["status"] != 0]:
-            order_id = each["order_id"].tobytes()
-            if int(each["time_ns"]) >= self._heard.get(order_id, (0, 0))[1]:
-                self._heard[order_id] = int(each["status"]), int(each["time_ns"])
-
-    def _with_evidence(self, order_id: bytes, order: JournaledOrder) -> JournaledOrder:
-        status, heard_ns = self._heard.get(order_id, (0, 0))
-        if not status or heard_ns < order.heard_ns:
-            return order
-        return replace(order, last_evidence=OrderStatus(status).name, heard_ns=heard_ns)
+    def _hear(self, left: dict[bytes, JournaledOrder]) -> None:
+        """What was told last of the orders that are left."""
+        heard: dict[bytes, tuple[int, int]] = {}
+        for events in self._told if left else ():
+            events = events[events["status"] != 0]
+            for i, order_id in enumerate(events["order_id"].tolist()):
+                if order_id in left:
+                    status, at_ns = int(events["status"][i]), int(events["time_ns"][i])
+                    if at_ns >= heard.get(order_id, (0, 0))[1]:
+                        heard[order_id] = status, at_ns
+        for order_id, (status, at_ns) in heard.items():
+            if at_ns >= left[order_id].heard_ns:
+                left[order_id] = replace(
+                    left[order_id], last_evidence=OrderStatus(status).name, heard_ns=at_ns
+                )
 
     def _order_of_intent(self, order_id: bytes, words: Any, file: JournalFile) -> JournaledOrder:
         market = self._markets.get((file.session, int(words["key"]) >> KEY_BITS))
@@ -333,4 +356,4 @@ def _slug(records: Records, index: int) -> str:
 
 
 def _ids(rows: Records) -> set[bytes]:
-    return {each.tobytes() for each in rows["order_id"]} - {NO_ID}
+    return set(rows["order_id"].tolist()) - {NO_ID}

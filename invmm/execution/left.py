@@ -15,9 +15,9 @@ import numpy as np
 
 from invmm.clock import LiveClock
 from invmm.execution.beat import boot_id
-from invmm.execution.journaled import JournaledOrder, payload, possibly_alive, read_stream, text_of
+from invmm.execution.journaled import JournaledOrder, living_of, payload, read_stream, text_of
 from invmm.feed.user_messages import order_id_bytes
-from invmm.journal_types import MARKET_DTYPE, ORDER_DTYPE, PAYLOAD_BYTES, EndReason, JournalKind
+from invmm.journal_types import MARKET_DTYPE, ORDER_DTYPE, PAYLOAD_BYTES, EndReason, JournalKind, Records
 from invmm.replay.tape import MarketInfo
 from invmm.types import COMMAND_DTYPE, OrderType, Outcome, Side
 
@@ -107,50 +107,54 @@ class Left:
 
 def read_left(folder: Path) -> Left:
     """Reads a journal folder; what is damaged in it is passed over and said (`is_torn`)."""
-    alive = possibly_alive(folder)
     infos: dict[str, MarketInfo] = {}  # by condition id, the last word counts
     conditions: dict[tuple[int, int], str] = {}  # session, what the keys of the market begin with
-    orders: dict[bytes, LeftOrder] = {}
+    found: dict[bytes, tuple[str, Records, int]] = {}  # condition, and where the order's words are
     inputs = list(read_stream(folder, "inputs", salvage=True))
     intents = list(read_stream(folder, "intents", salvage=True))
+    alive = {order_id_bytes(each.order_id): each for each in living_of(inputs, intents)}
     for file in inputs:
-        for i in np.flatnonzero(file.records["kind"] == JournalKind.MARKET):
-            info = _info(file.records, int(i))
-            conditions[file.session, int(file.records["link"][i]) >> KEY_BITS] = info.condition_id
+        for at in np.flatnonzero(file.records["kind"] == JournalKind.MARKET):
+            info = _info(file.records, int(at))
+            conditions[file.session, int(file.records["link"][at]) >> KEY_BITS] = info.condition_id
             if info.origin != UNTOLD or info.condition_id not in infos:
                 infos[info.condition_id] = info
     by_token = {token: info.condition_id for info in infos.values() for token in tokens_of(info)}
     for file in inputs:  # sessions hand on what they were left: older files may be gone
-        handed = file.records[file.records["kind"] == JournalKind.ORDER]
-        for words in payload(handed, ORDER_DTYPE):
-            condition = by_token.get(str(int.from_bytes(words["token_id"].tobytes())), "")
-            orders[words["order_id"].tobytes()] = _order(words, condition, int(words["sent_ns"]))
+        handed = payload(file.records[file.records["kind"] == JournalKind.ORDER], ORDER_DTYPE)
+        tokens = handed["token_id"].tolist()
+        named = {token: by_token.get(str(int.from_bytes(token)), "") for token in set(tokens)}
+        for i, (order_id, token) in enumerate(zip(handed["order_id"].tolist(), tokens, strict=True)):
+            found[order_id] = named[token], handed, i
     for file in intents:
-        signed = file.records[file.records["kind"] == JournalKind.INTENT]
-        for words in payload(signed, COMMAND_DTYPE):
-            condition = conditions.get((file.session, int(words["key"]) >> KEY_BITS), "")
-            known = orders.get(words["order_id"].tobytes())
-            if known is None or not known.condition_id:
-                orders[words["order_id"].tobytes()] = _order(words, condition, int(words["decided_ns"]))
+        signed = payload(file.records[file.records["kind"] == JournalKind.INTENT], COMMAND_DTYPE)
+        of_key = zip(signed["order_id"].tolist(), (signed["key"] >> KEY_BITS).tolist(), strict=True)
+        for i, (order_id, begin) in enumerate(of_key):
+            if order_id not in found or not found[order_id][0]:
+                found[order_id] = conditions.get((file.session, begin), ""), signed, i
     last_ns = max([0] + [int(file.records["time_ns"][-1]) for file in inputs + intents if len(file.records)])
     last = [
         [file for file in stream if file.session == stream[-1].session]
         for stream in (inputs, intents)
         if stream
     ]
-    for each in alive:
-        known = orders.get(order_id_bytes(each.order_id))
-        if known is None or not known.condition_id:
-            orders[order_id_bytes(each.order_id)] = _of(each)
-    orders.pop(bytes(32), None)
-    wanted = {orders[order_id_bytes(each.order_id)].condition_id for each in alive}
+    found.pop(bytes(32), None)
+    orders = {
+        order_id: _of(each)
+        for order_id, each in alive.items()
+        if order_id not in found or not found[order_id][0]
+    }
+    wanted = {orders[each].condition_id if each in orders else found[each][0] for each in alive}
     wanted |= {name for name, info in infos.items() if (info.end_s + OPEN_AFTER_END_S) * SECOND >= last_ns}
+    for order_id, (condition, rows, i) in found.items():
+        if condition in wanted and order_id not in orders:
+            orders[order_id] = _order(rows[i], condition)
     for name in wanted - infos.keys():
         infos[name] = MarketInfo("of unknown name", name, "0", "1", 0, last_ns // SECOND, origin=UNTOLD)
     return Left(
         markets=sorted((infos[name] for name in wanted), key=lambda info: info.start_s),
-        orders={order_id: order for order_id, order in orders.items() if order.condition_id in wanted},
-        alive=frozenset(order_id_bytes(each.order_id) for each in alive),
+        orders=orders,
+        alive=frozenset(alive),
         account="0x" + last[0][0].header["account"].tobytes().hex() if last else "",
         last_ns=last_ns,
         is_closed=all(any(file.end.reason is EndReason.CLOSED for file in files) for files in last),
@@ -196,7 +200,7 @@ def hand_on(left: Left, journal: SessionJournal, now_ns: int) -> None:
         journal.inputs.append(JournalKind.ORDER, words.tobytes(), now_ns)
 
 
-def _order(words: Any, condition: str, sent_ns: int) -> LeftOrder:
+def _order(words: Any, condition: str) -> LeftOrder:
     return LeftOrder(
         order_id=words["order_id"].tobytes(),
         condition_id=condition,
@@ -206,7 +210,7 @@ def _order(words: Any, condition: str, sent_ns: int) -> LeftOrder:
         price_e4=int(words["price_e4"]),
         size_micro=int(words["size_micro"]),
         expiration_s=int(words["expiration_s"]),
-        sent_ns=sent_ns,
+        sent_ns=int(words["sent_ns" if "sent_ns" in words.dtype.names else "decided_ns"]),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from invmm.ops.record_words import price_words, shares_words
+from invmm.settlement.policy import SettleReason
 from invmm.types import Reason
 
 MEANINGS: Final = {
@@ -83,7 +84,41 @@ MEANINGS: Final = {
     Reason.UNRECONCILED: "what the venue lists is not known well enough",
     Reason.RECOVERED: "an earlier session left it",
     Reason.JOURNAL: "the journal cannot be written, and what cannot be kept is not done",
+    Reason.MODEL_NO_RESULT: "the inventory model has no opinion (yet)",
+    Reason.MODEL_ERROR: "the inventory model raised an error",
+    Reason.MODEL_NONSENSE: "the inventory model's answer lacks a number, or one is not finite or negative",
+    Reason.MODEL_FALLBACK: "the inventory model says that it failed",
+    Reason.NO_MID: "a side of the book is empty, so there is no middle to quote around",
 }
+
+SETTLEMENT: Final = {
+    SettleReason.MERGE_WORTH: "their dollars earn more until the payout than the transaction costs",
+    SettleReason.MERGE_CASH_SHORT: "the quotes lack cash",
+    SettleReason.MERGE_RULE: "the three criteria of the original are met",
+    SettleReason.REDEEM_RESOLVED: "the market is resolved",
+    SettleReason.SPLIT_OPEN: "inventory was asked for at the open",
+    SettleReason.EMPTY: "nothing is held",
+    SettleReason.OFF: "merging is switched off",
+    SettleReason.STOPPED: "the kill level, an alarm or a stop forbids new transactions",
+    SettleReason.BUSY: "a transaction of this market is under way",
+    SettleReason.NO_PAIRS: "one side only is held",
+    SettleReason.PROVISIONAL: "its fills are not final yet",
+    SettleReason.TOO_FEW: "fewer pairs than the least that is merged",
+    SettleReason.NOT_WORTH: "the transaction costs more than the dollars earn until the payout",
+    SettleReason.RULE: "the original's criteria are not met",
+    SettleReason.QUOTA: "the lane takes no further job now",
+    SettleReason.UNRESOLVED: "the market is not resolved on the chain yet",
+    SettleReason.LOST: "what is left lost: there is nothing to redeem",
+    SettleReason.DUST: "it pays less than its transaction costs",
+    SettleReason.CHAIN_DIFFERS: "the chain does not show the shares that the fills should have brought",
+    SettleReason.NO_CASH: "the quotes need the cash",
+    SettleReason.NO_GAS: "the account has no coin for gas",
+    SettleReason.UNKNOWN_COST: "what a transaction costs is not known yet",
+    SettleReason.LANE: "the chain or the relayer cannot be asked",
+    SettleReason.DENIED: "the engine did not give the shares away",
+    SettleReason.BROKEN: "shares and dollars did not add up: nothing is settled until a person has looked",
+}
+"""Why shares are, or are not, turned into dollars."""
 
 
 def binding(

@@ -37,6 +37,7 @@ from invmm.types import (
     OrderType,
     Outcome,
     Reason,
+    SettlementFact,
     Side,
     Source,
     VenueMode,
@@ -252,6 +253,11 @@ class Speaker:
         if kind == EventKind.MODE:
             return facts | {"mode": name(Mode, words["status"])}
         if kind == EventKind.SETTLEMENT:
+            if int(words["status"]) == SettlementFact.PAIRS:
+                return facts | {
+                    "reserved_micro": int(words["size_micro"]),
+                    "merged_micro": int(words["filled_micro"]),
+                }
             return facts | {"winner": name(Outcome, words["token"])}
         if kind not in (EventKind.ORDER_RESULT, EventKind.USER_EVENT):
             return facts | {"status": int(words["status"]), "token": int(words["token"])}
@@ -356,6 +362,10 @@ def _event_words(row: Row, facts: dict[str, Any]) -> str:
         if facts["code"]:
             words += f" (HTTP {facts['code']})"
         return f"{words}  {facts['order_id']}".rstrip()
-    rest = {each: facts[each] for each in ("mode", "winner", "status", "token") if each in facts}
+    rest = {
+        each: facts[each]
+        for each in ("mode", "winner", "reserved_micro", "merged_micro", "status", "token")
+        if each in facts
+    }
     said = ", ".join(f"{each} {value}" for each, value in rest.items() if facts["event"] != "TIMER")
     return f"{facts['event']} {facts['market']} {said}".rstrip()

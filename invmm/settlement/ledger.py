@@ -96,6 +96,8 @@ class Ledger:
     rebate_ppm: int = 200_000
     legs: dict[tuple[int, int], Leg] = field(default_factory=dict)
     merges: dict[str, int] = field(default_factory=dict)
+    splits: dict[str, int] = field(default_factory=dict)
+    redemptions: dict[str, tuple[int, int, int]] = field(default_factory=dict)
 
     def fill(
         self,
@@ -164,6 +166,35 @@ class Ledger:
         self.merges[name] = pairs_micro
         return True
 
+    def split(self, name: str, pairs_micro: int) -> bool:
+        """Brings pairs in for a dollar each, half of it a share; False for a split whose `name` is known."""
+        if pairs_micro <= 0:
+            raise ValueError(f"pairs_micro: expected more than 0, got {pairs_micro}")
+        if name in self.splits:
+            return False
+        self.splits[name] = pairs_micro
+        return True
+
+    def pairs_left(self, name: str, left_micro: int) -> None:
+        """So many pairs have left by merges, less those that splits brought; `name` did what is new of it."""
+        moved_micro = left_micro - self.merged_micro + self.split_micro
+        if moved_micro > 0:
+            self.merge(f"{name}:{left_micro}", moved_micro)
+        elif moved_micro < 0:
+            self.split(f"{name}:{left_micro}", -moved_micro)
+
+    def redeem(self, name: str, up_micro: int, down_micro: int, paid_micro: int) -> bool:
+        """Takes resolved shares out for what they were paid; False for a redemption whose `name` is known."""
+        if min(up_micro, down_micro, paid_micro) < 0 or paid_micro > up_micro + down_micro:
+            raise ValueError(
+                f"redemption: expected at least 0 each and at most a dollar a share, got {up_micro} Up and "
+                f"{down_micro} Down for {paid_micro} micro-dollars"
+            )
+        if name in self.redemptions:
+            return False
+        self.redemptions[name] = (up_micro, down_micro, paid_micro)
+        return True
+
     # ---- shares ------------------------------------------------------------------------------------------
 
     @property
@@ -186,16 +217,41 @@ class Ledger:
         """Pairs merged so far."""
         return sum(self.merges.values())
 
+    @property
+    def split_micro(self) -> int:
+        """Pairs that splits have brought so far."""
+        return sum(self.splits.values())
+
+    @property
+    def settled_cash_micro(self) -> int:
+        """What settlement has brought in micro-dollars: merged pairs and redemptions, less what was split."""
+        redeemed = sum(paid for _, _, paid in self.redemptions.values())
+        return self.merged_micro - self.split_micro + redeemed
+
+    def settled_micro(self, outcome: Outcome) -> int:
+        """Shares of an outcome that settlement has taken: merged and redeemed, less those that splits
+        brought.
+        """
+        redeemed = sum(shares[outcome] for shares in self.redemptions.values())
+        return self.merged_micro - self.split_micro + redeemed
+
     def held_micro(self, outcome: Outcome) -> int:
-        """Shares held before resolution, provisional fills included."""
-        return self._size(outcome, Side.BUY) - self._size(outcome, Side.SELL) - self.merged_micro
+        """Shares that are still held, provisional fills included; at the resolution a winning one is worth a
+        dollar.
+        """
+        return self._size(outcome, Side.BUY) - self._size(outcome, Side.SELL) - self.settled_micro(outcome)
+
+    def confirmed_micro(self, outcome: Outcome) -> int:
+        """Shares that confirmed fills have brought less all that was sold; what settlement did apart."""
+        return self._size(outcome, Side.BUY, confirmed=True) - self._size(outcome, Side.SELL)
 
     def interval(self, outcome: Outcome) -> tuple[int, int]:
         """Least and most shares held once every provisional fill has ended."""
         buys, sells = self._size(outcome, Side.BUY), self._size(outcome, Side.SELL)
+        settled = self.settled_micro(outcome)
         return (
-            self._size(outcome, Side.BUY, confirmed=True) - sells - self.merged_micro,
-            buys - self._size(outcome, Side.SELL, confirmed=True) - self.merged_micro,
+            self._size(outcome, Side.BUY, confirmed=True) - sells - settled,
+            buys - self._size(outcome, Side.SELL, confirmed=True) - settled,
         )
 
     def _size(self, outcome: Outcome, side: Side, *, confirmed: bool = False) -> int:
@@ -263,32 +319,38 @@ class Ledger:
         )
 
     def cash_micro(self, start_micro: int = 0, winner: Outcome | None = None) -> int:
-        """Cash after all that is known, micro-dollars: start − bought + sold + merged − fees, plus a dollar
-        per winning share, if won.
+        """Cash after all that is known, micro-dollars: start − bought + sold + settled − fees, plus a dollar
+        per winning share that is still held, if won.
         """
-        moved = self.merged_micro - self.fees_micro
+        moved = self.settled_cash_micro - self.fees_micro
         for outcome in Outcome:
             moved += self.paid_micro(outcome, Side.SELL) - self.paid_micro(outcome, Side.BUY)
         return start_micro + moved + (0 if winner is None else self.held_micro(winner))
 
     def cash_e10(self, start_e10: int, winner: Outcome | None) -> int:
         """As `cash_micro`, in 1e-10 dollars and before any rounding."""
-        paid = start_e10 - self.spent_e10 + (self.merged_micro - self.fees_micro) * E10_PER_MICRO_DOLLAR
+        settled_micro = self.settled_cash_micro - self.fees_micro
+        paid = start_e10 - self.spent_e10 + settled_micro * E10_PER_MICRO_DOLLAR
         return paid if winner is None else paid + self.held_micro(winner) * E10_PER_MICRO_DOLLAR
 
     def cost_micro(self, outcome: Outcome) -> int:
         """Micro-dollars that the held shares of an outcome cost, fees apart; nothing is held below 0."""
-        bought, held = self._size(outcome, Side.BUY), max(0, self.held_micro(outcome))
-        paid = self.paid_micro(outcome, Side.BUY)
+        bought = self._size(outcome, Side.BUY) + self.split_micro
+        held, paid = max(0, self.held_micro(outcome)), self._paid_in_micro(outcome)
         return paid * held // bought if held < bought else paid
+
+    def _paid_in_micro(self, outcome: Outcome) -> int:
+        """Micro-dollars that all shares of an outcome cost, those of splits at half a dollar."""
+        half = (self.split_micro + (outcome == Outcome.UP)) // 2  # the odd one counts for Up
+        return self.paid_micro(outcome, Side.BUY) + half
 
     def realised_micro(self, winner: Outcome | None = None) -> int:
         """Profit made so far, micro-dollars: what came in for shares that are gone, less what they cost and
         all fees. With a winner nothing is held any more.
         """
-        made = self.merged_micro - self.fees_micro
+        made = self.settled_cash_micro + self.split_micro - self.fees_micro
         for outcome in Outcome:
-            gone = self.paid_micro(outcome, Side.BUY)
+            gone = self._paid_in_micro(outcome)
             gone -= self.cost_micro(outcome) if winner is None else 0
             made += self.paid_micro(outcome, Side.SELL) - gone
         return made + (0 if winner is None else self.held_micro(winner))
@@ -296,7 +358,9 @@ class Ledger:
     def settle(self, winner: Outcome | None) -> Profit:
         """The profit and its parts; without a winner unmatched shares count at their cost."""
         up, down = self.average(Outcome.UP), self.average(Outcome.DOWN)
-        pairs_micro = self.pairs_micro + self.merged_micro
+        pairs_micro = max(
+            0, min(self.held_micro(outcome) + self.settled_micro(outcome) for outcome in Outcome)
+        )
         pair_edge_e10 = round(pairs_micro * E10_PER_MICRO_DOLLAR * (1 - up - down))
         gross_e10 = self.cash_e10(0, winner) + self.fees_micro * E10_PER_MICRO_DOLLAR
         if winner is None:

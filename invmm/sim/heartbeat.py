@@ -9,6 +9,7 @@ from invmm.sim.floor import Floor
 from invmm.sim.profile import SECOND
 
 CHECK_S, LIMIT_S = 5.0, 10.0
+_LONGEST_SLEEP_S = 0.25
 
 
 class DeadMansSwitch:
@@ -48,7 +49,7 @@ class DeadMansSwitch:
         checked_s = self._now_s()
         while True:
             clock = self._floor.clock
-            await asyncio.sleep(min(0.25, check_s / (clock.speed if clock is not None else 1.0)))
+            await asyncio.sleep(min(_LONGEST_SLEEP_S, check_s / (clock.speed if clock is not None else 1.0)))
             now_s = self._now_s()
             if 0 <= now_s - checked_s < check_s:  # another market may have set the clock back
                 continue

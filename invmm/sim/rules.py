@@ -7,6 +7,7 @@ word.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from invmm.types import PRICE_ONE_E4, OrderType, Outcome, Reason, Side
 
@@ -83,6 +84,7 @@ class OrderRequest:
         return "0x" + self.order_id.hex()
 
 
+@lru_cache(maxsize=1 << 14)
 def decimal(value: int, digits: int) -> str:
     """An integer with `digits` decimals as the venue writes it: no trailing zeros ("0.5", "12", "0")."""
     whole, rest = divmod(value, 10**digits)

@@ -8,6 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from invmm.replay.tape import MarketInfo
 from invmm.sim.account import Leg, Trade
 from invmm.sim.batches import decimal_to_int
@@ -285,8 +287,8 @@ def book_levels(book: PublicBook, side: Side) -> list[dict[str, str]]:
     """Levels as the venue writes them: best last."""
     rows = book.depth(int(side), PRICE_ONE_E4)
     return [
-        {"price": price_text(int(row["price_e4"])), "size": size_text(int(row["size_micro"]))}
-        for row in rows[::-1]
+        {"price": decimal(price_e4, 4), "size": decimal(size_micro, 6)}
+        for price_e4, size_micro in rows[::-1].tolist()
     ]
 
 
@@ -306,7 +308,7 @@ def rest_book(
         "neg_risk": market.exchange == "v2-neg-risk",
         "last_trade_price": last_price,
     }
-    told["hash"] = hashlib.sha1(json.dumps(told, separators=(",", ":")).encode()).hexdigest()
+    told["hash"] = hashlib.sha1(orjson.dumps(told)).hexdigest()
     if market.exchange == "v3":
         told["version"] = "v2"
     return told
@@ -321,7 +323,7 @@ def dump(books: Sequence[dict[str, Any]]) -> bytes:
             tick_size=told["tick_size"], event_type="book", last_trade_price=told["last_trade_price"]
         )
         events.append(event)
-    return json.dumps(events, separators=(",", ":")).encode() + b"\n"
+    return orjson.dumps(events) + b"\n"
 
 
 def last_price_text(price: str) -> str:

@@ -67,6 +67,7 @@ class Contracts:
     exchange_v3: str
     collateral: str = ""
     bridged_collateral: str = ""
+    wrapped_collateral: str = ""
     conditional_tokens: str = ""
     collateral_onramp: str = ""
     collateral_offramp: str = ""
@@ -89,6 +90,7 @@ CONTRACTS: Final = MappingProxyType(
             exchange_v3="0xe3333700cA9d93003F00f0F71f8515005F6c00Aa",
             collateral="0xC011a7E12a19f7B1f670d46F03B03f3342E82DFB",
             bridged_collateral="0x2791Bca1f2de4661ED88A30C99A7a9449Aa84174",
+            wrapped_collateral="0x3A3BD7bb9528E159577F7C2e685CC81A765002E2",
             conditional_tokens="0x4D97DCd97eC945f40cF65F87097ACe5EA0476045",
             collateral_onramp="0x93070a847efEf7F70739046A929D47a521F5B8ee",
             collateral_offramp="0x2957922Eb93258b93368531d39fAcCA3B4dC5854",

@@ -34,6 +34,7 @@ ENUMS: list[tuple[str, type[IntEnum] | type[IntFlag]]] = [
     ("FLAG_", types.EventFlag),
     ("MODE_", types.Mode),
     ("GUARD_", types.GuardFact),
+    ("SETTLED_", types.SettlementFact),
     ("R_", types.Reason),
 ]
 

@@ -41,6 +41,13 @@ def events(draw: Any) -> list[Event]:
                 made.append(("fill", about | {"trade": trade, "size_micro": size_micro, "status": status}))
     for number in range(draw(st.integers(0, 2))):
         made.append(("merge", {"name": f"0x{number}", "pairs_micro": draw(st.integers(1, 10**8))}))
+    for number in range(draw(st.integers(0, 2))):
+        made.append(("split", {"name": f"0x{number}", "pairs_micro": draw(st.integers(1, 10**8))}))
+    for number in range(draw(st.integers(0, 1))):
+        up, down = draw(st.integers(0, 10**8)), draw(st.integers(0, 10**8))
+        paid = draw(st.integers(0, up + down))
+        about = {"name": f"0x{number}", "up_micro": up, "down_micro": down, "paid_micro": paid}
+        made.append(("redeem", about))
     return made
 
 
@@ -82,10 +89,12 @@ def test_cash_and_shares_change_by_what_an_event_says_and_by_nothing_else(said: 
         stood = known is not None and known.status != OrderStatus.TRADE_FAILED
         getattr(ledger, kind)(**about)
         cash_micro, held = ledger.cash_micro(start_micro), [ledger.held_micro(o) for o in Outcome]
-        if kind == "merge":
-            pairs = about["pairs_micro"]
-            assert cash_micro - before[0] == pairs
-            assert [now - was for now, was in zip(held, before[1], strict=True)] == [-pairs, -pairs]
+        if kind in ("merge", "split", "redeem"):
+            pairs = about.get("pairs_micro", 0)
+            taken = {"merge": [pairs, pairs, pairs], "split": [-pairs, -pairs, -pairs]}.get(kind)
+            taken = taken or [about["up_micro"], about["down_micro"], about["paid_micro"]]
+            assert [was - now for now, was in zip(held, before[1], strict=True)] == taken[:2]
+            assert cash_micro - before[0] == taken[2]
             continue
         stands = ledger.legs[about["trade"], about["key"]].status != OrderStatus.TRADE_FAILED
         sign = int(stands) - int(stood)

@@ -19,7 +19,9 @@ from invmm.types import (
     EventKind,
     Mode,
     OrderStatus,
+    Outcome,
     Reason,
+    SettlementFact,
     Side,
     VenueMode,
 )
@@ -424,11 +426,38 @@ def test_known_funds_and_shares_promised_to_a_merge_bind() -> None:
     assert PLACE not in kinds(desk.want(200, bid(DOWN, 4700), bid(UP, 4500)))
     assert step.stats()["reasons"][Reason.CASH] == 1
     step.set_funds(None)
-    step.reserve(60 * SHARE, 0)
+    settle_pairs(desk, 250, reserved=60, gone=0)
     offered = desk.want(300, bid(DOWN, 4700), (UP, SELL, 5300, 50 * SHARE))
     assert PLACE not in kinds(offered)
-    step.reserve(0, 0)
-    assert kinds(desk.want(400, bid(DOWN, 4700), (UP, SELL, 5300, 50 * SHARE))) == [PLACE]
+    assert kinds(settle_pairs(desk, 350, reserved=0, gone=0)) == [PLACE]
+
+
+def settle_pairs(desk: Replacing, at_ms: float, *, reserved: int, gone: int) -> CommandArray:
+    """Tells of so many pairs that are promised, and so many that have left."""
+    fields = {"size_micro": reserved * SHARE, "filled_micro": gone * SHARE, "trade": 7}
+    return desk.event(EventKind.SETTLEMENT, at_ms, status=SettlementFact.PAIRS, **fields)
+
+
+def test_merged_pairs_leave_the_position_and_their_dollars_are_free_again() -> None:
+    desk, placed = quoting()
+    step, ledger = desk.market.step, desk.market.ledger
+    for number in range(2):
+        desk.fill(placed[number], 100, 150 + number, number + 1, status=OrderStatus.TRADE_CONFIRMED)
+    registry, spent = step.registry, int(str(step.exposure()["spent_e10"]))
+    cost, cash = registry.cost(), ledger.cash_micro()
+    assert registry.position() == (HUNDRED, HUNDRED)
+    for _ in range(2):  # told twice, it counts once
+        settle_pairs(desk, 200, reserved=0, gone=60)
+        assert registry.position() == registry.confirmed() == (40 * SHARE, 40 * SHARE)
+    assert registry.cost() == pytest.approx([0.4 * c for c in cost])
+    assert step.exposure()["spent_e10"] == spent - 60 * SHARE * 10_000
+    assert (ledger.merged_micro, ledger.cash_micro()) == (60 * SHARE, cash + 60 * SHARE)
+    settle_pairs(desk, 300, reserved=0, gone=-40)  # a split brings pairs for a dollar each
+    assert registry.position() == (140 * SHARE, 140 * SHARE)
+    assert sum(registry.cost()) == pytest.approx(sum(cost) + 40, rel=0.1)
+    assert step.exposure()["spent_e10"] == spent + 40 * SHARE * 10_000
+    assert [ledger.held_micro(outcome) for outcome in Outcome] == [140 * SHARE, 140 * SHARE]
+    assert step.settled_outcome is None
 
 
 def test_a_sick_heartbeat_lets_nothing_be_placed() -> None:

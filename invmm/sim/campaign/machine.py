@@ -77,14 +77,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
     """
 
     _ready: deque[Any]
-    _scheduled: list[Any]
-    _timer_cancelled_count: int
+    _scheduled: list[Any]  # heap of (when, number, handle): tuples compare without Python's help
 
     def __init__(self, start_ns: int) -> None:
         super().__init__()
         self._start_ns = start_ns
         self._now_s = 0.0
         self._rounds = 0  # since time last passed
+        self._timers = 0
         self._clock_resolution = 1e-9
         self.polled: list[Callable[[], object]] = []
         """Called before each round: whoever looks at something that nobody announces."""
@@ -104,33 +104,62 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """`call_later` in nanoseconds."""
         return self.call_at(self._now_s + delay_ns / NS, call, *args, context=context)
 
+    get_debug = bool  # False, without a frame: every handle asks
+
+    # As of `BaseEventLoop`, without what it checks for those who call it from elsewhere.
+
+    def call_later(
+        self,
+        delay: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """In so many seconds."""
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[Unpack[Ts]], object],
+        *args: *Ts,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """At a time of this loop; at equal times whoever came first."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._timers += 1
+        heapq.heappush(self._scheduled, (when, self._timers, timer))
+        return timer
+
+    def call_soon(
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """In the next round."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        return None  # its turn will come, and pass
+
     def _run_once(self) -> None:
         for look in self.polled:
             look()
         ready, scheduled = self._ready, self._scheduled
-        if self._timer_cancelled_count > 64 and 2 * self._timer_cancelled_count > len(scheduled):
-            for handle in scheduled:
-                handle._scheduled = not handle._cancelled
-            scheduled[:] = [handle for handle in scheduled if not handle._cancelled]
-            heapq.heapify(scheduled)
-            self._timer_cancelled_count = 0
-        while scheduled and scheduled[0]._cancelled:
-            self._timer_cancelled_count -= 1
-            heapq.heappop(scheduled)._scheduled = False
+        while scheduled and scheduled[0][2]._cancelled:
+            heapq.heappop(scheduled)
         if not ready:
             if not scheduled:
                 raise Asleep("nothing is scheduled")
-            if scheduled[0]._when > self._now_s:
-                self._now_s = scheduled[0]._when
+            if scheduled[0][0] > self._now_s:
+                self._now_s = scheduled[0][0]
                 self._rounds = 0
         self._rounds += 1
         if self._rounds > ROUNDS_MAX:
             raise Busy(f"time stands still at {self._now_s:.6f} s")
         end_s = self._now_s + self._clock_resolution
-        while scheduled and scheduled[0]._when <= end_s:
-            handle = heapq.heappop(scheduled)
-            handle._scheduled = False
-            ready.append(handle)
+        while scheduled and scheduled[0][0] <= end_s:
+            ready.append(heapq.heappop(scheduled)[2])
         for _ in range(len(ready)):
             handle = ready.popleft()
             if handle._cancelled:

@@ -17,6 +17,7 @@ from unittest import mock
 
 import numpy as np
 
+from invmm.clock import NS
 from invmm.engine import Engine
 from invmm.execution.edge import EdgeThread
 from invmm.execution.executor import Executor
@@ -40,6 +41,7 @@ from invmm.venue.profile import loopback
 from invmm.venue.series import Series, Window
 
 LOOK_AROUND_NS = 50_000_000
+LONGEST_WAIT_NS = 1_000_000_000  # only a silent engine is noticed late by that, which has three seconds
 SOONEST_NS = 20_000_000  # between two turns that nothing but time asks for
 TURNS_MAX = 10_000
 
@@ -51,6 +53,7 @@ class VirtualExecutor(Executor):
         make = partial(VirtualConnection, network=network, process=process, wake=self._due)
         super().__init__(*args, connection=make, **rest)
         self.look_around_ns = LOOK_AROUND_NS
+        self.longest_wait_ns = LONGEST_WAIT_NS
         self.intake.linger_ns = 0
         self._loop_ = network.loop
         self._process = process
@@ -176,6 +179,8 @@ def imagined() -> Iterator[None]:
         # Of real time, where nobody else announces what is due; here everybody does.
         mock.patch("invmm.sim.session._LONGEST_SLEEP_S", 60.0),
         mock.patch("invmm.sim.windows._LONGEST_SLEEP_S", 5.0),
+        mock.patch("invmm.sim.heartbeat._LONGEST_SLEEP_S", 5.0),
+        mock.patch("invmm.rolling.TURN_NS", NS),
     ):
         yield
 

@@ -88,14 +88,14 @@ def settings_of(seed: int) -> Settings:
     """Settings of a world: those that ship, but for what only costs time, and sizes drawn from the seed."""
     draw = Random(f"{seed}:settings")
     return Settings(
-        engine=EngineSettings(timer_ms=200),
+        engine=EngineSettings(timer_ms=250),
         executor=ExecutorSettings(
             connections=3, cancel_connections=1, rehearse_ms=0, heartbeat="on", ring_capacity=256
         ),
         strategy=StrategySettings(
             num_levels=draw.choice((1, 1, 2)),
             order_size=draw.choice((10.0, 25.0, 100.0)),
-            update_interval_ms=200,
+            update_interval_ms=250,
         ),
         state=StateSettings(journal_records=2_048, journal_files=64),
     )

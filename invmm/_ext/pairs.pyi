@@ -1,0 +1,1 @@
+"""What settlement says of a market (C level only)."""
