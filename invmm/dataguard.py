@@ -128,8 +128,9 @@ class DataGuard:
 
     def tick(self, now_ns: int) -> None:
         """From the engine's timer, before the steps'."""
-        for number in self._watched.keys() - self._markets.keys():
-            del self._watched[number]
+        if not self._watched.keys() <= self._markets.keys():
+            for number in self._watched.keys() - self._markets.keys():
+                del self._watched[number]
         wants_hash = now_ns >= self._hash_due_ns
         if wants_hash:
             self._hash_due_ns = now_ns + HASH_EVERY_NS

@@ -32,7 +32,7 @@ from invmm.market import Market, Numbers
 from invmm.permission import AlarmKind, Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
-from invmm.strategy.policies import make_policy
+from invmm.strategy.policies import make_policy, resolved
 from invmm.types import (
     EVENT_DTYPE,
     MICRO,
@@ -97,8 +97,7 @@ class Engine:
         left: Left | None = None,
         journal: SessionJournal | None = None,
     ) -> None:
-        self.settings = settings or Settings()
-        self.policy = policy or self.settings.strategy.policy
+        self.settings, self.policy = resolved(settings or Settings(), policy)
         self.venue = venue
         self.clock = clock
         self.seed = seed
@@ -158,7 +157,7 @@ class Engine:
         """Policy and limits of a market as they are to be now."""
         settings = cautious(self.settings) if self.is_cautious else self.settings
         limits = step_limits(settings, info, self.clock.scale if self.clock else 1.0)
-        return make_policy(self.policy, settings.strategy), limits
+        return make_policy(self.policy, settings.strategy, settings.model), limits
 
     def set_caution(self, on: bool) -> None:
         """Whether every market is quoted with the settings of `execution.recovery.cautious`."""

@@ -159,7 +159,7 @@ class Market:
         if kind == EventKind.SETTLEMENT:
             self.changes += 1
             if int(event["status"]) == SettlementFact.PAIRS:
-                self._settle_pairs(int(event["filled_micro"]), int(event["trade"]))
+                self.ledger.pairs_left(f"{int(event['trade']):016x}", int(event["filled_micro"]))
             else:
                 self.winner = Outcome(int(event["token"]))
         elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:
@@ -184,12 +184,3 @@ class Market:
                 status=OrderStatus(int(event["status"])),
                 time_ns=int(event["time_ns"]),
             )
-
-    def _settle_pairs(self, left_micro: int, job: int) -> None:
-        """So many pairs have left by merges in all, less those that splits brought; `job` did the last."""
-        moved_micro = left_micro - self.ledger.merged_micro + self.ledger.split_micro
-        name = f"{job:016x}:{left_micro}"
-        if moved_micro > 0:
-            self.ledger.merge(name, moved_micro)
-        elif moved_micro < 0:
-            self.ledger.split(name, -moved_micro)

@@ -31,6 +31,7 @@ class AlarmKind(StrEnum):
         return kind
 
     TASK = "task", Response.LATCH  # a task of the engine has failed
+    SETTLEMENT = "settlement", Response.LATCH  # shares and dollars do not add up, or the chain has others
     EXECUTOR = "executor", Response.LATCH  # failed, silent, or the venue takes no new orders from us
     FEED = "feed", Response.LATCH  # a feed has stopped for good: refused with 401 or 403, or failed
     JOURNAL = "journal", Response.LATCH  # nothing can be written any more
@@ -47,7 +48,7 @@ class AlarmKind(StrEnum):
     NOT_VERIFIED = "not_verified", Response.TELL  # level 2 holds, and the venue still lists orders
     MARKET_LOSS = "market_loss", Response.TELL  # one market has lost its limit: it is barred, others go on
     SLOW_VENUE = "slow_venue", Response.PAUSE  # answers take too long
-    SETTLEMENT = "settlement", Response.PAUSE  # too many fills fail on the chain
+    FAILED_FILLS = "failed_fills", Response.PAUSE  # too many fills fail on the chain
 
 
 class Permission:

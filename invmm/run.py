@@ -21,7 +21,8 @@ from invmm.errors import ConfigError, DataError, InUseError, InvmmError
 from invmm.ops.venue_options import add_venue_options
 from invmm.ops.wallet_options import DiscreetParser, add_wallet_options
 from invmm.replay.tape import Tape, find, load
-from invmm.settings import Settings
+from invmm.settings import POLICIES, Settings
+from invmm.strategy.policies import resolved
 
 EXIT_DONE, EXIT_FAILED_CHECK, EXIT_USAGE, EXIT_REFUSED, EXIT_NOT_CLEAN, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -66,7 +67,11 @@ def parser() -> argparse.ArgumentParser:
         "data, failed settlements, refused heartbeats, …; told in the live view, counted in the report",
     )
     add_modes(p)
-    p.add_argument("--policy", metavar="NAME", help="inventory_mm (default) or inventory_mm_compatible")
+    p.add_argument(
+        "--policy",
+        metavar="NAME",
+        help=f"one of {', '.join(POLICIES)} (default: that of the settings); model asks INVENTORY_MODEL",
+    )
     p.add_argument("--config", metavar="FILE", help="TOML settings, or first-1000; unknown keys are errors")
     p.add_argument(
         "--state",
@@ -168,6 +173,7 @@ def _settings(options: argparse.Namespace) -> tuple[Settings, float | None]:
     settings = Settings.load(options.config) if options.config else Settings()
     if options.policy:
         settings = replace(settings, strategy=replace(settings.strategy, policy=options.policy))
+    settings, _ = resolved(settings, is_command=True)
     if options.seed < 0:
         raise ConfigError(f"--seed: expected an integer of at least 0, found {options.seed}")
     if options.duration is not None and not (options.duration > 0 and math.isfinite(options.duration)):

@@ -1,9 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
-A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[executor]`,
-`[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`. Unknown tables or keys,
-wrong types and values out of range are errors that name the file, the line and what was expected. Secrets
-have no place in the file; what looks like one is an error too.
+A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[model]`,
+`[executor]`, `[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`. Unknown
+tables or keys, wrong types and values out of range are errors that name the file, the line and what was
+expected. Secrets have no place in the file; what looks like one is an error too.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -14,6 +14,7 @@ have no place in the file; what looks like one is an error too.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from invmm.venue.profile import LIVE
 
 SECRET_NAME = re.compile(r"private|secret|pass|mnemonic|seed|api_?key|^pk$", re.IGNORECASE)
 PRIVATE_KEY = re.compile(r"(?<![0-9a-fA-F])(0[xX])?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
+PARAMETER_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
+POLICIES = ("inventory_mm", "inventory_mm_compatible", "avellaneda_stoikov", "simple", "glft", "model")
 SECRETS_BELONG = (
     "secrets are not kept in settings; put them into a keystore file or the OS keyring "
     "(`invmm keys import`), or into environment variables and set [wallet] environment = true"
@@ -146,9 +149,9 @@ class StateSettings:
 
 @dataclass(frozen=True, slots=True)
 class StrategySettings:
-    """The inventory_mm policy, in the terms of the original (dollars and shares)."""
+    """The policy, in the terms of the original (dollars and shares)."""
 
-    policy: str = _choice("inventory_mm", ("inventory_mm", "inventory_mm_compatible"), "which policy decides")
+    policy: str = _choice("inventory_mm", POLICIES, "which policy decides")
     num_levels: int = _number(3, 1, 10, "levels", "bids per token")
     base_offset: float = _number(
         0.01, 0.0, 0.5, "dollars", "distance of the first bid from the best ask when balanced"
@@ -161,6 +164,18 @@ class StrategySettings:
     min_merge_size: float = _number(10.0, 0.0, 1_000_000.0, "pairs", "merges smaller than this are not made")
     max_merge_imbalance: float = _number(0.3, 0.0, 1.0, "", "no merge above this imbalance")
     max_combined_cost: float = _number(0.99, 0.0, 2.0, "dollars", "no merge of pairs that cost more")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """Inventory models (`invmm models`), for the policies that quote as one says."""
+
+    sample_ms: int = _number(1_000, 100, 600_000, "ms", "between two samples of the history that models see")
+    params: dict[str, Any] = field(
+        default_factory=dict,
+        hash=False,
+        metadata={"longest": 200, "what": "by NAME, in [model.params]; .env and the environment go first"},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +287,15 @@ class SettlementSettings:
         1_800.0, 1.0, 86_400.0, "s", "a job that could not be submitted for so long is refused"
     )
     min_balance_pol: float = _number(1.0, 0.0, 1_000_000.0, "POL", "less for gas than this is an alarm")
+    merge_rule: str = _choice(
+        "worth", ("worth", "original", "off"), "when pairs are merged before their market is resolved"
+    )
+    merge_least_pairs: float = _number(1.0, 0.0, 1_000_000.0, "pairs", "fewer are not merged")
+    merge_return_percent: float = _number(5.0, 0.0, 1_000.0, "%", "what a free dollar earns in a day")
+    merge_gas: int = _number(250_000, 21_000, 3_000_000, "gas", "of a merge, until one was made")
+    pol_dollars: float = _number(0.25, 0.0, 1_000.0, "dollars", "what a POL costs, of which gas is paid")
+    submit_dollars: float = _number(0.002, 0.0, 100.0, "dollars", "what a submit of the relayer is worth")
+    split_dollars: float = _number(0.0, 0.0, 1_000_000.0, "dollars", "split into pairs when a market opens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +358,7 @@ class Settings:
     risk: RiskSettings = field(default_factory=RiskSettings)
     state: StateSettings = field(default_factory=StateSettings)
     strategy: StrategySettings = field(default_factory=StrategySettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
     market: MarketSettings = field(default_factory=MarketSettings)
@@ -408,22 +433,41 @@ def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, 
             raise ConfigError(f"{where}: {SECRETS_BELONG}")
         if key not in keys:
             raise ConfigError(f"{where}: unknown key, expected one of {', '.join(keys)}")
-        default = keys[key].default
+        default = getattr(kind(), key)
         if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not type(default):
             raise ConfigError(
                 f"{where}: expected {type(default).__name__}, found {_shown(value)} ({type(value).__name__})"
             )
-        problem = _problem(keys[key], value)
-        if problem:
+        if isinstance(value, dict):
+            for inner, given in value.items():
+                if problem := _parameter_problem(inner, given):
+                    at = _line(text, f"{table}.{key}", inner)
+                    raise ConfigError(f"{name}:{at}: [{table}.{key}] {inner}: {problem}")
+        elif problem := _problem(keys[key], value):
             raise ConfigError(f"{where}: {problem}")
         values[key] = value
     return kind(**values)
 
 
+def _parameter_problem(name: str, value: Any) -> str | None:
+    if not PARAMETER_NAME.fullmatch(name):
+        return "expected a name in capitals"
+    if SECRET_NAME.search(name) or (isinstance(value, str) and PRIVATE_KEY.search(value)):
+        return SECRETS_BELONG
+    if not isinstance(value, bool | int | float | str):
+        return f"expected a number, a text or a truth value, found {type(value).__name__}"
+    return "expected a finite number" if isinstance(value, float) and not math.isfinite(value) else None
+
+
 def _problem(key: dataclasses.Field[Any], value: Any) -> str | None:
     limits = key.metadata
+    if isinstance(value, dict):
+        if len(value) > limits["longest"]:
+            return f"expected at most {limits['longest']} entries, found {len(value)}"
+        problems = (f"{name}: {p}" for name, given in value.items() if (p := _parameter_problem(name, given)))
+        return next(problems, None)
     if "options" in limits:
         return (
             None

@@ -214,6 +214,11 @@ class Reason(IntEnum):
     UNRECONCILED = 82
     RECOVERED = 86
     JOURNAL = 90
+    MODEL_NO_RESULT = 111
+    MODEL_ERROR = 112
+    MODEL_NONSENSE = 113
+    MODEL_FALLBACK = 114
+    NO_MID = 115
 
 
 class CommandFlag(IntFlag):

@@ -19,7 +19,6 @@ Bounds that keep every product within 64 bits: positions and sizes to 10^12 micr
 
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
-from invmm._ext.compatible cimport MAX_LEVELS
 from invmm._ext.records cimport BUY, DOWN, UP
 from invmm._ext.solver cimport (
     ACTION_CANCEL, ACTION_QUOTE, ACTION_TAKE, DECIDE_BAD_MARKET, DECIDE_BAD_ORDERS, DECIDE_BAD_POSITION,
@@ -29,8 +28,6 @@ from invmm._ext.solver cimport (
 
 
 cdef enum:
-    ONE_E4 = 10_000             # one dollar as a price
-    MIN_PRICE_E4 = 100          # the strategy quotes nothing below a cent
     LOT_MICRO = 10_000          # the venue takes sizes with two decimals
 
     REASON_QUOTE = 1            # invmm.types.Reason
@@ -51,32 +48,9 @@ cdef int64_t MIN_TAKER_MICRO = 1_000_000        # the venue's minimum for a mark
 cdef int64_t SAME_SIZE_MICRO = 100_000          # least size difference for which an order is replaced
 
 
-# One token of a decision in the making.
-cdef struct half_t:
-    int64_t held                # micro-shares with a known cost: what weighs in an average
-    int64_t cost                # micro-dollars paid for them
-    int64_t average             # micro-dollars per share, rounded up; 0 when nothing is held
-    int64_t anchor              # micro-dollars: price of level 0 before any cap
-    int32_t price               # best bid wanted, 1e-4 dollars; 0: none
-    uint8_t reason              # why there is none
-    int n
-    int32_t prices[MAX_LEVELS]
-    uint8_t levels[MAX_LEVELS]
-    bint served[MAX_LEVELS]     # a live order stands at this price already
-    int32_t highest_buy         # of possibly live own orders, 1e-4 dollars; 0: none
-    int32_t lowest_sell         # ONE_E4: none
-
-
 cdef inline int64_t ceil_div(int64_t a, int64_t b) noexcept nogil:
     """Return a / b rounded up, for a >= 0 and b > 0."""
     return (a + b - 1) // b
-
-
-cdef inline int32_t floor_to_tick(int64_t price_micro, int32_t tick_e4) noexcept nogil:
-    """Return the highest tick at or below a price in micro-dollars, in 1e-4 dollars; 0 if there is none."""
-    if price_micro <= 0:
-        return 0
-    return <int32_t>(price_micro // (100 * <int64_t>tick_e4)) * tick_e4
 
 
 cdef int check_view(const policy_input_t* view) noexcept nogil:
@@ -219,6 +193,18 @@ cdef void fit_pair(const ladder_rule_t* rule, const policy_input_t* view, half_t
                 drop_below_minimum(&halves[token])
 
 
+cdef int32_t passive_limit(const policy_input_t* view, int token) noexcept nogil:
+    """Return the highest bid that no displayed ask meets, for a token that has one; 0 if there is none."""
+    cdef:
+        int32_t ask = view.top[token].ask_e4
+        int32_t other_bid = view.top[1 - token].bid_e4
+
+    # The mirror law makes these two equal; while one book lags the other, the lower one is the safe one.
+    if other_bid > 0 and ONE_E4 - other_bid < ask:
+        ask = ONE_E4 - other_bid
+    return floor_to_tick(<int64_t>(ask - 1) * 100, view.tick_e4)
+
+
 cdef void price_best(
     const ladder_rule_t* rule,
     const policy_input_t* view,
@@ -257,11 +243,7 @@ cdef void price_best(
         cap -= <int64_t>view.top[other].ask_e4 * 100
     else:
         cap -= MICRO // 2
-    # The mirror law makes these two equal; while one book lags the other, the lower one is the safe one.
-    if view.top[other].bid_e4 > 0 and ONE_E4 - view.top[other].bid_e4 < passive:
-        passive = ONE_E4 - view.top[other].bid_e4
-    passive = floor_to_tick(<int64_t>(passive - 1) * 100, view.tick_e4)
-
+    passive = passive_limit(view, token)
     price = floor_to_tick(half.anchor if half.anchor < cap else cap, view.tick_e4)
     if price < MIN_PRICE_E4:
         half.reason = REASON_UNPROFITABLE if cap < half.anchor else REASON_BELOW_MIN_PRICE
@@ -395,33 +377,16 @@ cdef int64_t taker_size(
     return size if halves[heavy].average + paid <= MICRO - rule.margin_micro else 0
 
 
-cdef void decide_integers(
-    const ladder_rule_t* rule, const policy_input_t* view, policy_output_t* out
-) noexcept nogil:
-    """Fill the actions of one decision for a view that `check_view` accepted."""
+cdef void note_orders(const policy_input_t* view, half_t* halves) noexcept nogil:
+    """Set highest_buy and lowest_sell of both tokens from the orders that may be alive."""
     cdef:
-        half_t[2] halves
         half_t* half
-        action_t* action
-        int64_t net = view.position_micro[UP] - view.position_micro[DOWN]
-        int64_t base = view.position_micro[UP] + view.position_micro[DOWN]
-        int64_t take = 0
         int32_t price
-        int light = DOWN if net > 0 else UP
-        int token
-        int kept
         int i
-        int k
 
-    if base < rule.floor_micro:
-        base = rule.floor_micro
-    out.n_actions = 0
-    out.imbalance = <double>net / <double>base
-    for token in range(2):
-        half = &halves[token]
-        read_holding(view, token, half)
-        half.highest_buy = 0
-        half.lowest_sell = ONE_E4
+    for i in range(2):
+        halves[i].highest_buy = 0
+        halves[i].lowest_sell = ONE_E4
     for i in range(view.n_orders):
         half = &halves[view.orders[i].token]
         price = view.orders[i].price_e4
@@ -433,16 +398,21 @@ cdef void decide_integers(
         elif price < half.lowest_sell:
             half.lowest_sell = price
 
-    price_best(rule, view, UP, net, base, halves)
-    price_best(rule, view, DOWN, -net, base, halves)
-    fit_pair(rule, view, halves)
-    if net < 0:
-        net = -net
-    if net * MICRO >= TAKER_IMBALANCE_PPM * base and net > 0:
-        take = taker_size(rule, view, light, net, halves)
-        # From here on it is an order that may be live: no quote of this decision may meet it.
-        if take > 0 and view.top[light].ask_e4 > halves[light].highest_buy:
-            halves[light].highest_buy = view.top[light].ask_e4
+
+cdef void emit_quotes(
+    const ladder_rule_t* rule, const policy_input_t* view, half_t* halves, policy_output_t* out
+) noexcept nogil:
+    """Fill cancels, quotes and reasons from the price, anchor and reason of both tokens; `note_orders` first.
+
+    A ladder steps down from the anchor, no level above the price. A token of price 0 has its orders cancelled
+    for its reason.
+    """
+    cdef:
+        half_t* half
+        action_t* action
+        int token
+        int kept
+        int k
 
     for token in range(2):
         expand_levels(rule, view.tick_e4, &halves[token])
@@ -460,5 +430,37 @@ cdef void decide_integers(
         out.reason[token] = 0
         if kept == 0:
             out.reason[token] = half.reason if half.n == 0 else REASON_SELF_CROSS
+
+
+cdef void decide_integers(
+    const ladder_rule_t* rule, const policy_input_t* view, policy_output_t* out
+) noexcept nogil:
+    """Fill the actions of one decision for a view that `check_view` accepted."""
+    cdef:
+        half_t[2] halves
+        int64_t net = view.position_micro[UP] - view.position_micro[DOWN]
+        int64_t base = view.position_micro[UP] + view.position_micro[DOWN]
+        int64_t take = 0
+        int light = DOWN if net > 0 else UP
+
+    if base < rule.floor_micro:
+        base = rule.floor_micro
+    out.n_actions = 0
+    out.imbalance = <double>net / <double>base
+    read_holding(view, UP, &halves[UP])
+    read_holding(view, DOWN, &halves[DOWN])
+    note_orders(view, halves)
+    price_best(rule, view, UP, net, base, halves)
+    price_best(rule, view, DOWN, -net, base, halves)
+    fit_pair(rule, view, halves)
+    if net < 0:
+        net = -net
+    if net * MICRO >= TAKER_IMBALANCE_PPM * base and net > 0:
+        take = taker_size(rule, view, light, net, halves)
+        # From here on it is an order that may be live: no quote of this decision may meet it.
+        if take > 0 and view.top[light].ask_e4 > halves[light].highest_buy:
+            halves[light].highest_buy = view.top[light].ask_e4
+
+    emit_quotes(rule, view, halves, out)
     if take > 0:
         add_action(out, ACTION_TAKE, light, REASON_TAKER, view.top[light].ask_e4, take)

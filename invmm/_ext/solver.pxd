@@ -96,6 +96,17 @@ cdef class Policy:
     cdef int decide_c(self, const policy_input_t* view, policy_output_t* out) noexcept nogil
 
 
+cdef int set_rule(
+    ladder_rule_t* rule,
+    int num_levels,
+    object base_offset,
+    object min_profit_margin,
+    object max_imbalance,
+    object order_size,
+    object spread_per_level,
+) except -1
+
+
 cdef class InventoryMMPolicy(Policy):
     cdef ladder_rule_t rule             # default mode
     cdef ladder_config_t config         # compatible mode

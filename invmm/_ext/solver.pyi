@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import disjoint_base
@@ -15,6 +17,7 @@ class Policy:
     def decide(
         self, view: npt.NDArray[np.void] | np.void
     ) -> tuple[npt.NDArray[np.void], tuple[int, int], float]: ...
+    def stats(self) -> dict[str, Any]: ...
     def decide_repeatedly(self, view: npt.NDArray[np.void] | np.void, count: int) -> int: ...
 
 @disjoint_base

@@ -140,6 +140,10 @@ cdef class Policy:
             memcpy(&answer[0], &out.actions[0], out.n_actions * sizeof(action_t))
         return actions, (out.reason[UP], out.reason[DOWN]), out.imbalance
 
+    def stats(self) -> dict[str, object]:
+        """What it has counted, for the report; most policies count nothing."""
+        return {}
+
     def decide_repeatedly(self, view, int64_t count):
         """Decide `count` times on one view inside a C loop: for benchmarks, where a Python call would be
         most of the time.
@@ -174,6 +178,33 @@ cdef double number(object value, str name, double low, double high) except? -1.0
     if not (isfinite(x) and low <= x <= high):
         raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")
     return x
+
+
+cdef int set_rule(
+    ladder_rule_t* rule,
+    int num_levels,
+    object base_offset,
+    object min_profit_margin,
+    object max_imbalance,
+    object order_size,
+    object spread_per_level,
+) except -1:
+    """Fill a ladder's rule from dollars, shares and cents; ValueError for a number out of range."""
+    cdef double size = number(order_size, "order_size", 0.01, 1e5)
+
+    if not 0 <= num_levels <= MAX_LEVELS:
+        raise ValueError(f"num_levels: expected 0 to {MAX_LEVELS}, got {num_levels}")
+    rule.num_levels = num_levels
+    rule.offset_micro = llrint(number(base_offset, "base_offset", 0.0, 1.0) * 1e6)
+    rule.margin_micro = llrint(number(min_profit_margin, "min_profit_margin", 0.0, 1.0) * 1e6)
+    rule.spread_micro = llrint(number(spread_per_level, "spread_per_level", 0.0, 100.0) * 1e4)
+    rule.max_imbalance_ppm = llrint(number(max_imbalance, "max_imbalance", 0.0, 1.0) * 1e6)
+    # The millionth of a lot keeps 0.29 * 100 from losing a lot to its binary tail.
+    rule.order_micro = <int64_t>(size * 100.0 + 1e-6) * 10_000
+    rule.floor_micro = rule.order_micro * (num_levels if num_levels > 0 else 1)
+    if rule.floor_micro > 1_000_000_000_000:
+        rule.floor_micro = 1_000_000_000_000   # bound of the arithmetic: a million shares
+    return 0
 
 
 cdef class InventoryMMPolicy(Policy):
@@ -217,25 +248,17 @@ cdef class InventoryMMPolicy(Policy):
         spread_per_level=1.0,
         bint compatible=False,
     ):
-        if not 0 <= num_levels <= MAX_LEVELS:
-            raise ValueError(f"num_levels: expected 0 to {MAX_LEVELS}, got {num_levels}")
+        set_rule(
+            &self.rule, num_levels, base_offset, min_profit_margin, max_imbalance, order_size,
+            spread_per_level,
+        )
         self.config.num_levels = num_levels
         self.config.tick_size = 0.01
-        self.config.base_offset = number(base_offset, "base_offset", 0.0, 1.0)
-        self.config.min_profit_margin = number(min_profit_margin, "min_profit_margin", 0.0, 1.0)
-        self.config.max_imbalance = number(max_imbalance, "max_imbalance", 0.0, 1.0)
-        self.config.order_size = number(order_size, "order_size", 0.01, 1e5)
-        self.config.spread_per_level = number(spread_per_level, "spread_per_level", 0.0, 100.0)
-        self.rule.num_levels = num_levels
-        self.rule.offset_micro = llrint(self.config.base_offset * 1e6)
-        self.rule.margin_micro = llrint(self.config.min_profit_margin * 1e6)
-        self.rule.spread_micro = llrint(self.config.spread_per_level * 1e4)
-        self.rule.max_imbalance_ppm = llrint(self.config.max_imbalance * 1e6)
-        # The millionth of a lot keeps 0.29 * 100 from losing a lot to its binary tail.
-        self.rule.order_micro = <int64_t>(self.config.order_size * 100.0 + 1e-6) * 10_000
-        self.rule.floor_micro = self.rule.order_micro * (num_levels if num_levels > 0 else 1)
-        if self.rule.floor_micro > 1_000_000_000_000:
-            self.rule.floor_micro = 1_000_000_000_000   # bound of the arithmetic: a million shares
+        self.config.base_offset = base_offset
+        self.config.min_profit_margin = min_profit_margin
+        self.config.max_imbalance = max_imbalance
+        self.config.order_size = order_size
+        self.config.spread_per_level = spread_per_level
         self.compatible = compatible
         self.name = "inventory_mm"
 

@@ -465,7 +465,7 @@ cdef class MarketStep(ReplaceDesk):
 
     def stats(self) -> dict[str, object]:
         """Counters of the step; `reasons` maps Reason numbers to how often each ended or forbade a quote."""
-        result = dict(<dict> self.counters)
+        result = {**(<dict> self.counters), "policy": self.policy.stats()}
         result["fills"] = self.registry.fills
         result["transaction"] = self.replace_stats()
         result["reasons"] = {i: self.reasons[i] for i in range(MAX_REASONS) if self.reasons[i]}

@@ -1,7 +1,7 @@
 """A private key and the wallet that it signs for: who pays, by which signature type, on which chain.
 
-The key lives in one native buffer that is wiped with its last user. The venue's L1 login message is signed
-here; orders are `invmm._ext.sign`'s.
+The key lives in one native buffer that is wiped with its last user. The venue's L1 login message and the
+account's own transactions are signed here; orders are `invmm._ext.sign`'s.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -10,6 +10,7 @@ from libc.stdint cimport uint8_t
 from invmm._ext.amounts import OrderRuleError
 from invmm._ext.eip712 import checksum_address
 from invmm.venue import profile as venue
+from invmm.venue import transactions
 
 from invmm._ext.eip712 cimport (
     checksummed,
@@ -106,3 +107,26 @@ cdef class Wallet:
         if status:
             raise OrderRuleError(status, "a login message")
         return hex_of(signature, 65)
+
+    def sign_transaction(self, transaction):
+        """The bytes of a signed EIP-1559 transaction of the key's own account, ready to be broadcast.
+
+        Parameters
+        ----------
+        transaction
+            See `invmm.venue.transactions.signable`, which says what is signed at all: splits, merges,
+            redemptions and the rights that they need.
+
+        Raises
+        ------
+        ValueError
+            It is none of these, or malformed. OrderRuleError, one of its kind, once the key was wiped.
+        """
+        cdef uint8_t[65] signature
+        cdef bytes digest
+        fields = transactions.signable(transaction, self.chain_id)
+        digest = keccak(transactions.TYPE + transactions.encoded(fields))
+        status = self.keys.sign_c(<const uint8_t*>PyBytes_AS_STRING(digest), signature)
+        if status:
+            raise OrderRuleError(status, "a transaction")
+        return transactions.signed(fields, bytes(signature[:65]))

@@ -116,11 +116,12 @@ class Breakers:
 
     def look(self, now_ns: int, ledgers: Iterable[Ledger] = ()) -> list[Trip]:
         """What has opened since the last look; `ledgers`: those that changed, of markets that are open."""
-        overdue = [key for key, at_ns in self._sent.items() if now_ns - at_ns > self._slow_ns]
-        for key in overdue:
-            self._answered(now_ns - self._sent.pop(key))
-        legs = [leg for ledger in ledgers for leg in ledger.legs.values() if leg.status in TERMINAL]
-        self._settled([leg for leg in legs if leg.ended_ns >= self._settled_ns])
+        if self._sent:
+            overdue = [key for key, at_ns in self._sent.items() if now_ns - at_ns > self._slow_ns]
+            for key in overdue:
+                self._answered(now_ns - self._sent.pop(key))
+        if legs := [leg for ledger in ledgers for leg in ledger.legs.values() if leg.status in TERMINAL]:
+            self._settled([leg for leg in legs if leg.ended_ns >= self._settled_ns])
         trips, self._trips = self._trips, []
         return trips
 

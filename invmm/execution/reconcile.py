@@ -333,10 +333,11 @@ class Reconciler:
     # ---- single orders -----------------------------------------------------------------------------------
 
     def _climb(self, now_ns: int) -> None:
-        asked = {key: since for key, since in self._doubts.items() if self._market_of(key)}
+        if self._doubts:
+            self._doubts = {key: since for key, since in self._doubts.items() if self._market_of(key)}
+        asked = dict(self._doubts)
         for market in self._account.markets.values():
             asked.update(market.step.registry.unknown())
-        self._doubts = {key: since for key, since in self._doubts.items() if key in asked}
         if not asked:
             return
         due = self._ladder.due(asked.items(), now_ns)

@@ -46,7 +46,7 @@ ASK_AGAIN_S, ASK_LATER_S = 0.25, 5.0
 PATIENCE_S = 10.0
 CLEAN_LISTINGS = 2  # an order on its way when the cancel came shows up in the second
 FIRST_DAY = "first-1000"
-PAUSING = {Reason.SLOW_VENUE: AlarmKind.SLOW_VENUE, Reason.SETTLEMENT_FAILURES: AlarmKind.SETTLEMENT}
+PAUSING = {Reason.SLOW_VENUE: AlarmKind.SLOW_VENUE, Reason.SETTLEMENT_FAILURES: AlarmKind.FAILED_FILLS}
 
 
 class RiskyVenue(Protocol):

@@ -122,12 +122,15 @@ class BookWitness:
         return any(not at_ns or now_ns - at_ns > self._settings.valid_ns for at_ns in agreed)
 
     def _is_due(self, state: Mapping[str, Any], now_ns: int) -> bool:
-        if not all(state["has_snapshot"]):
+        up_has, down_has = state["has_snapshot"]
+        if not (up_has and down_has):
             return False
-        if self._doubt or any(state["unconfirmed"]):
+        if self._doubt or True in state["unconfirmed"]:
             return True
-        last = (max(told) for told in zip(state["token_ns"], self._agreed_ns, strict=True))
-        return any(now_ns - last_ns >= self._settings.quiet_ns for last_ns in last)
+        up_ns, down_ns = state["token_ns"]
+        up_agreed_ns, down_agreed_ns = self._agreed_ns
+        last_ns: int = min(max(up_ns, up_agreed_ns), max(down_ns, down_agreed_ns))
+        return now_ns - last_ns >= self._settings.quiet_ns
 
     def _answered(
         self,
@@ -169,6 +172,8 @@ class BookWitness:
 
     def _decide(self, state: Mapping[str, Any], now_ns: int) -> None:
         """Differences that the stream has not explained in time are disputes."""
+        if not self._unlike:
+            return
         for outcome, (since_ns, heard_ns) in list(self._unlike.items()):
             if state["token_ns"][outcome] != heard_ns:
                 self.stats.unclear += 1

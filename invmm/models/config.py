@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from invmm.errors import ConfigError
-from invmm.settings import PRIVATE_KEY, SECRET_NAME
+from invmm.settings import PARAMETER_NAME, PRIVATE_KEY, SECRET_NAME
 
 DEFAULTS: Final[Mapping[str, int | float | str]] = {
     "INVENTORY_MODEL": "AvellanedaStoikovModel",
@@ -27,7 +27,7 @@ DEFAULTS: Final[Mapping[str, int | float | str]] = {
     "MIN_RANGE_PERCENTAGE": 2.0,
     "MAX_RANGE_PERCENTAGE": 20.0,
 }
-NAME: Final = re.compile(r"[A-Z][A-Z0-9_]*")
+
 LINE: Final = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
 
 Value = int | float | str | bool
@@ -83,7 +83,7 @@ class Config:
         return "" if looks_secret(name, text) else text
 
     def __getattr__(self, name: str) -> Any:
-        if NAME.fullmatch(name) and (text := self._told(name)):
+        if PARAMETER_NAME.fullmatch(name) and (text := self._told(name)):
             setattr(self, name, value := parsed(text))
             return value
         raise AttributeError(f"model parameter {name}: neither in the environment nor in [model.params]")
@@ -91,7 +91,7 @@ class Config:
     @property
     def params(self) -> dict[str, Value]:
         """Every parameter that is known by now, those that were asked of the environment included."""
-        return {name: value for name, value in vars(self).items() if NAME.fullmatch(name)}
+        return {name: value for name, value in vars(self).items() if PARAMETER_NAME.fullmatch(name)}
 
 
 def looks_secret(name: str, text: str) -> bool:

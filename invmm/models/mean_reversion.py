@@ -34,8 +34,10 @@ class MeanReversionModel(BaseInventoryModel):
         lookback = int(self.lookback_period)
         if len(price_history) < lookback:
             return None
-        recent = [sample["price"] for sample in price_history[-lookback:]]
-        mean = sum(recent) / len(recent)
+        total = 0.0  # added up one by one: what `sum` of floats gives depends on Python's version
+        for sample in price_history[-lookback:]:
+            total += sample["price"]
+        mean = total / lookback
         distance = abs(spot_price - mean) / mean
         change = self.mean_reversion_strength * distance
         percentage = self.base_range * (1 + change if distance > 0.1 else 1 - change) * 100.0

@@ -69,6 +69,12 @@ class ModelFactory:
         return told | {name: f"cannot be loaded: {why}" for name, why in cls._broken.items()}
 
     @classmethod
+    def broken(cls) -> dict[str, str]:
+        """Why each model of an installed package that cannot be loaded cannot."""
+        cls._search()
+        return dict(cls._broken)
+
+    @classmethod
     def register_model(cls, name: str, model_class: type[BaseInventoryModel]) -> None:
         """Adds a model, in place of one of that name if there is one.
 

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "credentials": ("invmm.ops.credentials", "get API credentials from the venue and keep them encrypted"),
     "config": ("invmm.ops.config", "check, describe or begin a settings file"),
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),
+    "models": ("invmm.ops.models", "list the inventory models, with what each says about itself"),
     "status": ("invmm.ops.status", "open orders, positions, balances, trades"),
     "journal": ("invmm.ops.journal", "print what was decided, sent and heard; is all of it there?"),
     "why": ("invmm.ops.why", "why an order was placed and what became of it; why a token was not quoted"),

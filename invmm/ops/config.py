@@ -16,7 +16,7 @@ from invmm.settings import Settings
 
 EXIT_DONE: Final = 0
 WIDTH: Final = 110
-JSON_TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string"}
+JSON_TYPES: Final = {bool: "boolean", int: "integer", float: "number", str: "string", dict: "object"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -64,10 +64,10 @@ def _check(names: Sequence[str], as_json: bool) -> None:
 
 def differences(settings: Settings) -> Iterator[tuple[str, str, Any, Any]]:
     """(table, key, value, default) of every setting that is not at its default."""
-    for table, key in _keys():
+    for table, key, default in _keys():
         value = getattr(getattr(settings, table), key.name)
-        if value != key.default:
-            yield table, key.name, value, key.default
+        if value != default:
+            yield table, key.name, value, default
 
 
 def schema() -> dict[str, Any]:
@@ -81,11 +81,11 @@ def schema() -> dict[str, Any]:
             "additionalProperties": False,
             "properties": {},
         }
-    for table_name, key in _keys():
+    for table_name, key, default in _keys():
         limits = key.metadata
         described: dict[str, Any] = {
-            "type": JSON_TYPES[type(key.default)],
-            "default": key.default,
+            "type": JSON_TYPES[type(default)],
+            "default": default,
             "description": limits["what"] + (f" ({limits['unit']})" if limits.get("unit") else ""),
         }
         if "options" in limits:
@@ -93,7 +93,7 @@ def schema() -> dict[str, Any]:
         elif "low" in limits:
             described |= {"minimum": limits["low"], "maximum": limits["high"]}
         elif "longest" in limits:
-            described["maxLength"] = limits["longest"]
+            described["maxProperties" if isinstance(default, dict) else "maxLength"] = limits["longest"]
         tables[table_name]["properties"][key.name] = described
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -110,7 +110,7 @@ def template() -> str:
         "# invmm settings: every value is the default. Secrets have no place here (`invmm keys import`)."
     ]
     shown = ""
-    for table, key in _keys():
+    for table, key, default in _keys():
         if table != shown:
             about = (type(getattr(Settings(), table)).__doc__ or "").strip()
             lines += ["", *_comment(about), f"[{table}]"]
@@ -121,7 +121,7 @@ def template() -> str:
             bounds = "; one of " + ", ".join(limits["options"])
         elif "low" in limits:
             bounds = f"; {limits['low']:g}…{limits['high']:g} {limits['unit']}".rstrip()
-        lines += [*_comment(limits["what"] + bounds), f"{key.name} = {_toml(key.default)}"]
+        lines += [*_comment(limits["what"] + bounds), f"{key.name} = {_toml(default)}"]
     return "\n".join(lines) + "\n"
 
 
@@ -139,10 +139,12 @@ def _init(name: str | None) -> None:
     print(f"{name}: written; check it with `invmm config check {name}`")
 
 
-def _keys() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+def _keys() -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:
+    """Table, key and default of every setting."""
     for table in dataclasses.fields(Settings):
-        for key in dataclasses.fields(getattr(Settings(), table.name)):
-            yield table.name, key
+        values = getattr(Settings(), table.name)
+        for key in dataclasses.fields(values):
+            yield table.name, key, getattr(values, key.name)
 
 
 def _comment(text: str) -> list[str]:
@@ -150,7 +152,10 @@ def _comment(text: str) -> list[str]:
 
 
 def _toml(value: Any) -> str:
-    """A number, truth value or text as TOML; a JSON string is a TOML basic string."""
+    """A number, truth value, text or table of these as TOML; a JSON string is a TOML basic string."""
+    if isinstance(value, dict):
+        inner = ", ".join(f"{name} = {_toml(each)}" for name, each in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, bool):
         return "true" if value else "false"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from invmm.replay.report import WARNING
+from invmm.replay.report import WARNING, model_words
 from invmm.replay.result import MarketResult
 from invmm.types import Outcome
 
@@ -76,6 +76,8 @@ def _figures(s: dict[str, Any]) -> str:
         f"{name} {count:,}" for name, count in sorted(s["reasons"].items(), key=lambda item: -item[1])
     )
     rows.append(_row("no quote because", reasons or "–"))
+    if s["model"]:
+        rows.append(_row("inventory model", model_words(s["model"])))
     rows.append(f"<tr><td>digest of all commands</td><td><code>{escape(s['digest'])}</code></td></tr>")
     return "<table>" + "".join(rows) + "</table>"
 

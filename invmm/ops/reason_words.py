@@ -84,6 +84,11 @@ MEANINGS: Final = {
     Reason.UNRECONCILED: "what the venue lists is not known well enough",
     Reason.RECOVERED: "an earlier session left it",
     Reason.JOURNAL: "the journal cannot be written, and what cannot be kept is not done",
+    Reason.MODEL_NO_RESULT: "the inventory model has no opinion (yet)",
+    Reason.MODEL_ERROR: "the inventory model raised an error",
+    Reason.MODEL_NONSENSE: "the inventory model's answer lacks a number, or one is not finite or negative",
+    Reason.MODEL_FALLBACK: "the inventory model says that it failed",
+    Reason.NO_MID: "a side of the book is empty, so there is no middle to quote around",
 }
 
 SETTLEMENT: Final = {

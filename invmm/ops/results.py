@@ -13,7 +13,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from invmm.replay.report import WARNING, summarise
+from invmm.replay.report import WARNING, model_words, summarise
 from invmm.replay.result import MarketResult
 from invmm.settings import Settings
 from invmm.settlement.merger import MergerConfig
@@ -115,6 +115,8 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         table.add_row("faults", told_faults(summary["faults"]))
     table.add_row("decode failures", str(summary["decode_failures"] or "none"))
     table.add_row("solves", f"{summary['solves']:,}, {summary['suppressed']:,} suppressed")
+    if summary["model"]:
+        table.add_row("model", model_words(summary["model"]))
     queue = summary["queue_error_shares"]
     if queue["samples"]:
         table.add_row(

@@ -115,6 +115,7 @@ def summarise(
         "merges": {"count": merges, "pairs": merged_micro / MICRO},
         "profit": {name: round(value, 6) for name, value in profit.items()},
         "reasons": dict(reasons),
+        "model": model_figures([result.step.get("policy", {}) for result in results]),
         "queue_error_shares": _quantiles(errors),
         "queue_ahead_of_truth": sum(result.queue_ahead_of_truth for result in results),
         "hash_checks": sum(result.hash_checks for result in results),
@@ -123,6 +124,50 @@ def summarise(
         "latency_ns": {},
         "winners": {r.tape.market.slug: None if r.winner is None else r.winner.name.title() for r in results},
     }
+
+
+def model_figures(counted: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """How an inventory model answered in all markets, and how often its clamps bound; None without one.
+
+    Parameters
+    ----------
+    counted : sequence of dict
+        `ModelPolicy.stats()` of each market, {} for one with another policy.
+
+    Returns
+    -------
+    dict or None
+        `name`, `asked`, `answered`, `samples` of the history, `last_error`; as shares of the answers
+        `volatility_low` and `volatility_high` (at 0.01 and at 2), as shares of the ranges, two in an answer,
+        `range_low` and `range_high`. A share is None without an answer.
+    """
+    sums: Counter[str] = Counter()
+    for each in counted:
+        sums.update({name: value for name, value in each.items() if isinstance(value, int)})
+    if not sums["asked"]:
+        return None
+    answers = sums["answered"]
+    shares = {"volatility_low": 1, "volatility_high": 1, "range_low": 2, "range_high": 2}
+    return {
+        "name": next(each["model"] for each in counted if each.get("model")),
+        "asked": sums["asked"],
+        "answered": answers,
+        "samples": sums["samples"],
+        "last_error": next((each["last_error"] for each in counted if each.get("last_error")), None),
+        **{name: sums[name] / (per * answers) if answers else None for name, per in shares.items()},
+    }
+
+
+def model_words(figures: dict[str, Any]) -> str:
+    """`model_figures` in a line."""
+    told = f"{figures['name']}: {figures['answered']:,} of {figures['asked']:,} questions answered"
+    if figures["answered"]:
+        told += (
+            f"; volatility clamped to its floor in {figures['volatility_low']:.1%}, to its ceiling in "
+            f"{figures['volatility_high']:.1%}; ranges to their floor in {figures['range_low']:.1%}, "
+            f"to their ceiling in {figures['range_high']:.1%}"
+        )
+    return told + (f"; last failure: {figures['last_error']}" if figures["last_error"] else "")
 
 
 def _quantiles(errors_micro: npt.NDArray[np.float64]) -> dict[str, float | int]:

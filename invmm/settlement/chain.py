@@ -20,20 +20,20 @@ from typing import Any, Final, Protocol
 
 from invmm._ext.eip712 import keccak256
 from invmm.clock import Clock
-from invmm.errors import DataError, TransportError
+from invmm.errors import ConfigError, DataError, TransportError
 from invmm.settings import SettlementSettings
-from invmm.settlement.fees import Fees, first_fees, raised_fees
+from invmm.settlement.fees import Fees, raised_fees
 from invmm.settlement.lane import Job, JobReport, JobState
 from invmm.settlement.lane_book import Attempt, LaneBook, Progress, RecordLog, executed_before
 from invmm.settlement.movements import movements_of
 from invmm.settlement.nodes import Endpoint, Nodes, Receipt
-from invmm.settlement.rpc import RpcError, number
+from invmm.settlement.preflight import POL, Clearance, Lasts, Preflight
+from invmm.settlement.rpc import RpcError
 from invmm.venue.profile import CONTRACTS, POLYGON
 
 _MS: Final = 1_000_000
 _S: Final = 1_000_000_000
-_POL: Final = 10**18
-_BALANCE_PERIOD_NS: Final = 60 * _S
+_IDLE_PERIOD_NS: Final = 60 * _S
 
 
 class TransactionSigner(Protocol):
@@ -43,7 +43,7 @@ class TransactionSigner(Protocol):
     def address(self) -> str: ...
 
     def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
-        """The signed bytes of an EIP-1559 transaction, ready to be broadcast."""
+        """The signed bytes of an EIP-1559 transaction; ValueError for one that it does not sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class ChainLane:
     Raises
     ------
     ConfigError, DataError
-        The journal is another account's, or does not fit together.
+        A wallet holds the signer's tokens; the journal is another account's, or does not fit together.
 
     Notes
     -----
@@ -119,7 +119,13 @@ class ChainLane:
         clock: Clock,
         chain_id: int = POLYGON,
     ) -> None:
+        if getattr(signer, "maker", signer.address) != signer.address:
+            raise ConfigError(
+                f"lane of account {signer.address}: expected the account itself to hold the tokens, found "
+                "that a wallet does; its transactions go through the relayer"
+            )
         self._nodes = Nodes(endpoints, chain_id, settings)
+        self._preflight = Preflight(self._nodes, signer.address, settings)
         self._signer = signer
         self._account = signer.address
         self._settings = settings
@@ -130,10 +136,9 @@ class ChainLane:
         self._reports: list[JobReport] = []
         self._waits: tuple[str, str] = ("", "")  # kind, and words for people
         self._next_ns = 0
+        self._looked_ns = 0
         self._sent_ns = 0  # when this process last sent the bytes in flight
-        self._balance_wei = -1
         self._balance_ns = 0
-        self._with_code: set[str] = set()
 
     def submit(self, job: Job) -> None:
         """Takes a job; journaled on return.
@@ -147,15 +152,17 @@ class ChainLane:
         """
         self._book.add(job)
         self._report(job.name)
+        self._next_ns = self._looked_ns + self._settings.poll_ms * _MS
 
     def advance(self, now_ns: int) -> list[JobReport]:
-        """Does what is due, at most every `poll_ms`; every change of state since the last call.
+        """Does what is due, at most every `poll_ms`, and every minute without jobs; every change of state
+        since the last call.
 
         Asks nodes, each question with its deadline; a node that failed is left alone until the next look. A
         journal that cannot be written stops everything that would send (`status().waits_for`).
         """
         if now_ns >= self._next_ns:
-            self._next_ns = now_ns + self._settings.poll_ms * _MS
+            self._looked_ns = now_ns
             try:
                 self._pass(now_ns)
             except (TransportError, RpcError) as error:
@@ -164,6 +171,8 @@ class ChainLane:
                 self._wait("logs", str(error))
             except OSError as error:
                 self._wait("journal", f"the journal cannot be written: {error}")
+            pause_ns = self._settings.poll_ms * _MS if self._book.open() else _IDLE_PERIOD_NS
+            self._next_ns = now_ns + pause_ns
         reports, self._reports = self._reports, []
         return reports
 
@@ -179,14 +188,14 @@ class ChainLane:
     def status(self) -> LaneStatus:
         """As of the last `advance`."""
         heads = bool(self._nodes.heads)
-        low = self._settings.min_balance_pol * _POL
+        balance_wei = self._preflight.balance_wei
         flight = self._flight()
         return LaneStatus(
             head=self._nodes.head if heads else 0,
             finalized=self._nodes.finalized if heads else 0,
             base_fee_wei=self._nodes.base_fee_wei if heads else 0,
-            balance_wei=self._balance_wei,
-            is_balance_low=0 <= self._balance_wei < low,
+            balance_wei=balance_wei,
+            is_balance_low=0 <= balance_wei < self._settings.min_balance_pol * POL,
             in_flight=flight.attempts[-1].transaction if flight else "",
             waits_for=self._waits[1],
             halted=self._book.halted,
@@ -211,15 +220,12 @@ class ChainLane:
             self._wait("nodes", "no node answers: " + "; ".join(self._nodes.silent.values()))
             return
         if now_ns >= self._balance_ns:
-            self._balance_wei = min(number(one, "balance") for one in self._ask_balance())
-            self._balance_ns = now_ns + _BALANCE_PERIOD_NS
+            self._preflight.ask_balance()
+            self._balance_ns = now_ns + _IDLE_PERIOD_NS
         if flight := self._flight():
             self._follow(flight, now_ns)
         if self._flight() is None:
             self._begin(now_ns)
-
-    def _ask_balance(self) -> list[Any]:
-        return self._nodes.each("eth_getBalance", self._account, "latest")
 
     def _follow(self, flight: Progress, now_ns: int) -> None:
         """Looks what became of the transaction in flight."""
@@ -326,99 +332,36 @@ class ChainLane:
         if self._book.halted:
             self._wait("halted", f"halted: {self._book.halted}", job)
             return
-        if doubt := self._nodes.doubt(now_ns):
-            self._decline(job, "doubt", doubt)
-            return
-        nonce = self._free_nonce(job)
-        if nonce is None:
-            return
-        fees = self._first_fees(job)
-        if fees is None:
-            return
-        gas_limit = self._dry_run(job)
-        if gas_limit is None:
-            return
-        cost_wei = gas_limit * fees.max_fee_wei + job.job.calls[job.done].value
-        self._balance_wei = min(number(one, "balance") for one in self._ask_balance())
-        if self._balance_wei < cost_wei:
-            have, need = self._balance_wei / _POL, cost_wei / _POL
-            self._decline(job, "balance", f"expected at least {need:.6f} POL for gas, found {have:.6f}")
-            return
-        self._send(job, nonce, fees, gas_limit)
-
-    def _free_nonce(self, job: Progress) -> int | None:
-        """The account's next nonce, where all nodes agree about it and nothing else is on its way."""
-        latest = self._nodes.nonces(self._account, "latest")
-        known = sorted({*latest, *self._nodes.nonces(self._account, "pending")})
-        if len(known) > 1:
-            self._wait(
-                "nonce",
-                f"the account's next nonce is {known[0]} or {known[-1]}: a transaction that is not ours is "
-                "on its way, or a node is behind",
-                job,
-            )
-            return None
-        if known[0] < self._book.next_nonce:
-            self._wait(
-                "nonce",
-                f"the account's next nonce is {known[0]}, expected at least {self._book.next_nonce}: the "
-                "nodes do not know what was final",
-                job,
-            )
-            return None
-        return known[0]
-
-    def _first_fees(self, job: Progress) -> Fees | None:
-        tips = [number(tip, "tip") for tip in self._nodes.each("eth_maxPriorityFeePerGas")]
-        fees = first_fees(self._nodes.base_fee_wei, max(tips), self._settings)
-        if fees is None:
-            self._wait("fee", f"the base fee and tip are above {self._settings.max_fee_gwei} gwei", job)
-        return fees
-
-    def _dry_run(self, job: Progress) -> int | None:
-        """The gas limit of a call that the contracts would execute now; None if it is not to be sent."""
-        call = job.job.calls[job.done]
-        if call.to not in self._with_code:
-            if any(code in ("0x", "", None) for code in self._nodes.each("eth_getCode", call.to, "latest")):
-                self._refuse(job, f"{call.what or 'call'}: there is no contract at {call.to}")
-                return None
-            self._with_code.add(call.to)
-        question = {
-            "from": self._account,
-            "to": call.to,
-            "data": "0x" + call.data.hex(),
-            "value": hex(call.value),
-        }
-        try:
-            self._nodes.each("eth_call", question, "latest")
-            needed = max(number(gas, "gas") for gas in self._nodes.each("eth_estimateGas", question))
-        except RpcError as error:
-            self._refuse(job, f"{call.what or 'call'}: dry run refused: {error.reason}")
-            return None
-        limit = needed + needed * self._settings.gas_margin_percent // 100
-        if limit > self._settings.gas_limit_max:
-            self._refuse(
-                job, f"{call.what or 'call'}: needs {limit} gas, above {self._settings.gas_limit_max}"
-            )
-            return None
-        return limit
+        verdict = self._preflight.check(job.job.calls[job.done], self._book.next_nonce, now_ns)
+        if isinstance(verdict, Clearance):
+            self._send(job, verdict.nonce, verdict.fees, verdict.gas_limit)
+        elif verdict.lasts is Lasts.FOR_GOOD or (verdict.lasts is Lasts.FOR_NOW and not job.has_begun):
+            self._refuse(job, verdict.words)
+        else:
+            self._wait(verdict.kind, verdict.words, job)
 
     def _send(self, job: Progress, nonce: int, fees: Fees, gas_limit: int) -> None:
         """Signs, journals, then hands out."""
         call = job.job.calls[job.done]
-        raw = self._signer.sign_transaction(
-            {
-                "type": 2,
-                "chainId": self._chain_id,
-                "nonce": nonce,
-                "to": call.to,
-                "value": call.value,
-                "data": call.data,
-                "gas": gas_limit,
-                "maxFeePerGas": fees.max_fee_wei,
-                "maxPriorityFeePerGas": fees.tip_wei,
-            }
-        )
+        bid = {
+            "type": 2,
+            "chainId": self._chain_id,
+            "nonce": nonce,
+            "to": call.to,
+            "value": call.value,
+            "data": call.data,
+            "gas": gas_limit,
+            "maxFeePerGas": fees.max_fee_wei,
+            "maxPriorityFeePerGas": fees.tip_wei,
+        }
+        try:
+            raw = self._signer.sign_transaction(bid)
+        except ValueError as error:
+            if job.attempts:
+                self._wait("signer", f"no replacement is signed: {error}")
+            else:
+                self._refuse(job, f"not signed: {error}")
+            return
         transaction = "0x" + keccak256(raw).hex()
         now_ns = self._clock.now_ns()
         self._book.sending(job, Attempt(nonce, transaction, raw, fees, gas_limit, now_ns))
@@ -426,13 +369,6 @@ class ChainLane:
         job.reason = self._nodes.broadcast(raw)
         self._wait("objections" if job.reason else "", job.reason)
         self._report(job.job.name)
-
-    def _decline(self, job: Progress, kind: str, reason: str) -> None:
-        """Not now: a job that has not begun is refused, one that has waits."""
-        if job.has_begun:
-            self._wait(kind, reason, job)
-        else:
-            self._refuse(job, reason)
 
     def _refuse(self, job: Progress, reason: str) -> None:
         state = JobState.FAILED if job.has_begun else JobState.REFUSED

@@ -92,5 +92,8 @@ class Lane(Protocol):
     def open(self) -> list[Job]:
         """Jobs that have not ended, the oldest first; after a restart those of the journal."""
 
+    def report_of(self, name: str) -> JobReport | None:
+        """How far a job is, also one that ended in an earlier session; None for a name that is not known."""
+
     def close(self) -> None:
         """Lets go of the journal. What is in flight stays so, and is found again by the next lane."""

@@ -175,6 +175,14 @@ class Ledger:
         self.splits[name] = pairs_micro
         return True
 
+    def pairs_left(self, name: str, left_micro: int) -> None:
+        """So many pairs have left by merges, less those that splits brought; `name` did what is new of it."""
+        moved_micro = left_micro - self.merged_micro + self.split_micro
+        if moved_micro > 0:
+            self.merge(f"{name}:{left_micro}", moved_micro)
+        elif moved_micro < 0:
+            self.split(f"{name}:{left_micro}", -moved_micro)
+
     def redeem(self, name: str, up_micro: int, down_micro: int, paid_micro: int) -> bool:
         """Takes resolved shares out for what they were paid; False for a redemption whose `name` is known."""
         if min(up_micro, down_micro, paid_micro) < 0 or paid_micro > up_micro + down_micro:

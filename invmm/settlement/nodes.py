@@ -184,6 +184,21 @@ class Nodes:
         """An account's transactions as each node counts them up to "latest", "pending" or a block."""
         return [number(answer, "nonce") for answer in self.each("eth_getTransactionCount", account, tag)]
 
+    def final_nonce(self, account: str) -> int | None:
+        """An account's transactions up to the finalized block, by the node that counts fewest.
+
+        None if no node keeps what it needs to tell.
+        """
+        counts = []
+        for head in self.heads:
+            try:
+                counts.append(
+                    number(head.node.call("eth_getTransactionCount", account, hex(self.finalized)), "nonce")
+                )
+            except (RpcError, TransportError):
+                continue
+        return min(counts, default=None)
+
     def broadcast(self, raw: bytes) -> str:
         """Hands a signed transaction to every node here; what they said against it, "" if one took it.
 

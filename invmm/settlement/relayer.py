@@ -31,9 +31,8 @@ from invmm.settlement.sightings import Chain, Head, Receipt, Sighting, is_job_of
 from invmm.settlement.submits import Standing, Submit, Submits
 
 RESEND_AFTER_S: Final = 20.0
-"""From an answer that was lost to the next copy of the same bytes; doubled each time up to `RESEND_MAX_S`."""
+"""From a try that was lost or not taken to the next; doubled each time up to `RESEND_MAX_S`."""
 RESEND_MAX_S: Final = 320.0
-BUSY_PAUSE_S: Final = 10.0
 FAILED_GRACE_S: Final = 60.0
 """How far the finalized block is past the relayer's word that nothing happened, before it is believed."""
 DEADLINE_MARGIN_S: Final = 60.0
@@ -90,6 +89,16 @@ class RelayerLane:
     def open(self) -> list[Job]:
         """See `Lane`."""
         return [one.job for one in self._submits.open()]
+
+    def report_of(self, name: str) -> JobReport | None:
+        """See `Lane`."""
+        known = self._submits.standing.get(name)
+        return None if known is None else known.report
+
+    def submits_left(self, now_ns: int) -> int:
+        """What is left of the day's submits."""
+        used = self._submits.quota.used(now_ns / NS)
+        return max(0, self._settings.relayer_submits_per_day - used)
 
     def close(self) -> None:
         """See `Lane`; closes the relay's connection as well."""
@@ -171,9 +180,8 @@ class RelayerLane:
         """Those of which no call would fail now; the others are refused."""
         fit = []
         for one in chosen:
-            why = next(
-                filter(None, (self._chain.refusal(self._wallet.address, c) for c in one.job.calls)), ""
-            )
+            whys = (self._chain.refusal(self._wallet.address, call) for call in one.job.calls)
+            why = next(filter(None, whys), "")
             if why:
                 self._end([one.job], JobState.REFUSED, reason=f"would fail: {why}")
             else:
@@ -194,29 +202,30 @@ class RelayerLane:
             self._submits.end_try()
             self._not_taken(submit, answer, now_s)
         except UnansweredError as answer:
-            self._send_s = now_s + max(self._pause_s, answer.pause_s)
-            self._pause_s = min(2 * self._pause_s, RESEND_MAX_S)
+            self._pause(now_s, answer.pause_s)
             self._wait(str(answer))
         else:
             self._submits.hear(told, now_s)
 
     def _not_taken(self, submit: Submit, answer: NotTakenError, now_s: float) -> None:
         """This try had no effect. If none before it can have had one either, the envelope is dead."""
+        self._pause(now_s)
         if answer.is_busy:
-            self._send_s = now_s + BUSY_PAUSE_S
             self._wait("the wallet has something else in flight")
         elif submit.is_doubtful:  # perhaps because the copy before was executed: the chain will show
-            self._send_s = now_s + self._pause_s
-            self._pause_s = min(2 * self._pause_s, RESEND_MAX_S)
             self._wait(str(answer))
         elif answer.nonce is not None:
             if answer.nonce > submit.envelope.nonce:
                 self._nonce_wanted = answer.nonce
-            self._send_s = now_s + BUSY_PAUSE_S
             self._submits.drop(counts=False)
             self._wait("another transaction of the wallet came first")
         else:
             self._give_up(submit, JobState.REFUSED, answer.words)
+
+    def _pause(self, now_s: float, least_s: float = 0.0) -> None:
+        """Keeps away from the relayer for a while, the next time for longer."""
+        self._send_s = now_s + max(self._pause_s, least_s)
+        self._pause_s = min(2 * self._pause_s, RESEND_MAX_S)
 
     # Following
 
@@ -232,13 +241,20 @@ class RelayerLane:
         if self._seen(submit, head):
             return
         if submit.identifier and submit.state not in ENDED_WITHOUT:
-            self._submits.hear(self._relay.transaction(submit.identifier), now_s)
+            self._ask(submit, now_s)
         if submit.hash and self._seen_by_hash(submit, head):
             return
         if self._is_dead(submit, head):
             self._bury(submit)
         elif not submit.identifier and now_s >= self._send_s and not self._is_stale(submit, now_s):
             self._hand_over(submit, now_s)
+
+    def _ask(self, submit: Submit, now_s: float) -> None:
+        """What the relayer says; the chain can tell what matters without it."""
+        try:
+            self._submits.hear(self._relay.transaction(submit.identifier), now_s)
+        except UnansweredError as answer:
+            self._wait(str(answer))
 
     def _seen(self, submit: Submit, head: Head) -> bool:
         """Whether a transaction moved what every job of the envelope says; ends them once it is final."""

@@ -99,7 +99,8 @@ class RpcEndpoint:
             "Accept: application/json\r\nConnection: close\r\n"
         ).encode()
         self._host = host
-        self._tls = ssl.create_default_context() if is_secure else None
+        self._is_secure = is_secure
+        self._tls: ssl.SSLContext | None = None
         self._resolver: Resolver | None = None
         self._asked = 0
         self._hidden = [part for part in re.split(r"[/?&=]", path) if len(part) >= _SHORTEST_KEY]
@@ -153,7 +154,8 @@ class RpcEndpoint:
             plain.settimeout(_left(until))
             plain.connect(address)
             wire = plain
-            if self._tls is not None:
+            if self._is_secure:
+                self._tls = self._tls or ssl.create_default_context()
                 plain.settimeout(_left(until))
                 wire = self._tls.wrap_socket(plain, server_hostname=self._host)
             with wire:

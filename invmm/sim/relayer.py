@@ -87,6 +87,12 @@ class Action:
     hash: str = ""
     error: str = ""
 
+    @property
+    def is_active(self) -> bool:
+        """Whether the wallet must wait for it. What is not told is done all the same."""
+        is_done = self.mishap is Mishap.SILENT and self.hash
+        return self.state in ("STATE_NEW", "STATE_EXECUTED") and not is_done
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -214,7 +220,7 @@ class FakeRelayer:
         active = [
             action
             for action in self.actions.values()
-            if action.opened.wallet.lower() == wallet and action.state in ("STATE_NEW", "STATE_EXECUTED")
+            if action.opened.wallet.lower() == wallet and action.is_active
         ]
         if active or mishap is Mishap.BUSY:
             raise BadEnvelopeError(f"wallet busy: {len(active) or 1} active action(s)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from aiohttp import web
 
 from invmm.sim import rules, wire
@@ -110,7 +111,8 @@ class Prices:
         if asked is None:
             return error(400, "Invalid payload")
         found = [token_of(self._server, one["token_id"]) for one in asked]
-        return web.json_response([place[0].book(place[1]) for place in found if place is not None])
+        told = orjson.dumps([place[0].book(place[1]) for place in found if place is not None])
+        return web.Response(body=told, content_type="application/json", charset="utf-8")
 
     async def market_of_token(self, request: web.Request) -> web.Response:
         """Condition id and both tokens of a token's market; the primary one is the smaller id."""

@@ -1,8 +1,8 @@
 """What the venue checks cryptographically: orders, logins and private requests.
 
-Nothing here is shared with the engine's signer: structs are encoded by eth-abi, domains and logins hashed and
-signatures recovered by eth-account, and the contracts' addresses are spelled a second time, so that an error
-on either side shows as a refused order.
+Nothing here is shared with the engine's signer: what is no plain number is encoded by eth-abi, domains and
+logins hashed and signatures recovered by eth-account, and the contracts' addresses are spelled a second time,
+so that an error on either side shows as a refused order.
 """
 
 from __future__ import annotations
@@ -89,13 +89,17 @@ class _Struct:
         plain = [_value(name, kind, values) for name, kind in zip(self.names, self.kinds, strict=True)]
         try:
             return keccak(self.type_hash + b"".join(map(_word, self.kinds, plain)))
-        except Exception as error:  # eth-abi names the value and its type
+        except Exception as error:  # a number of too many bits, or eth-abi names the value and its type
             raise MalformedError(str(error)) from error
 
 
-@lru_cache(maxsize=1 << 10)
 def _word(kind: str, value: Any) -> bytes:
-    """A field, 32 bytes as all types above take; most come again: addresses, tokens, sizes."""
+    """A field, 32 bytes as all types above take."""
+    return value.to_bytes(32) if kind == "uint256" else _encoded(kind, value)
+
+
+@lru_cache(maxsize=1 << 8)  # addresses, flags: few are new
+def _encoded(kind: str, value: Any) -> bytes:
     return encode((kind,), (value,))
 
 

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
+from invmm._ext.model_policy import ModelPolicy
 from invmm._ext.solver import InventoryMMPolicy, Policy
-from invmm.errors import ConfigError
-from invmm.settings import StrategySettings
+from invmm.errors import ConfigError, origin_of
+from invmm.settings import POLICIES, ModelSettings, Settings, StrategySettings
+
+MODELS: Final = {
+    "avellaneda_stoikov": "AvellanedaStoikovModel",
+    "simple": "SimpleModel",
+    "glft": "GLFTModel",
+    "model": "",
+}
+"""Policies that quote as an inventory model says, and its name; of `model`, the one that is chosen."""
 
 
-def _inventory_mm(settings: StrategySettings, *, compatible: bool) -> Policy:
+def make_policy(name: str, settings: StrategySettings, model: ModelSettings | None = None) -> Policy:
+    """The policy of that name; ConfigError names the ones there are.
+
+    `model` is asked by those of `MODELS` only, and is complete: the environment is not read (`resolved`).
+    """
+    if name in MODELS:
+        return _model_policy(name, settings, model or ModelSettings())
+    if name not in POLICIES:
+        raise ConfigError(f"policy: expected one of {', '.join(POLICIES)}, found {name!r}")
     return InventoryMMPolicy(
         num_levels=settings.num_levels,
         base_offset=settings.base_offset,
@@ -17,18 +35,58 @@ def _inventory_mm(settings: StrategySettings, *, compatible: bool) -> Policy:
         max_imbalance=settings.max_imbalance,
         order_size=settings.order_size,
         spread_per_level=settings.spread_per_level,
-        compatible=compatible,
+        compatible=name == "inventory_mm_compatible",
     )
 
 
-POLICIES: dict[str, Callable[[StrategySettings], Policy]] = {
-    "inventory_mm": lambda settings: _inventory_mm(settings, compatible=False),
-    "inventory_mm_compatible": lambda settings: _inventory_mm(settings, compatible=True),
-}
+def _model_policy(name: str, settings: StrategySettings, model: ModelSettings) -> ModelPolicy:
+    from invmm.models.config import Config  # not needed by the other policies
+    from invmm.models.fast import fast_model
+    from invmm.models.model_factory import ModelFactory
+
+    config = Config(model.params, env_file=None, environment={})
+    try:
+        made = ModelFactory.create_model(MODELS[name] or None, config)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return ModelPolicy(
+        fast_model(made),
+        name=name,
+        num_levels=settings.num_levels,
+        order_size=settings.order_size,
+        spread_per_level=settings.spread_per_level,
+        max_imbalance=settings.max_imbalance,
+        sample_ms=model.sample_ms,
+    )
 
 
-def make_policy(name: str, settings: StrategySettings) -> Policy:
-    """The policy of that name; ConfigError names the ones there are."""
-    if name not in POLICIES:
-        raise ConfigError(f"policy: expected one of {', '.join(POLICIES)}, found {name!r}")
-    return POLICIES[name](settings)
+def resolved(
+    settings: Settings, policy: str | None = None, *, is_command: bool = False
+) -> tuple[Settings, str]:
+    """Settings that need no environment any more, and the name of the policy (that of the settings, if None).
+
+    For a policy of `MODELS`, every parameter of its model is looked for in the environment and in `.env` and
+    written into `[model.params]`, so that a journal has them. Settings that name their INVENTORY_MODEL there
+    are taken as complete, but not by a command: for its user, the environment goes before the file.
+
+    Raises
+    ------
+    ConfigError
+        There is no such model, or it cannot be made.
+    """
+    policy = policy or settings.strategy.policy
+    if policy not in MODELS or ("INVENTORY_MODEL" in settings.model.params and not is_command):
+        return settings, policy
+    from invmm.models.config import Config
+    from invmm.models.model_factory import ModelFactory
+
+    config = Config(settings.model.params)
+    try:
+        ModelFactory.create_model(MODELS[policy] or None, config)  # asks for parameters of its own
+    except Exception as error:
+        if isinstance(error, ValueError):
+            raise ConfigError(str(error)) from None
+        raise ConfigError(f"inventory model: cannot be made: {origin_of(error)}") from error
+    return replace(settings, model=replace(settings.model, params=config.params)), policy

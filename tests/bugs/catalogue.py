@@ -9,6 +9,7 @@ import pytest
 
 from invmm.sim.campaign.hazards import Planned
 from invmm.types import EventKind, Mode, OrderStatus, Source
+from tests.bugs.defences import DEFENCES
 from tests.bugs.seeding import Bug, Edit
 
 SECOND = 1_000_000_000
@@ -328,4 +329,5 @@ BUGS = (
         open_orders=2,
         edits=(_counted("not registry.live[i].cancel_sent"),),
     ),
+    *DEFENCES,
 )

@@ -36,6 +36,7 @@ CHECKERS = frozenset(
         "orphans",
         "lost_fills",
         "double_fills",
+        "positions",
         "sends",
         "guards",
         "rest",
@@ -145,12 +146,14 @@ def play_until_found(seed: int, minutes: float, plan: Sequence[Planned], open_or
             await main
         except asyncio.CancelledError:
             world._digest = ""
-            for process in world.processes:
-                process.is_alive = True  # their tasks may unwind
+            world.loop.set_exception_handler(lambda loop, context: None)
             rest = asyncio.all_tasks() - {asyncio.current_task()}
             for task in rest:
                 task.cancel()
-            await asyncio.gather(*rest, return_exceptions=True)
+            for process in world.processes:
+                process.go_on(world.loop)  # their tasks may unwind
+            if rest:
+                await asyncio.wait(rest, timeout=5)
 
     world._play = until_found  # type: ignore[method-assign]
     outcome = world.run()
@@ -187,7 +190,8 @@ def edited_copy(folder: Path, edits: Sequence[Edit]) -> Path:
         shutil.copy2(ROOT / name, folder / name)
     for edit in edits:
         replace_once(folder / edit.path, edit.old, edit.new)
-    paths = ", ".join(f'Path("{path}")' for path in dict.fromkeys(edit.path for edit in edits))
+    compiled = dict.fromkeys(edit.path for edit in edits if edit.path.endswith(".pyx"))
+    paths = ", ".join(f'Path("{path}")' for path in compiled)
     replace_once(folder / "setup.py", SOURCES, f"    for path in [{paths}]\n")
     compiler = {"CC": "ccache gcc"} if shutil.which("ccache") and "CC" not in os.environ else {}
     run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], folder, compiler)

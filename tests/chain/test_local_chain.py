@@ -1,4 +1,4 @@
-"""The chain in this process: matches settle, pairs become dollars, and nothing moves that was not approved."""
+"""The chain in this process: matches settle, tokens are named as listed, nothing moves unapproved."""
 
 from __future__ import annotations
 

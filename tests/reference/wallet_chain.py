@@ -52,6 +52,7 @@ class WalletChain:
     doubt: str = ""
     transactions: list[Transaction] = field(default_factory=list)
     asked: int = 0
+    spent: int = 0
 
     # The chain's side of a lane
 
@@ -119,6 +120,7 @@ class WalletChain:
     def fill(self, token: int, shares: int, cost: int) -> None:
         """A trade of the wallet settles: its tokens and collateral change in a transaction of the venue."""
         moved = {("token", token): shares, COLLATERAL: -cost}
+        self.spent += cost
         self._apply(moved)
         self._add(moved, ())
 

@@ -16,6 +16,7 @@ from tests.unit.fake_chain import GWEI, FakeChain, FakeNode, MemoryJournal, Sign
 SETTINGS = SettlementSettings(stuck_after_s=30.0, repeat_after_s=3.0, head_max_age_s=0.0)
 EVENTS = ("mine", "finalize", "reorganise", "forget", "drop", "spike")
 INTRUSION = "intrude"
+TROUBLED_NODES = ("lag", "mute")
 PATIENCE = 40
 """Rounds in which a chain that has become kind must bring every job to its end."""
 
@@ -173,8 +174,18 @@ class World:
         bid = {"nonce": nonce, "data": INTRUSION.encode(), "maxFeePerGas": 10**15, "maxPriorityFeePerGas": 1}
         self.chain.pool[nonce] = Signer().sign_transaction(bid)
 
+    def lag(self) -> None:
+        """The last node stands still for two blocks."""
+        self.nodes[-1].lag += 2
+
+    def mute(self) -> None:
+        """The first node does not answer."""
+        self.nodes[0].is_down = True
+
     def calm(self) -> None:
         self.chain.base_fee_wei = 50 * GWEI
+        for node in self.nodes:
+            node.lag, node.is_down = 0, False
 
     # The judge
 
@@ -195,6 +206,12 @@ class World:
             if not self.lane.status().halted:
                 wrong.append("somebody else sends from the account, and the lane goes on")
             del expected[report.reason.count("executed before") :]
+        if not wrong and self.lane_class is ChainLane and self.journal_class is MemoryJournal:
+            then = ChainLane(
+                self.nodes, Signer(), MemoryJournal(self.disk), settings=SETTINGS, clock=self.clock
+            )
+            if then.report_of(self.job.name) != report or then.status().halted != self.lane.status().halted:
+                wrong.append(f"a restart finds {then.report_of(self.job.name)}")
         if found != expected:
             wrong.append(f"effects: expected {expected}, found {found}")
 

@@ -12,8 +12,8 @@ from invmm.errors import ConfigError
 from invmm.settings import SettlementSettings
 from invmm.settlement.chain import ChainLane
 from invmm.settlement.lane import Job, JobReport, JobState
+from invmm.venue.auth import OrderSigner
 from tests.unit.fake_chain import (
-    ADAPTER,
     GWEI,
     PAIRS,
     STRANGER,
@@ -112,6 +112,21 @@ def test_a_call_to_an_address_without_code_is_refused() -> None:
     rig.lane.submit(Job("x", (call,), ()))
     assert "no contract at 0xcccc" in rig.advance()[-1].reason
     assert not rig.chain.seen
+
+
+def test_what_the_signer_does_not_sign_is_refused() -> None:
+    class Careful(Signer):
+        def sign_transaction(self, transaction: dict[str, Any]) -> bytes:
+            raise ValueError("transaction: the signer does not sign this")
+
+    rig = Rig()
+    rig.lane = ChainLane(rig.nodes, Careful(), rig.journal, settings=SETTINGS, clock=rig.clock)
+    rig.lane.submit(merge_job())
+    report = rig.advance()[-1]
+    assert (report.state, report.reason) == (
+        JobState.REFUSED,
+        "not signed: transaction: the signer does not sign this",
+    )
 
 
 def test_only_one_transaction_is_in_flight_and_the_next_waits_until_it_is_final() -> None:
@@ -284,6 +299,17 @@ def test_a_foreign_transaction_on_its_way_is_waited_for_never_stepped_over() -> 
     assert not rig.chain.seen
 
 
+def test_a_foreign_transaction_that_may_still_be_reorganised_away_is_waited_for() -> None:
+    rig = Rig()
+    rig.chain.pool = {0: Signer().sign_transaction({"nonce": 0, "data": b"", "maxFeePerGas": 900 * GWEI})}
+    rig.chain.mine()
+    rig.lane.submit(merge_job())
+    assert "not final yet" in rig.advance()[-1].reason
+    rig.chain.finalize()
+    assert rig.states() == [JobState.SENT]
+    assert [one["nonce"] for one in rig.sent()] == [1]
+
+
 def test_a_gap_below_our_nonce_is_never_bid_for() -> None:
     rig = Rig()
     foreign = Signer().sign_transaction(
@@ -291,8 +317,10 @@ def test_a_gap_below_our_nonce_is_never_bid_for() -> None:
     )
     rig.chain.pool = {0: foreign}
     rig.chain.mine()
+    rig.chain.finalize()
     rig.lane.submit(merge_job())
     rig.advance()
+    rig.chain.finalized = 0  # against all promises
     rig.chain.reorganise(forget=True)
     rig.advance(60)
     assert "has to wait for nonce 0" in rig.lane.status().waits_for
@@ -445,11 +473,24 @@ def test_a_journal_of_another_account_is_refused() -> None:
         ChainLane(rig.nodes, Signer(STRANGER), journal, settings=SETTINGS, clock=rig.clock)
 
 
-def test_the_nodes_are_asked_no_more_often_than_set() -> None:
+def test_the_nodes_are_asked_no_more_often_than_set_and_seldom_without_jobs() -> None:
     rig = Rig()
-    rig.lane.submit(merge_job())
     rig.advance()
     asked = len(rig.nodes[0].asked)
-    rig.lane.advance(rig.clock.now_ns() + 1)
+    rig.advance(59)
     assert len(rig.nodes[0].asked) == asked
-    assert ADAPTER in {one["to"] for one in rig.sent()}
+    rig.lane.submit(merge_job())
+    rig.advance(0.5)
+    assert len(rig.sent()) == 1
+    asked = len(rig.nodes[0].asked)
+    rig.advance(0.5)
+    assert len(rig.nodes[0].asked) == asked
+    rig.advance(0.5)
+    assert len(rig.nodes[0].asked) > asked
+
+
+def test_an_account_whose_tokens_a_wallet_holds_has_no_lane_here() -> None:
+    rig = Rig()
+    signer = OrderSigner(b"\x4c" * 32, 2, STRANGER)
+    with pytest.raises(ConfigError, match="through the relayer"):
+        ChainLane(rig.nodes, signer, rig.journal, settings=SETTINGS, clock=rig.clock)

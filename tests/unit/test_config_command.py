@@ -74,7 +74,7 @@ def test_the_schema_agrees_with_what_the_settings_accept() -> None:
         properties = tables[table.name]["properties"]
         for key in dataclasses.fields(getattr(Settings(), table.name)):
             described = properties[key.name]
-            assert described["default"] == key.default
+            assert described["default"] == getattr(getattr(Settings(), table.name), key.name)
             for bound in ("minimum", "maximum"):
                 if bound in described:
                     Settings.parse(f"[{table.name}]\n{key.name} = {type(key.default)(described[bound])!r}\n")

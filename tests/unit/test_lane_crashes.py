@@ -20,6 +20,7 @@ from tests.unit.fake_chain import MemoryJournal, hash_of
 from tests.unit.lane_world import (
     EVENTS,
     INTRUSION,
+    TROUBLED_NODES,
     Fault,
     Outcome,
     World,
@@ -100,9 +101,16 @@ def test_a_nonce_that_somebody_else_takes_is_noticed_and_the_job_has_no_effect_o
         assert not failed
 
 
+@pytest.mark.parametrize("trouble", TROUBLED_NODES)
+def test_one_effect_while_one_of_two_nodes_stands_still_or_is_silent(trouble: str) -> None:
+    for event in EVENTS:
+        failed, _ = wrong(trials((trouble, event, "mine")))
+        assert not failed
+
+
 @pytest.mark.slow
 def test_one_effect_whatever_breaks_once_while_the_chain_does_three_things() -> None:
-    for events in product((*EVENTS, INTRUSION), repeat=3):
+    for events in product((*EVENTS, INTRUSION, *TROUBLED_NODES), repeat=3):
         failed, _ = wrong(trials(events, reads=True))
         assert not failed
 

@@ -296,7 +296,7 @@ def test_alarms_and_triggers_are_latched_as_level_1(state: StateFolder) -> None:
 
 
 WARNINGS = {AlarmKind.CLOCK_DRIFT, AlarmKind.NOT_VERIFIED, AlarmKind.MARKET_LOSS}
-PASSING = {AlarmKind.SLOW_VENUE, AlarmKind.SETTLEMENT}
+PASSING = {AlarmKind.SLOW_VENUE, AlarmKind.FAILED_FILLS}
 
 
 @pytest.mark.parametrize("kind", AlarmKind, ids=lambda kind: kind.value)
@@ -379,15 +379,15 @@ def test_fills_that_failed_before_a_pause_do_not_begin_another() -> None:
         desk.tick()
 
     settle(FAILED)
-    assert desk.permission.kinds[AlarmKind.SETTLEMENT] == 1
+    assert desk.permission.kinds[AlarmKind.FAILED_FILLS] == 1
     assert (desk.risk.level, desk.permission.mode) == (0, Mode.PAUSED)
     desk.clock.at_ns += PAUSE_S * SECOND
     settle(CONFIRMED)
     assert desk.permission.mode == Mode.RUNNING
-    assert desk.permission.kinds[AlarmKind.SETTLEMENT] == 1
+    assert desk.permission.kinds[AlarmKind.FAILED_FILLS] == 1
     desk.clock.at_ns += SECOND
     settle(FAILED)
-    assert desk.permission.kinds[AlarmKind.SETTLEMENT] == 2
+    assert desk.permission.kinds[AlarmKind.FAILED_FILLS] == 2
 
 
 def test_a_journal_or_a_risk_file_that_cannot_be_written_ends_new_risk(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ they check: sums are made anew from the venue's orders and trades.
 | exposure   | the venue's true orders and shares exceed a limit of the settings, at any event |
 | orphans    | an order is open at the venue and the engine does not count it as possibly alive |
 | fills      | at rest a fill is missing, is there twice, or differs from the venue's |
-| sends      | an order's bytes leave more often than once and one resend, or another order under its name |
-| guards     | an order leaves while the data is stale, the mode forbids it, or heartbeats are not answered |
+| positions  | at rest the engine's own count of shares differs from what its fills at the venue come to |
+| sends      | an order's bytes leave more often than once and one resend, or the same order rests twice |
+| guards     | an order leaves while the data is stale, the mode forbids it or heartbeats are not answered, |
+|            | or after the engine was told of something that ends trading |
 | rest       | something is still undetermined when nothing happens any more |
 | journal    | the journal and memory differ in which orders may be alive |
 | secrets    | a secret is in a message or in the body of a request |
@@ -21,6 +23,8 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
 
 from invmm.execution.journaled import possibly_alive
 from invmm.feed.user_messages import trade_key
@@ -36,9 +40,11 @@ if TYPE_CHECKING:
 
 MS = 1_000_000
 MARGIN_NS = 400 * MS  # from a decision to its arrival: command deadline, way, timer
+LISTING_NS = 10 * MS  # from a pass's beginning to the answer of its first question
 MOST_FAILURES = 20  # kept of each checker
 PLACES = ("/order", "/orders")
 ENDED = ("dead", "filled", "rejected")
+UNANSWERED = ("prepared", "sent", "unknown")
 
 
 @dataclass(frozen=True)
@@ -177,13 +183,55 @@ class Sends:
             if self._seen[name] == 1:
                 world.guards.post(leg["order"])
 
+    def booked(self, exchange: Exchange, order: Order) -> None:
+        """An order of ours has reached the book: is it another one signed anew for one whose fate is open?"""
+        world, said = self._world, order.request
+        for other in exchange.open_orders():
+            known = other.request
+            if (
+                other is not order
+                and world.is_own(other)
+                and (known.token, known.side, known.price_e4, known.size_micro)
+                == (said.token, said.side, said.price_e4, said.size_micro)
+                and (world.state_of(known.order_id) in UNANSWERED or not world.believes_alive(said.order_id))
+            ):
+                world.fail("sends", f"{known.id_text} is there a second time, as {said.id_text}")
+
 
 class Guards:
     """What forbids an order, as the venue knows it."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._mode_ns: dict[int, int] = {}
+        self._over_ns: dict[str, int] = {}  # why trading is over, and since when
+        self._listed_ns: int | None = None  # when an order that is not ours was told to the engine
+
+    def begin_anew(self) -> None:
+        """Another process trades: what the last one was told it has to learn itself."""
+        self._over_ns.clear()
+        self._listed_ns = None
+
+    def over(self, why: str, since_ns: int) -> None:
+        """From then on this process may place nothing."""
+        self._over_ns.setdefault(why, since_ns)
+
+    def heard(self, request: Incoming, answer: web.Response) -> None:
+        """An answer reaches the engine."""
+        placed = self._world.strangers.placed
+        if not placed or self._listed_ns is not None or request.path != "/data/orders":
+            return
+        body = answer.body if isinstance(answer.body, bytes) else b""
+        if answer.status == 200 and any(name.hex().encode() in body for name in placed):
+            self._listed_ns = self._world.loop.now_ns()
+
+    def look(self) -> None:
+        """Several times a second. A listing counts once a whole pass that began with it has succeeded."""
+        world = self._world
+        reconciler = world.engine.engine.reconciler
+        if self._listed_ns is None or reconciler is None:
+            return
+        if reconciler.reconciled_ns >= self._listed_ns - LISTING_NS:
+            self.over("an order that is not ours was listed", world.loop.now_ns())
 
     def post(self, order: dict[str, Any]) -> None:
         """An order has just left."""
@@ -203,6 +251,9 @@ class Guards:
             world.fail(
                 "guards", f"an order left although the engine was {process.engine.permission.mode.name}"
             )
+        for why, since_ns in self._over_ns.items():
+            if now_ns - since_ns > MARGIN_NS:
+                world.fail("guards", f"an order left {(now_ns - since_ns) / SECOND:.1f} s after {why}")
         silent_ns = now_ns - world.heartbeat_ns
         limit_s = world.server.profile.heartbeat_limit_s
         if world.heartbeat_ns and limit_s and silent_ns > limit_s * SECOND + MARGIN_NS:
@@ -261,7 +312,7 @@ class Timers:
 def compare_fills(world: World) -> None:
     """At rest: the fills that the engine booked are those that the venue made."""
     ours: Counter[tuple[int, str]] = Counter()  # most often in one process: a later one takes over
-    known: dict[tuple[int, str], tuple[int, int, int, int]] = {}
+    known: dict[tuple[int, str], tuple[int, ...]] = {}
     for process in world.processes:
         here: Counter[tuple[int, str]] = Counter()
         for market in process.markets:
@@ -270,9 +321,9 @@ def compare_fills(world: World) -> None:
             for (trade, key), leg in market.ledger.legs.items():
                 name = (trade, ids.get(key, f"key {key}"))
                 here[name] += 1
-                known[name] = (leg.size_micro, leg.price_e4, int(leg.outcome), int(leg.status))
+                known[name] = (leg.size_micro, leg.price_e4, int(leg.outcome), int(leg.side), int(leg.status))
         ours |= here
-    theirs: dict[tuple[int, str], tuple[int, int, int, int]] = {}
+    theirs: dict[tuple[int, str], tuple[int, ...]] = {}
     for trade_ in world.server.floor.purses.first.trades:
         for part in trade_.legs:
             if world.is_own_leg(part):
@@ -280,6 +331,7 @@ def compare_fills(world: World) -> None:
                     part.size_micro,
                     part.price_e4,
                     int(part.token),
+                    int(part.side),
                     int(trade_.status),
                 )
     for name, count in ours.items():
@@ -297,15 +349,40 @@ def compare_fills(world: World) -> None:
         elif known[name] != made:
             world.fail(
                 "lost_fills",
-                f"{name[1]}: the engine has (size, price, token, status) {known[name]}, the venue {made}",
+                f"{name[1]}: (size, price, token, side, status): ours {known[name]}, the venue's {made}",
             )
+
+
+def compare_positions(world: World) -> None:
+    """At rest: the shares that the limits are held against are those of the fills that did not fail.
+
+    Of each process the markets that it released; of the last one those that it still has, too.
+    """
+    true: Counter[tuple[str, int]] = Counter()
+    for trade in world.server.floor.purses.first.trades:
+        for leg in trade.legs if trade.status != OrderStatus.TRADE_FAILED else ():
+            if world.is_own_leg(leg):
+                sign = 1 if leg.side == Side.BUY else -1
+                true[trade.condition_id, int(leg.token)] += sign * leg.size_micro
+    for process in world.processes:
+        counted: Counter[tuple[str, int]] = Counter()
+        for market in process.markets if process is world.engine else process.closed:
+            for token, micro in enumerate(market.step.registry.position()):
+                counted[market.info.condition_id, token] += micro
+        for name, micro in counted.items():
+            if micro != true[name]:
+                world.fail(
+                    "positions",
+                    f"{name[0][:12]}: the engine counts {micro / MICRO:g} shares of token {name[1]}, "
+                    f"its fills come to {true[name] / MICRO:g}",
+                )
 
 
 def check_rest(world: World) -> None:
     """At rest: nothing is open or undetermined, on either side."""
     for exchange in world.server.floor.exchanges:
         for order in exchange.open_orders():
-            if world.is_own(order):
+            if order.request.is_of(world.account):
                 world.fail("rest", f"order {order.request.id_text} is still {order.state} at the venue")
     for market in world.engine.markets:
         for order_ in market.step.registry.orders_live():

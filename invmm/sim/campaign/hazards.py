@@ -420,7 +420,7 @@ TABLE: dict[str, Hazard] = {
         "somebody else with our key places an order",
         "P5",
         lambda r: ({}, 0.0),
-        lambda world, figures: world.place_foreign(),
+        lambda world, figures: world.strangers.place_foreign(),
         stops=True,
         weight=0.2,
     ),
@@ -434,10 +434,13 @@ TABLE: dict[str, Hazard] = {
         weight=0.2,
     ),
     "stale_taker": Hazard(
-        "somebody takes whatever of our quotes is better than the mid",
-        "X3 X4",
-        lambda r: ({"until_s": 0.0}, r.uniform(30, 300)),
-        lambda world, figures: world.take_stale(figures["until_s"]),
+        "somebody buys the other token whenever a quote of ours is good for them: each match mints a pair",
+        "X4",
+        lambda r: (
+            {"until_s": 0.0, "edge_e4": r.choice((0, 50, 100)), "rate": r.choice((0.02, 0.2))},
+            r.uniform(30, 300),
+        ),
+        lambda world, figures: world.strangers.take(**figures),
     ),
     "paused": Hazard(
         "the process is stopped and goes on later",

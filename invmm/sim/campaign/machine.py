@@ -104,6 +104,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """`call_later` in nanoseconds."""
         return self.call_at(self._now_s + delay_ns / NS, call, *args, context=context)
 
+    get_debug = bool  # False, without a frame: every handle asks
+
     # As of `BaseEventLoop`, without what it checks for those who call it from elsewhere.
 
     def call_later(

@@ -111,6 +111,8 @@ class Network:
         """When the last request left that cancels something."""
         self.digest = hashlib.sha256()
         self.watchers: list[Callable[[Incoming], object]] = []
+        self.listeners: list[Callable[[Incoming, web.Response], object]] = []
+        """Told of each answer that reaches who asked."""
         self._routes = _Routes()
         app: Any = self._routes
         rest.add_routes(app, server)
@@ -154,6 +156,8 @@ class Network:
         if self.is_silent:
             return
         lost = request.transport.is_aborted or self.is_down
+        for listen in () if lost else self.listeners:
+            listen(request, answer)
         self.loop.call_in_ns(ONE_WAY_NS, answered, None if lost else answer, context=context)
 
 

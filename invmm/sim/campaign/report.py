@@ -97,6 +97,7 @@ def run_seed(
 MUST_BE_ZERO = (
     "lost_fills",
     "double_fills",
+    "positions_differ",
     "orphan_orders",
     "limit_breaches",
     "posts_while_stale",
@@ -111,6 +112,7 @@ MUST_BE_ZERO = (
 FIELD_OF = {
     "lost_fills": "lost_fills",
     "double_fills": "double_fills",
+    "positions": "positions_differ",
     "orphans": "orphan_orders",
     "exposure": "limit_breaches",
     "guards": "posts_while_stale",
@@ -194,6 +196,7 @@ ROWS = (
     ("fills", "fills"),
     ("lost fills", "lost_fills"),
     ("double fills", "double_fills"),
+    ("positions that differ from the venue's", "positions_differ"),
     ("orphan orders", "orphan_orders"),
     ("limit breaches", "limit_breaches"),
     ("orders sent while a guard forbids it", "posts_while_stale"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import math
 import random
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from invmm.errors import origin_of
 from invmm.settings import EngineSettings, ExecutorSettings, Settings, StateSettings, StrategySettings
 from invmm.sim.account import Leg
 from invmm.sim.campaign import checkers
@@ -26,16 +26,15 @@ from invmm.sim.campaign.hazards import TABLE, Planned
 from invmm.sim.campaign.machine import Asleep, Busy, VenueClock, VirtualLoop
 from invmm.sim.campaign.network import Incoming, Network
 from invmm.sim.campaign.process import EngineProcess, imagined
+from invmm.sim.campaign.strangers import Strangers
 from invmm.sim.campaign.tape import moving_tape
 from invmm.sim.exchange import Exchange
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
-from invmm.sim.rules import OrderRequest, Who
 from invmm.sim.server import Credentials, VenueServer
 from invmm.sim.session import Session
 from invmm.sim.windows import Series
-from invmm.types import MICRO, OrderType, Side
-from invmm.types import Outcome as Token
+from invmm.types import MICRO
 from invmm.venue.auth import ApiCredentials, OrderSigner
 
 START_S = 1_790_000_100  # a multiple of 300
@@ -48,7 +47,6 @@ CREDENTIALS = (
 )
 SAMPLE_S = 0.5
 MEMORY = Path("/dev/shm")  # where journals need not wait for a disk
-ADVERSARY = "0x000000000000000000000000000000000000ad0e"
 JOURNAL_EVERY = 240  # samples between two comparisons of the journal with memory
 DRAIN_MOST_S = 420.0  # a fence, a window's end and the longest settlement
 DRAIN_LEAST_S = 12.0  # a difference of balances shows after ten seconds
@@ -90,14 +88,14 @@ def settings_of(seed: int) -> Settings:
     """Settings of a world: those that ship, but for what only costs time, and sizes drawn from the seed."""
     draw = Random(f"{seed}:settings")
     return Settings(
-        engine=EngineSettings(timer_ms=200),
+        engine=EngineSettings(timer_ms=250),
         executor=ExecutorSettings(
             connections=3, cancel_connections=1, rehearse_ms=0, heartbeat="on", ring_capacity=256
         ),
         strategy=StrategySettings(
             num_levels=draw.choice((1, 1, 2)),
             order_size=draw.choice((10.0, 25.0, 100.0)),
-            update_interval_ms=200,
+            update_interval_ms=250,
         ),
         state=StateSettings(journal_records=2_048, journal_files=64),
     )
@@ -138,13 +136,13 @@ class World:
         self.guards = checkers.Guards(self)
         self.timers = checkers.Timers()
         self.network.watchers += [self.sends.request, self._watch]
+        self.network.listeners.append(self.guards.heard)
         self.is_draining = False
-        self._taken = 0
         self.samples = 0
         self._cancelled = self._quoted = True  # since the last crash
         self.heartbeat_ns = 0
         self.forbidden_ns = 0  # since when the engine's own mode forbids orders
-        self.foreign: set[bytes] = set()  # orders of our account that no engine of this world has placed
+        self.strangers: Strangers = Strangers(self)
         self.crash_to_cancel_s: list[float] = []
         self.crash_to_quoting_s: list[float] = []
         self._place = tempfile.TemporaryDirectory(
@@ -216,33 +214,29 @@ class World:
 
     def is_own(self, order: Order) -> bool:
         """Whether an order is one that an engine of this world has placed."""
-        return order.request.is_of(self.account) and order.request.order_id not in self.foreign
+        return order.request.is_of(self.account) and order.request.order_id not in self.strangers.placed
 
     def is_own_leg(self, leg: Leg) -> bool:
         """Whether a leg is of our account."""
-        return checkers.own_leg(leg, self.account) and leg.order_id not in self.foreign
+        return checkers.own_leg(leg, self.account) and leg.order_id not in self.strangers.placed
+
+    def state_of(self, order_id: bytes) -> str:
+        """The state that an order has for the engine; empty where it has none."""
+        key = self.engine.key_of(order_id)
+        for market in self.engine.markets:
+            if key is not None and market.owns(key):
+                known = market.step.registry.order(key)
+                return "" if known is None else str(known["state"])
+        return ""
 
     def believes_alive(self, order_id: bytes) -> bool:
         """Whether the engine counts an order among those that may trade."""
-        key = self.engine.key_of(order_id)
-        if key is None:
-            return False
-        for market in self.engine.markets:
-            if market.owns(key):
-                known = market.step.registry.order(key)
-                return known is not None and known["state"] not in checkers.ENDED
-        return False
+        return self.state_of(order_id) not in ("", *checkers.ENDED)
 
     def belief(self, order_id: bytes) -> str:
         """What the engine thinks of an order."""
-        key = self.engine.key_of(order_id)
-        if key is None:
-            return "does not know it"
-        for market in self.engine.markets:
-            if market.owns(key):
-                known = market.step.registry.order(key)
-                return f"thinks it {known['state']}" if known else "has forgotten it"
-        return "has released its market"
+        state = self.state_of(order_id)
+        return f"thinks it {state}" if state else "does not know it"
 
     def stale_ns(self, session: Session) -> int:
         """How long ago the venue's book changed for the first time without the engine having been told."""
@@ -260,6 +254,7 @@ class World:
             self.exposure.at(exchange, report)
         if report.kind == "placed" and report.order is not None and self.is_own(report.order):
             self.orphans.check(report.order)
+            self.sends.booked(exchange, report.order)
 
     def _watch(self, request: Incoming) -> None:
         if request.path == "/cancel-all" and not self._cancelled:
@@ -291,56 +286,9 @@ class World:
         self.engine = self.new_engine()
         self.engine.start()
         self._cancelled = self._quoted = False
+        self.guards.begin_anew()
         if self.is_draining:
             self._come_to_rest()
-
-    def place_foreign(self) -> None:
-        """Somebody else with our key places an order far from the market."""
-        for session in self.server.floor.sessions.values():
-            exchange = session.exchange
-            if exchange.is_closed or exchange.now_ns < session.market.start_s * SECOND:
-                continue
-            name = Random(f"{self.seed}:foreign:{self.now_s}").randbytes(32)
-            who = Who(self.credentials.api_key, self.account, self.account)
-            self.foreign.add(name)
-            exchange.place(
-                OrderRequest(name, Token.UP, Side.BUY, exchange.tick_e4, 10 * MICRO, post_only=True, who=who)
-            )
-            session._tick()
-            return
-
-    def take_stale(self, until_s: float) -> None:
-        """Somebody who looks ten times a second and takes whatever of ours is better than the mid."""
-        if self.now_s >= until_s:
-            return
-        for session in self.server.floor.sessions.values():
-            self._take_stale_of(session)
-        self.loop.call_in_ns(SECOND // 10, self.take_stale, until_s)
-
-    def _take_stale_of(self, session: Session) -> None:
-        exchange, books = session.exchange, session.books
-        bid, ask = books.up.best_bid(), books.up.best_ask()
-        if exchange.is_closed or bid is None or ask is None:
-            return
-        for order in exchange.open_orders():
-            request = order.request
-            mid = (bid[0] + ask[0]) / 2 if request.token == Token.UP else 10_000 - (bid[0] + ask[0]) / 2
-            if not self.is_own(order) or order.state != "LIVE" or request.side != Side.BUY:
-                continue
-            if request.price_e4 > mid:
-                self._taken += 1
-                exchange.place(
-                    OrderRequest(
-                        hashlib.sha256(b"%d taker %d" % (self.seed, self._taken)).digest(),
-                        Token(1 - request.token),
-                        Side.BUY,
-                        10_000 - request.price_e4,
-                        order.left_micro,
-                        OrderType.FAK,
-                        who=Who("adversary", ADVERSARY, ADVERSARY),
-                    )
-                )
-        session._tick()
 
     def arm(self, kind: str, figures: dict[str, Any]) -> None:
         """Arms a fault of the venue; an earlier one of its kind waits until this one is over."""
@@ -366,6 +314,7 @@ class World:
         gc.set_threshold(50_000, 20, 50)  # a world makes few cycles and many objects
         random.seed(self.seed)
         asyncio.set_event_loop(self.loop)
+        self.loop.set_exception_handler(self._unforeseen)
         try:
             with imagined():
                 self.loop.run_until_complete(self._play())
@@ -379,6 +328,12 @@ class World:
             self.loop.close()
             self._place.cleanup()
         return self._outcome(time.perf_counter() - began)
+
+    def _unforeseen(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody caught, in a callback or a forgotten task: never right."""
+        error = context.get("exception")
+        told = repr(error) if error is None else f"{error!r} in {origin_of(error)}"
+        self.fail("engine", f"{context['message'].partition('(')[0]}: {told}")
 
     async def _play(self) -> None:
         outside = Context()
@@ -400,6 +355,7 @@ class World:
         await asyncio.sleep(self.minutes * 60 - self.loop.time())
         await self._drain()
         checkers.compare_fills(self)
+        checkers.compare_positions(self)
         checkers.check_rest(self)
         checkers.check_secrets(self)
         checkers.compare_journal(self)
@@ -425,6 +381,7 @@ class World:
             await asyncio.sleep(SAMPLE_S)
             self.samples += 1
             self.timers.sample(self)
+            self.guards.look()
             self.orphans.look()
             self.engine.tend()
             if self.samples % JOURNAL_EVERY == 0:

@@ -1,0 +1,272 @@
+"""The engine's side of settlement: says what is held, sets shares apart when asked, books what was settled.
+
+On the engine's thread and loop; nothing here blocks. Open markets are told by events of the step (SETTLEMENT,
+PAIRS), so that the compiled position, the ledger and the journal have the same; ledgers of markets that were
+handed over are booked directly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from invmm.permission import AlarmKind
+from invmm.settlement.handover import Residue, merger_of
+from invmm.settlement.ledger import Ledger
+from invmm.settlement.messages import (
+    Ask,
+    Done,
+    FromSettler,
+    Grant,
+    Holding,
+    Load,
+    Notice,
+    Purse,
+    Told,
+    ToSettler,
+)
+from invmm.settlement.policy import Action
+from invmm.strategy.vocabulary import InventorySnapshot
+from invmm.types import EVENT_DTYPE, MICRO, EventKind, Outcome, SettlementFact, Side, Source
+
+if TYPE_CHECKING:
+    from invmm.engine import Engine
+    from invmm.market import Market
+    from invmm.replay.tape import MarketInfo
+
+TELL_EVERY_NS: Final = 1_000_000_000
+"""Engine time between two looks at the ledgers."""
+
+
+class Line(Protocol):
+    """What carries the messages: `SettlingThread`, or a settler of a test."""
+
+    def tell(self, message: ToSettler, /) -> None: ...
+
+    def heard(self) -> Iterable[FromSettler]: ...
+
+
+class Cashier:
+    """Settles what an engine holds, by way of a settler.
+
+    Parameters
+    ----------
+    engine : Engine
+    line : Line
+        To the settler.
+    say : callable, optional
+        Told what people should know; the engine's messages if omitted.
+    """
+
+    def __init__(self, engine: Engine, line: Line, *, say: Callable[[str], object] | None = None) -> None:
+        self.load = Load(0, 0, 0)
+        """Jobs and markets that wait, as the settler said last."""
+        self.done: list[tuple[str, Done]] = []
+        """Every job that is final, with its market's name, oldest first."""
+        self._engine = engine
+        self._line = line
+        self._say = say or engine.messages.append
+        self._merger = merger_of(engine.settings.strategy)
+        self._next_ns = 0
+        self._told: dict[str, Holding] = {}
+        self._purse: Purse | None = None
+        self._closed: dict[str, tuple[str, Ledger]] = {}
+        self._said = 0  # messages so far
+
+    # ---- told by the session -------------------------------------------------------------------------------
+
+    def tick(self, now_ns: int) -> None:
+        """Hears the settler, and tells it what changed; call it often."""
+        for message in self._line.heard():
+            self._heard(message, now_ns)
+        if now_ns < self._next_ns:
+            return
+        self._next_ns = now_ns + TELL_EVERY_NS
+        self._tell_purse()
+        for market in self._engine.markets.values():
+            if market.info.condition_id and market.info.condition_id not in self._closed:
+                self._tell(self._holding(market))
+
+    def hand_over(self, residue: Residue) -> None:
+        """A market is closed: its ledger is booked here from now on."""
+        info = residue.info
+        self._closed[info.condition_id] = (info.slug, residue.ledger)
+        self._tell(_holding_of(info, residue.ledger, is_open=False, rule=residue.merge.reason))
+
+    def summary(self) -> dict[str, Any]:
+        """What was settled so far, from the settler's words alone; micro-dollars and micro-pairs."""
+        merges = [done for _, done in self.done if done.action is Action.MERGE]
+        return {
+            "merges": len(merges),
+            "merged_pairs_micro": sum(done.up_micro for done in merges),
+            "redemptions": sum(done.action is Action.REDEEM for _, done in self.done),
+            "redeemed_micro": sum(done.paid_micro for _, done in self.done if done.action is Action.REDEEM),
+            "split_pairs_micro": sum(done.up_micro for _, done in self.done if done.action is Action.SPLIT),
+            "gas_used": sum(done.gas_used for _, done in self.done),
+            "fee_wei": sum(done.fee_wei for _, done in self.done),
+            "transactions": [
+                {
+                    "market": slug,
+                    "action": str(done.action),
+                    "up_micro": done.up_micro,
+                    "down_micro": done.down_micro,
+                    "paid_micro": done.paid_micro,
+                    "transaction": done.transaction,
+                    "gas_used": done.gas_used,
+                }
+                for slug, done in self.done
+            ],
+        }
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the settler has heard everything, and nothing is left to settle."""
+        return self.load == Load(0, 0, self._said)
+
+    # ---- to the settler ------------------------------------------------------------------------------------
+
+    def _send(self, message: ToSettler) -> None:
+        self._said += 1
+        self._line.tell(message)
+
+    def _tell(self, holding: Holding) -> None:
+        if self._told.get(holding.market) != holding:
+            self._told[holding.market] = holding
+            self._send(holding)
+
+    def _tell_purse(self) -> None:
+        engine = self._engine
+        figures = engine.risk.account.figures()
+        told = figures["cash_e10"]
+        cash_micro = None if told is None else (int(told) - int(str(figures["open_e10"]))) // 10_000
+        strategy = engine.settings.strategy
+        need_micro = round(strategy.num_levels * strategy.order_size * MICRO)  # both bids cost below a dollar
+        purse = Purse(cash_micro, need_micro, self._is_stopped)
+        if purse != self._purse:
+            self._purse = purse
+            self._send(purse)
+
+    @property
+    def _is_stopped(self) -> bool:
+        """Whether the safety path is being walked: kill level, alarm, conflict."""
+        engine = self._engine
+        return bool(engine.risk.level or engine.permission.alarms)
+
+    def _holding(self, market: Market) -> Holding:
+        ledger = market.ledger
+        held = InventorySnapshot(
+            up_size=max(0, ledger.held_micro(Outcome.UP)) / MICRO,
+            up_avg_price=ledger.average(Outcome.UP),
+            down_size=max(0, ledger.held_micro(Outcome.DOWN)) / MICRO,
+            down_avg_price=ledger.average(Outcome.DOWN),
+        )
+        offered = [0, 0]
+        for order in market.step.registry.orders_live():
+            if order["side"] == Side.SELL:
+                offered[int(str(order["token"]))] += int(str(order["size_micro"]))
+        rule = self._merger.check_merge(held).reason
+        shown = _holding_of(market.info, ledger, is_open=True, rule=rule)
+        return replace(shown, offered_micro=(offered[0], offered[1])) if any(offered) else shown
+
+    # ---- from the settler ----------------------------------------------------------------------------------
+
+    def _heard(self, message: FromSettler, now_ns: int) -> None:
+        if isinstance(message, Ask):
+            self._send(Grant(message.name, self._set_apart(message, now_ns)))
+        elif isinstance(message, Told):
+            self._book(message, now_ns)
+        elif isinstance(message, Notice):
+            if message.is_alarm:
+                self._engine.permission.alarm(message.text, AlarmKind.SETTLEMENT)
+            else:
+                self._say(message.text)
+        elif isinstance(message, Load):
+            self.load = message
+
+    def _set_apart(self, ask: Ask, now_ns: int) -> bool:
+        """Whether the pairs are still there to be taken; if so, nobody else gets them from now on."""
+        market = self._open(ask.market)
+        if market is None or self._is_stopped or market.ledger.conflicts:
+            return False
+        if ask.action is Action.SPLIT:
+            return True
+        for outcome, offered in zip(Outcome, self._holding(market).offered_micro, strict=True):
+            if market.ledger.interval(outcome)[0] - offered < ask.pairs_micro:
+                return False
+        self._pairs(market, ask.pairs_micro, _left(market.ledger), ask.name, now_ns)
+        return True
+
+    def _book(self, told: Told, now_ns: int) -> None:
+        market = self._open(told.market)
+        slug, ledger = self._closed.get(told.market, ("", None))
+        if market is not None:
+            slug, ledger = market.info.slug, market.ledger
+            self._pairs(market, told.reserved_micro, told.left_micro, told.name, now_ns)
+        elif ledger is not None:
+            ledger.pairs_left(told.name, told.left_micro)
+        done = told.done
+        if done is None:
+            return
+        self.done.append((slug, done))
+        if done.action is Action.REDEEM and ledger is not None:
+            ledger.redeem(told.name, done.up_micro, done.down_micro, done.paid_micro)
+        self._say(f"{slug}: {_words(done)}")
+
+    def _open(self, condition: str) -> Market | None:
+        if condition in self._closed:
+            return None
+        markets = self._engine.markets.values()
+        return next((market for market in markets if market.info.condition_id == condition), None)
+
+    def _pairs(self, market: Market, reserved_micro: int, left_micro: int, name: str, now_ns: int) -> None:
+        """Tells a market's step and ledger of pairs promised and pairs gone."""
+        event = np.zeros(1, EVENT_DTYPE)
+        event["kind"], event["source"] = EventKind.SETTLEMENT, Source.EDGE
+        event["market"], event["status"] = market.number, SettlementFact.PAIRS
+        event["size_micro"], event["filled_micro"] = reserved_micro, left_micro
+        event["trade"], event["time_ns"] = _number(name), now_ns
+        self._engine.step(event, now_ns)
+
+
+def _holding_of(info: MarketInfo, ledger: Ledger, *, is_open: bool, rule: str) -> Holding:
+    low, high = [], []
+    for outcome in Outcome:
+        least, most = ledger.interval(outcome)
+        settled = ledger.settled_micro(outcome)
+        low.append(least + settled)
+        high.append(most + settled)
+    return Holding(
+        market=info.condition_id,
+        slug=info.slug,
+        exchange=info.exchange,
+        up_token=info.up_token_id,
+        down_token=info.down_token_id,
+        end_s=info.end_s,
+        low_micro=(low[0], low[1]),
+        high_micro=(high[0], high[1]),
+        is_open=is_open,
+        rule=rule,
+    )
+
+
+def _left(ledger: Ledger) -> int:
+    """Pairs that left by merges, less those that splits brought."""
+    return ledger.merged_micro - ledger.split_micro
+
+
+def _number(name: str) -> int:
+    """64 bits of a job's name, for events."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+
+
+def _words(done: Done) -> str:
+    paid, shares = done.paid_micro / MICRO, f"{done.up_micro / MICRO:g} Up, {done.down_micro / MICRO:g} Down"
+    if done.action is Action.MERGE:
+        return f"merged {done.up_micro / MICRO:g} pairs into {paid:.6f} dollars"
+    if done.action is Action.SPLIT:
+        return f"split {done.up_micro / MICRO:g} dollars into pairs"
+    return f"redeemed {shares} for {paid:.6f} dollars"

@@ -1,0 +1,159 @@
+"""What settlement has begun and ended, on disk, so that the next session knows it: markets, jobs, their ends.
+
+    {"kind": "market", "market": "0x…", "slug": …, "exchange": …, "up_token": …, "down_token": …, "end_s": …}
+    {"kind": "begun", "name": …, "market": "0x…", "action": "merge", "up_micro": …, "down_micro": …,
+     "pays_micro": …}
+    {"kind": "ended", "name": …, "is_done": true, "transaction": "0x…", "gas_used": …, "fee_wei": …}
+    {"kind": "closed", "market": "0x…"}
+
+"begun" is on disk before the lane hears of the job; whatever a crash leaves without an "ended" is looked up
+in the lane by its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from invmm.errors import DataError
+from invmm.settlement.messages import Holding
+from invmm.settlement.policy import Action
+from invmm.settlement.pools import Stage
+
+
+class RecordLog(Protocol):
+    """What records are kept in: `LaneJournal`, or a list of a test."""
+
+    @property
+    def records(self) -> tuple[dict[str, Any], ...]: ...
+
+    def append(self, record: dict[str, Any], /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Begun:
+    """A job that was handed to a lane, and how it ended (UNDER_WAY: it has not)."""
+
+    name: str
+    market: str
+    action: Action
+    up_micro: int
+    down_micro: int
+    pays_micro: int
+    stage: Stage = Stage.UNDER_WAY
+
+    @property
+    def taken(self) -> tuple[int, int]:
+        """Shares that it takes out; what a split brings counts below 0."""
+        sign = -1 if self.action is Action.SPLIT else 1
+        return sign * self.up_micro, sign * self.down_micro
+
+
+class SettlementRecord:
+    """The file of the module's head, and what it says.
+
+    Parameters
+    ----------
+    log : RecordLog
+        Closed with the record.
+
+    Raises
+    ------
+    DataError
+        A record is none of these, or ends what was not begun.
+    """
+
+    def __init__(self, log: RecordLog) -> None:
+        self._log = log
+        self._markets: dict[str, Holding] = {}
+        self._begun: dict[str, Begun] = {}
+        for number, record in enumerate(log.records, 1):
+            try:
+                self._read(record)
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"settlement record {number}: expected a market, a job or its end: {error!r}"
+                ) from None
+
+    def _read(self, record: dict[str, Any]) -> None:
+        about = dict(record)
+        kind = about.pop("kind")
+        if kind == "market":
+            self._markets[about["market"]] = Holding(**about, low_micro=(0, 0), high_micro=(0, 0))
+        elif kind == "begun":
+            self._begun[about["name"]] = Begun(**(about | {"action": Action(about["action"])}))
+        elif kind == "ended":
+            self._begun[about["name"]].stage = Stage.DONE if about["is_done"] else Stage.VOID
+        elif kind == "closed":
+            del self._markets[about["market"]]
+        else:
+            raise ValueError(kind)
+
+    # ---- what is known -------------------------------------------------------------------------------------
+
+    def markets(self) -> list[tuple[Holding, list[Begun]]]:
+        """Markets that are not closed, each with what was begun in it, oldest first."""
+        return [
+            (holding, [begun for begun in self._begun.values() if begun.market == name])
+            for name, holding in self._markets.items()
+        ]
+
+    def open(self) -> list[str]:
+        """Names of jobs without an end, the oldest first."""
+        return [begun.name for begun in self._begun.values() if begun.stage is Stage.UNDER_WAY]
+
+    def job(self, name: str) -> Begun:
+        """What was begun under a name; KeyError for none."""
+        return self._begun[name]
+
+    # ---- what happens --------------------------------------------------------------------------------------
+
+    def market(self, holding: Holding) -> None:
+        """A market of which shares may have to be settled; on disk on return, like all of these."""
+        if holding.market not in self._markets:
+            self._markets[holding.market] = holding
+            names = ("market", "slug", "exchange", "up_token", "down_token", "end_s")
+            self._log.append({"kind": "market"} | {name: getattr(holding, name) for name in names})
+
+    def begun(self, begun: Begun) -> None:
+        """A job is about to be handed to the lane."""
+        names = ("name", "market", "up_micro", "down_micro", "pays_micro")
+        self._log.append(
+            {"kind": "begun", "action": str(begun.action)} | {name: getattr(begun, name) for name in names}
+        )
+        self._begun[begun.name] = begun
+
+    def ended(
+        self,
+        name: str,
+        is_done: bool,
+        transaction: str = "",
+        gas_used: int = 0,
+        fee_wei: int = 0,
+        reason: str = "",
+    ) -> None:
+        """A job is final, or will never take effect."""
+        self._log.append(
+            {
+                "kind": "ended",
+                "name": name,
+                "is_done": is_done,
+                "transaction": transaction,
+                "gas_used": gas_used,
+                "fee_wei": fee_wei,
+                "reason": reason,
+            }
+        )
+        self._begun[name].stage = Stage.DONE if is_done else Stage.VOID
+
+    def closed(self, market: str) -> None:
+        """Nothing of a market is left to settle."""
+        if market in self._markets:
+            self._log.append({"kind": "closed", "market": market})
+            del self._markets[market]
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._log.close()

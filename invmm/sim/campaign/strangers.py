@@ -1,0 +1,96 @@
+"""Others at the venue of a world: who trades with our key, who trades against us, and what the venue says of
+trades that cannot be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from random import Random
+from typing import TYPE_CHECKING
+
+from invmm.sim.orders import Order
+from invmm.sim.profile import SECOND
+from invmm.sim.rules import OrderRequest, Who
+from invmm.sim.session import Session
+from invmm.types import MICRO, PRICE_ONE_E4, OrderType, Outcome, Side
+
+if TYPE_CHECKING:
+    from invmm.sim.campaign.world import World
+
+TAKER = "0x000000000000000000000000000000000000ad0e"
+LOOK_NS = SECOND // 10
+
+
+class Strangers:
+    """What others do in a world.
+
+    Attributes
+    ----------
+    placed : set of bytes
+        Ids of orders of our account that no engine of this world has placed.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.placed: set[bytes] = set()
+        self._world = world
+        self._random = Random(f"{world.seed}:strangers")
+        self._taken = 0
+
+    def place_foreign(self) -> None:
+        """Somebody else with our key places an order far from the market."""
+        world = self._world
+        for session in world.server.floor.sessions.values():
+            exchange = session.exchange
+            if exchange.is_closed or exchange.now_ns < session.market.start_s * SECOND:
+                continue
+            name = Random(f"{world.seed}:foreign:{world.now_s}").randbytes(32)
+            who = Who(world.credentials.api_key, world.account, world.account)
+            self.placed.add(name)
+            exchange.place(
+                OrderRequest(
+                    name, Outcome.UP, Side.BUY, exchange.tick_e4, 10 * MICRO, post_only=True, who=who
+                )
+            )
+            session._tick()
+            return
+
+    def take(self, until_s: float, edge_e4: int = 0, rate: float = 1.0) -> None:
+        """Somebody who looks ten times a second and, at a share `rate` of the looks, buys the other token
+        against each bid of ours that pays at least `mid − edge_e4`. Both buy: the venue mints the pair, and
+        its trade names the taker's token and side, which are not ours.
+        """
+        if self._world.now_s >= until_s:
+            return
+        if self._random.random() < rate:
+            for session in self._world.server.floor.sessions.values():
+                self._take_of(session, edge_e4)
+        self._world.loop.call_in_ns(LOOK_NS, self.take, until_s, edge_e4, rate)
+
+    def _take_of(self, session: Session, edge_e4: int) -> None:
+        exchange, books = session.exchange, session.books
+        bid, ask = books.up.best_bid(), books.up.best_ask()
+        if exchange.is_closed or bid is None or ask is None:
+            return
+        up_mid_e4 = (bid[0] + ask[0]) / 2
+        for order in exchange.open_orders():
+            request = order.request
+            mid_e4 = up_mid_e4 if request.token == Outcome.UP else PRICE_ONE_E4 - up_mid_e4
+            is_bid = self._world.is_own(order) and order.state == "LIVE" and request.side == Side.BUY
+            if is_bid and request.price_e4 >= mid_e4 - edge_e4:
+                self._buy_against(session, order)
+        session._tick()
+
+    def _buy_against(self, session: Session, order: Order) -> None:
+        self._taken += 1
+        name = hashlib.sha256(b"%d taker %d" % (self._world.seed, self._taken)).digest()
+        session.exchange.place(
+            OrderRequest(
+                name,
+                Outcome(1 - order.request.token),
+                Side.BUY,
+                PRICE_ONE_E4 - order.request.price_e4,
+                order.left_micro,
+                OrderType.FAK,
+                who=Who("taker", TAKER, TAKER),
+            )
+        )

@@ -1,0 +1,167 @@
+"""Bugs in what is there for the worst case: limits, restart, guards, alarms, the names of orders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from invmm.sim.campaign.hazards import Planned
+from invmm.types import MICRO, CommandKind, EventKind, Outcome, Side
+from tests.bugs.seeding import Bug, Edit
+
+TRANSACTION = "invmm/_ext/transaction.pyx"
+REGISTRY = "invmm/_ext/registry.pyx"
+
+
+def no_journal(patch: pytest.MonkeyPatch) -> None:
+    """A start knows nothing of the sessions before it."""
+    from invmm.execution.left import Left
+    from invmm.sim.campaign import process
+
+    patch.setattr(process, "read_left", lambda folder: Left())
+
+
+def takers_view(patch: pytest.MonkeyPatch) -> None:
+    """A fill has the token of the trade, and the side that the taker did not take."""
+    from invmm.feed.user_messages import UserMessages
+    from invmm.market import Market
+
+    leg, take = UserMessages._maker_leg, Market.take
+
+    def read(self: UserMessages, message: dict[str, Any], entry: dict[str, Any]) -> Any:
+        row = leg(self, message, entry)
+        if not isinstance(row, str):
+            row |= self._instrument(message["asset_id"])
+            row["side"] = Side(1 - Side[message["side"]])
+        return row
+
+    def booked(self: Market, event: Any) -> None:
+        take(self, event)
+        known = self.ledger.legs.get((int(event["trade"]), int(event["key"])))
+        if known is not None and int(event["kind"]) == EventKind.USER_EVENT:
+            known.outcome, known.side = Outcome(int(event["token"])), Side(int(event["side"]))
+
+    patch.setattr(UserMessages, "_maker_leg", read)
+    patch.setattr(Market, "take", booked)
+
+
+def foreign_ignored(patch: pytest.MonkeyPatch) -> None:
+    """An open order that is not ours is somebody else's business."""
+    from invmm.execution.reconcile import Reconciler
+
+    patch.setattr(Reconciler, "_watch_foreign", lambda self, records: None)
+
+
+def retry_signs_anew(patch: pytest.MonkeyPatch) -> None:
+    """An order without an answer is sent again as a new one."""
+    from invmm.execution.executor import Executor
+    from invmm.execution.follow import Follower
+
+    again: list[Any] = []
+    answered, look_around = Follower.finished, Executor._look_around
+
+    def finished(self: Follower, request: Any, answer: Any) -> None:
+        if request.kind == CommandKind.PLACE and answer.code == 0:
+            legs = request.legs.copy()
+            legs["salt"] += 1
+            legs["key"] += 1 << 20
+            legs["order_id"] = np.void(bytes(32))
+            again.append(legs)
+        answered(self, request, answer)
+
+    def turn(self: Executor, now_ns: int, *rest: Any) -> None:
+        for legs in again:
+            legs["deadline_ns"] = self._clock.at_ns(now_ns) + MICRO * 1000
+            self.commands.push_many(legs)
+        again.clear()
+        look_around(self, now_ns, *rest)
+
+    patch.setattr(Follower, "finished", finished)
+    patch.setattr(Executor, "_look_around", turn)
+
+
+def _during(name: str, begin_s: float = 10.0, end_s: float = 70.0, **figures: object) -> tuple[Planned, ...]:
+    return (Planned(name, begin_s, end_s, dict(figures)),)
+
+
+DEFENCES = (
+    Bug(
+        "no-journal",
+        "a start forgets the orders of the session before",
+        (
+            Planned("crash", 30.0, 30.0, {"down_s": 0.2}),
+            Planned(
+                "server_errors", 30.0, 34.0, {"rate": 1.0, "status": 500, "method": "DELETE", "done": False}
+            ),
+        ),
+        1,
+        "orphans",
+        no_journal,
+    ),
+    Bug(
+        "takers-view",
+        "token and side of a fill are read from the taker's",
+        _during("stale_taker", until_s=70.0, edge_e4=100, rate=0.1),
+        1,
+        "lost_fills",
+        takers_view,
+    ),
+    Bug(
+        "union-not-checked",
+        "what is to be replaced does not count while it is still there",
+        (),
+        1,
+        "exposure",
+        open_orders=2,
+        edits=(
+            Edit(
+                TRANSACTION,
+                """        # The change that lowers the larger imbalance goes first.
+        self.batch += 1
+""",
+                """        exposure_begin_c(&sums, self.registry, True)
+        for i in range(self.registry.n_live):
+            if not self.registry.live[i].replaced:
+                exposure_order_c(&sums, self.registry, &self.registry.live[i])
+        self.batch += 1
+""",
+            ),
+        ),
+    ),
+    Bug(
+        "foreign-ignored",
+        "an order that is not ours changes nothing",
+        _during("foreign_order", 20.0, 20.0),
+        1,
+        "guards",
+        foreign_ignored,
+    ),
+    Bug(
+        "failed-voids-twice",
+        "FAILED takes a fill back each time it is told",
+        _during("settlement", fail=0.4, retry=0.0, delay_s=0),
+        2,
+        "positions",
+        edits=(
+            Edit(
+                REGISTRY,
+                """                if leg.status != event.status and not leg.conflict & LEG_TERMINAL_CONFLICT:
+""",
+                """                if event.status == STATUS_TRADE_FAILED == leg.status:
+                    self.move_c(leg, -1)
+                if leg.status != event.status and not leg.conflict & LEG_TERMINAL_CONFLICT:
+""",
+            ),
+        ),
+    ),
+    Bug(
+        "retry-signs-anew",
+        "an order without an answer is signed anew and sent again",
+        _during("lost_answers", rate=0.3),
+        1,
+        "sends",
+        retry_signs_anew,
+    ),
+)
