@@ -392,6 +392,8 @@ class Risk:
             "orders": figures["orders"],
             "refusals": self.account.refusals(),
             "trips": dict(self.trips),
+            "paused": [kind.value for kind in self._pauses.until_ns],
+            "paused": [kind.value for kind in self._pauses.until_ns],
         }
 
 
