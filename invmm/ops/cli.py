@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "config": ("invmm.ops.config", "check, describe or begin a settings file"),
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),
     "models": ("invmm.ops.models", "list the inventory models, with what each says about itself"),
+    "approve": ("invmm.ops.approve", "rights that trading and settling need: show, give exactly, take back"),
     "status": ("invmm.ops.status", "open orders, positions, balances, trades"),
     "positions": ("invmm.ops.positions", "what the account holds on the chain, and what it would bring"),
     "merge": ("invmm.ops.merge", "pairs of Up and Down shares into dollars"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from invmm.sim.campaign.hazards import Planned
-from invmm.types import MICRO, CommandKind, EventKind, Outcome, Side
+from invmm.types import MICRO, CommandKind, EventKind, OrderStatus, Outcome, Side, Source
 from tests.bugs.seeding import Bug, Edit
 
 EXPOSURE, TRANSACTION = "invmm/_ext/exposure.pyx", "invmm/_ext/transaction.pyx"
@@ -69,6 +69,35 @@ def foreign_ignored(patch: pytest.MonkeyPatch) -> None:
     from invmm.execution.reconcile import Reconciler
 
     patch.setattr(Reconciler, "_watch_foreign", lambda self, records: None)
+
+
+def always_asking(patch: pytest.MonkeyPatch) -> None:
+    """Everything is listed anew as soon as it has been listed."""
+    from invmm.execution.reconcile import Reconciler
+
+    end = Reconciler._end_pass
+
+    def again(self: Reconciler, outcome: Any, **about: Any) -> None:
+        end(self, outcome, **about)
+        self._begin_pass(self._clock.now_ns())
+
+    patch.setattr(Reconciler, "_end_pass", again)
+
+
+def answer_is_all(patch: pytest.MonkeyPatch) -> None:
+    """Whether an order rests is told by the answer to its request alone."""
+    from invmm.execution.inbox import Inbox
+    from invmm.execution.unknown import Ladder
+
+    apply = Inbox._apply
+
+    def deaf(self: Inbox, record: Any, now_ns: int) -> int:
+        if int(record["status"]) == OrderStatus.LIVE and int(record["source"]) != Source.EXECUTOR:
+            return int(record["market"])
+        return apply(self, record, now_ns)
+
+    patch.setattr(Inbox, "_apply", deaf)
+    patch.setattr(Ladder, "due", lambda self, unknown, now_ns: [])
 
 
 def retry_signs_anew(patch: pytest.MonkeyPatch) -> None:
@@ -231,5 +260,23 @@ cdef void exposure_order_c""",
         1,
         "sends",
         retry_signs_anew,
+    ),
+    Bug(
+        "always-asking",
+        "reconciliation does not pause between its passes",
+        (),
+        1,
+        "budget",
+        always_asking,
+        minutes=0.5,
+    ),
+    Bug(
+        "answer-is-all",
+        "nothing makes up for an answer that was lost",
+        (),
+        2,
+        "unknown",
+        answer_is_all,
+        minutes=3.0,
     ),
 )

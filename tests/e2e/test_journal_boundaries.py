@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SERIES = "btc-updown-4h"
 SPEED = 60.0
 RECORD_BYTES = 160
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 STREAMS = ("intents", "inputs")
 OPEN = ("LIVE", "DELAYED")
 BEGIN, END = "<!-- crash -->", "<!-- /crash -->"
@@ -148,11 +148,12 @@ class Rig:
         known: dict[str, Any] = json.loads(out.splitlines()[-1])
         told = "\n".join(known["messages"])
         truth = self.venue.truth()
-        assert known["dated"] == 0, told
-        assert known["clean"] is (known["undated"] == 0), told
+        assert known["dated"] == 0, f"alive although their date has passed\n{told}"
+        assert known["settled"], f"fills that the venue has not settled in time\n{told}"
+        assert known["clean"] is (known["undated"] == 0), f"what the stop says is not so\n{told}"
         # A machine that is busy makes itself felt: what is slow is an alarm, and no matter here.
-        assert [alarm for alarm in known["alarms"] if "ours" in alarm] == [], told
-        assert [o for o in truth["orders"] if o["state"] in OPEN] == [], told
+        assert [alarm for alarm in known["alarms"] if "ours" in alarm] == [], f"foreign\n{told}"
+        assert [o for o in truth["orders"] if o["state"] in OPEN] == [], f"open at the venue\n{told}"
         journaled = set(known["journaled"])
         assert {o["order_id"] for o in truth["orders"]} <= journaled, "an order that no journal names"
         legs = {
@@ -161,8 +162,11 @@ class Rig:
             for leg in trade["legs"]
         }
         ours = {(leg["order_id"], leg["trade"]): (leg["size_micro"], leg["status"]) for leg in known["legs"]}
-        assert ours == legs, told
-        assert known["positions"] in ([], [truth["tokens_micro"]]), told
+        differ = {
+            leg: (ours.get(leg), legs.get(leg)) for leg in ours | legs if ours.get(leg) != legs.get(leg)
+        }
+        assert not differ, f"fills, ours and the venue's: {differ}\n{told}"
+        assert known["positions"] in ([], [truth["tokens_micro"]]), f"positions\n{told}"
         return known
 
 

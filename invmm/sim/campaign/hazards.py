@@ -190,6 +190,13 @@ TABLE: dict[str, Hazard] = {
         "orders and cancels are done, never answered",
         "O1 O13",
     ),
+    "lost_requests": Hazard(
+        "orders and cancels never arrive",
+        "O1 O15",
+        lambda r: ({"rate": r.choice((0.05, 0.2))}, r.uniform(3, 40)),
+        lambda world, figures: setattr(world.network, "loss", figures["rate"]),
+        _set("loss", 0.0),
+    ),
     "cancel_first": _armed(
         "slow",
         lambda r: {
