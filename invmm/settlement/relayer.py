@@ -70,7 +70,7 @@ class RelayerLane:
         self._settings = settings or SettlementSettings()
         self._journal = journal
         quota = Quota(self._settings.relayer_submits_per_minute, self._settings.relayer_submits_per_day)
-        self._submits = Submits(journal, quota)
+        self._submits = Submits(journal, quota, wallet.address)
         self._reported = {name: one.report for name, one in self._submits.standing.items()}
         self._due_s = 0.0
         self._send_s = 0.0
@@ -223,7 +223,9 @@ class RelayerLane:
         self._pause(now_s)
         if answer.is_busy:
             self._wait("the wallet has something else in flight")
-        elif submit.is_doubtful:  # perhaps because the copy before was executed: the chain will show
+        elif submit.is_doubtful and (answer.nonce is None or any(job.changes for job in submit.jobs)):
+            # Perhaps because the copy before was executed: the chain will show. Jobs without changes leave
+            # no trace there that is theirs alone; they may be done twice.
             self._wait(str(answer))
         elif answer.nonce is not None:
             if answer.nonce > submit.envelope.nonce:

@@ -86,7 +86,10 @@ class Rig:
         self.jobs: list[Job] = []
         self._kind = kind
         self._records: list[dict[str, Any]] = []
-        self.lane = self.start()
+        try:
+            self.lane = self.start()
+        except Crash:
+            self._restart()
 
     def start(self) -> RelayerLane:
         """A lane as a new process makes it."""

@@ -234,6 +234,7 @@ def test_an_approval_is_final_by_its_receipt() -> None:
     rig.settle()
     assert rig.last()["approve"].state is JobState.FINAL
     assert rig.chain.count("approve", b"", PAIRS) >= 1
+    assert rig.chain.now_s - rig.chain.begun_s < 200.0  # it need not wait for its deadline
 
 
 def test_what_the_signer_does_not_sign_is_refused_alone() -> None:

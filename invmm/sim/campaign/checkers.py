@@ -14,6 +14,8 @@ they check: sums are made anew from the venue's orders and trades.
 |            | or after the engine was told of something that ends trading |
 | rest       | something is still undetermined when nothing happens any more |
 | journal    | the journal and memory differ in which orders may be alive |
+| budget     | more is asked than the venue publishes as allowed (`budget`) |
+| unknown    | with no fault but a few lost answers, an order's fate stays unknown for more than 5 s |
 | secrets    | a secret is in a message or in the body of a request |
 """
 
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from invmm.sim.campaign.world import World
 
 MS = 1_000_000
+RESOLVED_S = 5.0  # from unknown to known, where all is well
 MARGIN_NS = 400 * MS  # from a decision to its arrival: command deadline, way, timer
 LISTING_NS = 10 * MS  # from a pass's beginning to the answer of its first question
 MOST_FAILURES = 20  # kept of each checker
@@ -411,6 +414,15 @@ def compare_journal(world: World) -> None:
 def own_leg(leg: Leg, account: str) -> bool:
     """Whether a leg of a trade is of our account."""
     return leg.who is None or leg.who.account.lower() == account.lower()
+
+
+def check_resolved(world: World) -> None:
+    """On a venue where all is well a lost answer is made up for within seconds."""
+    now_ns = world.loop.now_ns()
+    pending = [(now_ns - since_ns) / SECOND for since_ns in world.timers._unknown.values()]
+    for seconds in world.timers.unknown_s + pending:
+        if seconds > RESOLVED_S:
+            world.fail("unknown", f"the fate of an order was unknown for {seconds:.1f} s on a healthy venue")
 
 
 def check_secrets(world: World) -> None:

@@ -185,7 +185,17 @@ TABLE: dict[str, Hazard] = {
         longest_s=15,
     ),
     "lost_answers": _armed(
-        "lose", lambda r: {"rate": _rate(r)}, "orders and cancels are done, never answered", "O1 O13"
+        "lose",
+        lambda r: {"rate": _rate(r), "path": r.choice(("", "/order"))},  # heartbeats too, or not
+        "orders and cancels are done, never answered",
+        "O1 O13",
+    ),
+    "lost_requests": Hazard(
+        "orders and cancels never arrive",
+        "O1 O15",
+        lambda r: ({"rate": r.choice((0.05, 0.2))}, r.uniform(3, 40)),
+        lambda world, figures: setattr(world.network, "loss", figures["rate"]),
+        _set("loss", 0.0),
     ),
     "cancel_first": _armed(
         "slow",

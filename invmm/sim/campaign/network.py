@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from functools import partial
+from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -97,6 +98,8 @@ class Network:
         Nothing gets through: connections are refused, what is under way is lost.
     is_silent : bool
         Connections stand, nothing is answered.
+    loss : float
+        Share of the orders and cancels that are lost on the way; who sent them sees a reset.
     digest
         Of all bytes that processes sent.
     """
@@ -106,6 +109,8 @@ class Network:
         self.server = server
         self.is_down = False
         self.is_silent = False
+        self.loss = 0.0
+        self._random = Random("network")
         self.requests = 0
         self.cancelled_ns = 0
         """When the last request left that cancels something."""
@@ -135,6 +140,9 @@ class Network:
         if request.method == "DELETE":
             self.cancelled_ns = self.loop.now_ns()
         if self.is_down or self.is_silent:
+            return
+        if self.loss and request.path.startswith("/order") and self._random.random() < self.loss:
+            self.loop.call_in_ns(ONE_WAY_NS, answered, None, context=context)
             return
         self.loop.call_in_ns(ONE_WAY_NS, self._arrive, request, answered, context, context=self._outside)
 

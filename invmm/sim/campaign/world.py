@@ -21,6 +21,7 @@ from invmm.errors import origin_of
 from invmm.settings import EngineSettings, ExecutorSettings, Settings, StateSettings, StrategySettings
 from invmm.sim.account import Leg
 from invmm.sim.campaign import checkers
+from invmm.sim.campaign.budget import Budget
 from invmm.sim.campaign.checkers import Failure, Findings
 from invmm.sim.campaign.hazards import TABLE, Planned
 from invmm.sim.campaign.machine import Asleep, Busy, VenueClock, VirtualLoop
@@ -47,6 +48,7 @@ CREDENTIALS = (
 )
 SAMPLE_S = 0.5
 MEMORY = Path("/dev/shm")  # where journals need not wait for a disk
+LOST = 1 / 100  # of the answers to orders and cancels, where nothing else goes wrong: networks do that
 JOURNAL_EVERY = 240  # samples between two comparisons of the journal with memory
 DRAIN_MOST_S = 420.0  # a fence, a window's end and the longest settlement
 DRAIN_LEAST_S = 12.0  # a difference of balances shows after ten seconds
@@ -76,6 +78,7 @@ class Outcome:
     alarms: list[str] = field(default_factory=list)
     struck: Counter[str] = field(default_factory=Counter)
     busiest_s: int = 0
+    budget_share: float = 0.0
     messages: list[str] = field(default_factory=list)
 
     @property
@@ -129,13 +132,14 @@ class World:
         self.findings = Findings()
         self.struck: Counter[str] = Counter()
         self.server = self._new_server()
-        self.network = Network(self.loop, self.server, "")
+        self.network: Network = Network(self.loop, self.server, "")
         self.exposure = checkers.Exposure(self)
         self.orphans = checkers.Orphans(self)
         self.sends = checkers.Sends(self)
         self.guards = checkers.Guards(self)
         self.timers = checkers.Timers()
-        self.network.watchers += [self.sends.request, self._watch]
+        self.budget = Budget(self)
+        self.network.watchers += [self.sends.request, self.budget.request, self._watch]
         self.network.listeners.append(self.guards.heard)
         self.is_draining = False
         self.samples = 0
@@ -348,6 +352,8 @@ class World:
         ]
         await asyncio.sleep(0.5)
         self.engine.start()
+        if not self.plan:
+            self.arm("lose", {"rate": LOST, "path": "/order"})
         for planned in self.plan:
             self.loop.call_at(planned.at_s, self._begin, planned)
             if planned.until_s > planned.at_s:
@@ -358,6 +364,8 @@ class World:
         checkers.compare_positions(self)
         checkers.check_rest(self)
         checkers.check_secrets(self)
+        if not self.plan:
+            checkers.check_resolved(self)
         checkers.compare_journal(self)
         self._digest = self.network.digest.hexdigest()
         self.network.is_down = True
@@ -444,8 +452,9 @@ class World:
             crash_to_quoting_s=self.crash_to_quoting_s,
             quoting=self.timers.quoting,
             wanted=self.timers.wanted,
-            alarms=[] if stops else list(self.engine.engine.permission.alarms),
+            alarms=[] if stops else list(self.engine.engine.permission.latched),
             struck=self.struck,
             busiest_s=max(self.sends.per_second.values(), default=0),
+            budget_share=round(self.budget.most_share, 4),
             messages=list(self.engine.engine.messages),
         )
