@@ -208,7 +208,7 @@ class RollingSession:
                     self._stop.set()
                 outlook.tick()
                 told = self._keep_messages(told)
-                if (missing := self._watch()) and not self.engine.permission.alarms:
+                if (missing := self._watch()) and not self.engine.permission.latched:
                     self.engine.permission.alarm(
                         f"no reaper watches over this session: {missing}", AlarmKind.REAPER
                     )
