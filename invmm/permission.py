@@ -9,32 +9,54 @@ from enum import StrEnum
 from invmm.types import Mode
 
 
-class AlarmKind(StrEnum):
-    """What an alarm is about: a stable word for whoever is told; the text beside it is for people."""
+class Response(StrEnum):
+    """What an alarm does besides being told."""
 
-    TASK = "task"  # a task of the engine has failed
-    SETTLEMENT = "settlement"  # shares and dollars do not add up, or the chain shows other shares
-    EXECUTOR = "executor"  # it has failed, is silent, or the venue takes no new orders from us
-    FEED = "feed"  # a feed has stopped for good
-    JOURNAL = "journal"  # nothing can be written any more
-    RECONCILE = "reconcile"  # what the venue lists could not be dealt with
-    FOREIGN_ORDER = "foreign_order"  # an open order is not ours
-    FILLS = "fills"  # the venue has other fills of an order
-    BALANCE = "balance"  # the venue has another balance
-    EVIDENCE = "evidence"  # what was told of an order or fill cannot be
-    CLOCK = "clock"  # the venue's clock is far from ours
-    RECOVERY = "recovery"  # the start-up sequence met what it cannot resolve
-    REAPER = "reaper"  # no reaper watches over live trading
-    KILL = "kill"  # the kill switch: a limit, a breaker, or a person
-    NOT_VERIFIED = "not_verified"  # cancelled, and the venue still lists orders
+    TELL = "tell"  # nothing: whatever must stop has stopped, or nothing must
+    PAUSE = "pause"  # quotes are pulled for a while; the kill level rises if it keeps coming back
+    LATCH = "latch"  # kill level 1: no new risk until a person has looked
+
+
+class AlarmKind(StrEnum):
+    """What an alarm is about: a stable word for whoever is told; the text beside it is for people.
+
+    What comes and goes with a venue pauses; what cannot be, or says that our own picture is wrong, latches.
+    """
+
+    response: Response
+
+    def __new__(cls, word: str, response: Response) -> AlarmKind:
+        kind = str.__new__(cls, word)
+        kind._value_, kind.response = word, response
+        return kind
+
+    TASK = "task", Response.LATCH  # a task of the engine has failed
+    SETTLEMENT = "settlement", Response.LATCH  # shares and dollars do not add up, or the chain has others
+    EXECUTOR = "executor", Response.LATCH  # failed, silent, or the venue takes no new orders from us
+    FEED = "feed", Response.LATCH  # a feed has stopped for good: refused with 401 or 403, or failed
+    JOURNAL = "journal", Response.LATCH  # nothing can be written any more
+    RECONCILE = "reconcile", Response.LATCH  # what the venue lists could not be dealt with
+    FOREIGN_ORDER = "foreign_order", Response.LATCH  # an open order is not ours
+    FILLS = "fills", Response.LATCH  # the venue has other fills of an order, for ten seconds
+    BALANCE = "balance", Response.LATCH  # the venue has another balance, for ten seconds
+    EVIDENCE = "evidence", Response.LATCH  # what was told of an order or fill cannot be
+    CLOCK = "clock", Response.LATCH  # the venue's clock is more than 5 s from ours: fences do not hold
+    CLOCK_DRIFT = "clock_drift", Response.TELL  # … more than 1 s
+    RECOVERY = "recovery", Response.LATCH  # the start-up sequence met what it cannot resolve
+    REAPER = "reaper", Response.LATCH  # no reaper watches over live trading
+    KILL = "kill", Response.LATCH  # the kill switch: a limit, a breaker, or a person
+    NOT_VERIFIED = "not_verified", Response.TELL  # level 2 holds, and the venue still lists orders
+    MARKET_LOSS = "market_loss", Response.TELL  # one market has lost its limit: it is barred, others go on
+    SLOW_VENUE = "slow_venue", Response.PAUSE  # answers take too long
+    FAILED_FILLS = "failed_fills", Response.PAUSE  # too many fills fail on the chain
 
 
 class Permission:
     """The engine's mode and why it is that.
 
     PAUSED from the start until the first reconciliation, and whenever something may have been missed. An
-    alarm, or a kill level, keeps it PAUSED until a person has lifted it. STOPPED is final. Cancels are always
-    possible.
+    alarm whose kind says so (`AlarmKind.response`), or a kill level, keeps it PAUSED until a person has
+    lifted it. STOPPED is final. Cancels are always possible.
 
     Parameters
     ----------
@@ -59,14 +81,15 @@ class Permission:
 
     def __init__(self, announce: Callable[[Mode], object], say: Callable[[str], object]) -> None:
         self.mode = Mode.PAUSED
-        self.alarms: deque[str] = deque(maxlen=200)  # oldest first; any of them forbids new risk
+        self.alarms: deque[str] = deque(maxlen=200)  # oldest first
+        self.latched: deque[str] = deque(maxlen=200)  # … those that forbid new risk
         self.say = say
         self.kinds: Counter[AlarmKind] = Counter()
-        self.on_alarm: Callable[[str], object] = lambda _: None
-        """Told of each alarm: where it is latched."""
+        self.on_alarm: Callable[[str, AlarmKind], object] = lambda _text, _kind: None
+        """Told of each alarm: where it is latched, or a pause ends."""
         self.hook: Callable[[str, str], object] = lambda _kind, _text: None
         """Told kind and text of each alarm: how people hear of it. Must not block."""
-        self.blocked = ""  # why nothing may be quoted however well all is known
+        self._blocks: dict[str, str] = {}  # by whom: why nothing may be quoted however well all is known
         self._announce = announce
         self._began = False
         self._forbidden = False
@@ -93,25 +116,34 @@ class Permission:
         self._began = True
         self._set(Mode.RUNNING)
 
-    def block(self, why: str) -> None:
-        """Pulls every quote until `unblock` and a reconciliation after it."""
-        self.blocked = why
+    @property
+    def blocked(self) -> str:
+        """Why nothing may be quoted however well all is known; empty if nothing speaks against it."""
+        return next(iter(self._blocks.values()), "")
+
+    def block(self, why: str, by: str = "") -> None:
+        """Pulls every quote until `unblock(by)` and a reconciliation after it."""
+        self._blocks[by] = why
         if self.mode == Mode.RUNNING:
             self.say(f"quotes pulled: {why}")
             self._set(Mode.PAUSED)
 
-    def unblock(self) -> None:
-        """The next reconciliation lets quotes go on."""
-        self.blocked = ""
+    def unblock(self, by: str = "") -> None:
+        """Unless somebody else blocks, the next reconciliation lets quotes go on."""
+        self._blocks.pop(by, None)
 
     def alarm(self, text: str, kind: AlarmKind) -> None:
-        """Something that a person must look at: no new risk any more, cancels only."""
+        """Something that a person must hear of. What else it does is the kind's `response`."""
         self.alarms.append(text)
         self.kinds[kind] += 1
         self.hook(kind, text)
         self.say(f"ALARM: {text}")
-        self.forbid()
-        self.on_alarm(text)
+        if kind.response is Response.LATCH:
+            self.latched.append(text)
+            self.forbid()
+        elif kind.response is Response.PAUSE:
+            self.block(text, kind)
+        self.on_alarm(text, kind)
 
     def forbid(self) -> None:
         """No new risk until `lift`."""

@@ -1,4 +1,5 @@
-"""What a session shows about itself that no single order shows; each of these raises the kill level to 1.
+"""What a session shows about itself that no single order shows; each of these raises the kill level to 1,
+but for SLOW_VENUE and SETTLEMENT_FAILURES, which pause first (`execution/pauses.py`).
 
 | trigger                | when                                                                      |
 |------------------------|---------------------------------------------------------------------------|
@@ -12,7 +13,8 @@
 | MESSAGE_RATE           | more than `max_messages_minute` orders and cancels within a minute        |
 
 A refusal because an order would have crossed is a race that is lost now and then, not a storm; the signer's
-rate is met by orders that waited and went together, and is no attempt. Each is said once, until `reset`.
+rate is met by orders that waited and went together, and is no attempt. Each is said once, until `rearm` or
+`reset`.
 """
 
 from __future__ import annotations
@@ -63,10 +65,20 @@ class Breakers:
         self._rejects: deque[int] = deque(maxlen=risk.max_rejects + 1)
         self._messages: deque[int] = deque(maxlen=risk.max_messages_minute + 1)
         self._said: set[Reason] = set()
+        self._settled_ns = 0  # fills that ended until then were judged
         self._trips: list[Trip] = []
 
-    def reset(self) -> None:
+    def rearm(self, reason: Reason, now_ns: int) -> None:
+        """A pause is over: it may be said again, about what comes from now on."""
+        self._said.discard(reason)
+        if reason == Reason.SLOW_VENUE:
+            self._acks.clear()
+        elif reason == Reason.SETTLEMENT_FAILURES:
+            self._settled_ns = now_ns
+
+    def reset(self, now_ns: int = 0) -> None:
         """Somebody has looked: everything may be said again, about what comes from now on."""
+        self._settled_ns = now_ns
         for seen in (self._acks, self._rejects, self._messages, self._said, self._trips):
             seen.clear()
 
@@ -109,7 +121,7 @@ class Breakers:
             for key in overdue:
                 self._answered(now_ns - self._sent.pop(key))
         if legs := [leg for ledger in ledgers for leg in ledger.legs.values() if leg.status in TERMINAL]:
-            self._settled(legs)
+            self._settled([leg for leg in legs if leg.ended_ns >= self._settled_ns])
         trips, self._trips = self._trips, []
         return trips
 

@@ -62,6 +62,17 @@ WARM = 512  # records ahead of the writer whose pages it need not wait for: of t
 __all__ = ["JournaledOrder", "SessionJournal", "possibly_alive", "read_stream", "settings_digest"]
 
 
+@dataclass(frozen=True, slots=True)
+class StreamFigures:
+    """What became of one stream's records; `lag_ns` is engine time."""
+
+    records: int  # written
+    refused: int  # … that found no room
+    room: int  # … that there is room for, the file that waits included
+    unsynced: int  # … that a loss of power might lose
+    lag_ns: int  # for how long some of these have waited; 0 if none does
+
+
 class SessionJournal:
     """Both journals of one session; a context manager.
 
@@ -157,6 +168,11 @@ class SessionJournal:
             if not self._closed and files.journal.room == 0:
                 return f"{files.stream.name.lower()}: no room, the next file is not ready"
         return ""
+
+    def figures(self) -> dict[Stream, StreamFigures]:
+        """How it stands. From any thread; figures may be a moment apart."""
+        now_ns = self._clock.now_ns()
+        return {files.stream: files.figures(now_ns) for files in (self._inputs, self._intents)}
 
     @property
     def needs_checkpoint(self) -> bool:
@@ -312,14 +328,17 @@ class _Files:
         self._open: list[_Mapped] = []  # the present one first
         self._warmed = -1  # sequence at which the pages to come were made writable
         self._looked = 0  # turns at which old files were last looked at
+        self._synced = (0, clock.now_ns())  # records on disk, and when they had been written
 
     def tend(self) -> None:
         """Syncs; lets go of a full file; makes the next one. OSError when that is not possible."""
+        until = self.journal.sequence, self._clock.now_ns()
         if self.journal.collect():
             self.turns += 1
             self._let_go(self._open.pop(0))
         if self._open:
             os.fdatasync(self._open[0].descriptor)
+            self._synced = until
             if self.journal.sequence != self._warmed:
                 self._warmed = self.journal.sequence
                 self.journal.warm(WARM)
@@ -348,6 +367,12 @@ class _Files:
         self.journal.offer(memory, self._header.tobytes(), self._clock.now_ns())
         self._open.append(_Mapped(path, descriptor, memory))
         _sync_folder(self._folder)
+
+    def figures(self, now_ns: int) -> StreamFigures:
+        journal, (synced, at_ns) = self.journal, self._synced
+        written = journal.sequence
+        lag_ns = max(0, now_ns - at_ns) if written > synced else 0
+        return StreamFigures(written, journal.refused, journal.room, written - synced, lag_ns)
 
     def prune(self, removable: Callable[[list[Path]], list[Path]]) -> None:
         """Removes the oldest files beyond those to keep, where `removable` agrees; after a change of file."""

@@ -261,7 +261,7 @@ class Reconciler:
         if reading.least_ns > CLOCK_ALARM_NS:
             self._permission.alarm(text, AlarmKind.CLOCK)
         elif reading.least_ns > CLOCK_TELL_NS:
-            self._permission.say(text)
+            self._permission.alarm(text, AlarmKind.CLOCK_DRIFT)
 
     def _fills(self) -> int:
         return sum(market.step.registry.counts()["fills"] for market in self._account.markets.values())

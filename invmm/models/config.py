@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from invmm.errors import ConfigError
-from invmm.settings import PARAMETER_NAME, PRIVATE_KEY, SECRET_NAME
+from invmm.setting_rules import PARAMETER_NAME, PRIVATE_KEY, SECRET_NAME
 
 DEFAULTS: Final[Mapping[str, int | float | str]] = {
     "INVENTORY_MODEL": "AvellanedaStoikovModel",

@@ -17,10 +17,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from invmm.errors import ConfigError
+from invmm.journal_types import RECORD_BYTES
+from invmm.permission import AlarmKind, Response
 from invmm.types import MICRO, Mode, Outcome, Reason
 
 if TYPE_CHECKING:
     from invmm.engine import Engine
+    from invmm.execution.journal import SessionJournal
+    from invmm.execution.risk import Risk
     from invmm.feed.pair import MarketStream
     from invmm.feed.user import UserFeed
     from invmm.market import Market
@@ -31,6 +35,20 @@ Sample = tuple[dict[str, str], float]
 FAMILIES: dict[str, tuple[Any, str]] = {
     "invmm_mode": (GAUGE, "1 for the mode that the engine is in (running, paused, stopped)"),
     "invmm_alarms": (COUNTER, "alarms since the start"),
+    "invmm_kill_level": (GAUGE, "0 none, 1 no new risk, 2 cancel everything, 3 end"),
+    "invmm_trips": (COUNTER, "how often a loss or a breaker spoke, by reason"),
+    "invmm_paused": (GAUGE, "1 while an alarm that passes pauses quoting, by kind"),
+    "invmm_committed_dollars": (
+        GAUGE,
+        "cash in positions and bids of all markets, unmerged pairs included",
+    ),
+    "invmm_loss_day_dollars": (GAUGE, "loss of this UTC day at worst; below 0: a profit"),
+    "invmm_refusals": (COUNTER, "placements refused, by reason: at the account, or last before the socket"),
+    "invmm_journal_records": (COUNTER, "journal records written since the start, by stream"),
+    "invmm_journal_refused": (COUNTER, "journal records that found no room, by stream"),
+    "invmm_journal_room_bytes": (GAUGE, "what can be written before another file is needed, by stream"),
+    "invmm_journal_unsynced_bytes": (GAUGE, "what a loss of power might lose, by stream"),
+    "invmm_journal_sync_lag_seconds": (GAUGE, "age of the oldest record that is not on disk, engine time"),
     "invmm_position_shares": (GAUGE, "shares held, provisional fills included"),
     "invmm_position_shares_worst": (GAUGE, "least and most shares that may be held once all is settled"),
     "invmm_pairs": (GAUGE, "matched pairs held, shares"),
@@ -118,6 +136,9 @@ def _of_engine(engine: Engine) -> Iterator[Figure]:
     for mode in Mode:
         yield "invmm_mode", {"mode": mode.name.lower()}, float(engine.permission.mode is mode)
     yield "invmm_alarms", {}, len(engine.permission.alarms)
+    yield from _of_risk(engine.risk)
+    if engine.journal is not None:
+        yield from _of_journal(engine.journal)
     for market in engine.markets.values():
         yield from _of_market(market)
     feeds: list[MarketStream | UserFeed] = [*engine.feeds]
@@ -135,6 +156,30 @@ def _of_engine(engine: Engine) -> Iterator[Figure]:
     executor = getattr(engine.venue, "executor", None)
     if executor is not None:
         yield from _of_executor(executor)
+
+
+def _of_risk(risk: Risk) -> Iterator[Figure]:
+    found = risk.summary()
+    yield "invmm_kill_level", {}, found["kill_level"]
+    yield "invmm_committed_dollars", {}, found["committed"]
+    yield "invmm_loss_day_dollars", {}, found["loss_day"]
+    for reason, count in found["trips"].items():
+        yield "invmm_trips", {"reason": reason.lower()}, count
+    for kind in AlarmKind:
+        if kind.response is Response.PAUSE:
+            yield "invmm_paused", {"kind": kind.value}, float(kind in found["paused"])
+    for reason, count in found["refusals"].items():
+        yield "invmm_refusals", {"place": "account", "reason": reason.lower()}, count
+
+
+def _of_journal(journal: SessionJournal) -> Iterator[Figure]:
+    for stream, found in journal.figures().items():
+        labels = {"stream": stream.name.lower()}
+        yield "invmm_journal_records", labels, found.records
+        yield "invmm_journal_refused", labels, found.refused
+        yield "invmm_journal_room_bytes", labels, found.room * RECORD_BYTES
+        yield "invmm_journal_unsynced_bytes", labels, found.unsynced * RECORD_BYTES
+        yield "invmm_journal_sync_lag_seconds", labels, found.lag_ns / 1e9
 
 
 def _of_market(market: Market) -> Iterator[Figure]:
@@ -177,6 +222,8 @@ def _of_executor(executor: Any) -> Iterator[Figure]:
     for status, count in found.answers.items():
         yield "invmm_answers", {"status": str(status)}, count
     yield "invmm_unknown", {}, found.unknown
+    for reason, refused in found.refusals.items():
+        yield "invmm_refusals", {"place": "gate", "reason": reason.lower()}, refused
     yield "invmm_venue_mode", {}, float(found.venue_mode)
     yield "invmm_missed_heartbeats", {}, found.missed_heartbeats
     for stage, summary in found.latency_ns.items():

@@ -70,7 +70,7 @@ class RelayerLane:
         self._settings = settings or SettlementSettings()
         self._journal = journal
         quota = Quota(self._settings.relayer_submits_per_minute, self._settings.relayer_submits_per_day)
-        self._submits = Submits(journal, quota)
+        self._submits = Submits(journal, quota, wallet.address)
         self._reported = {name: one.report for name, one in self._submits.standing.items()}
         self._due_s = 0.0
         self._send_s = 0.0
@@ -143,14 +143,18 @@ class RelayerLane:
         self._nonce_wanted = None
         question = self._wallet.gas_question(calls)
         gas = self._chain.gas(self._wallet.account, question) if question is not None else None
-        envelope = self._wallet.seal(
-            calls,
-            nonce=nonce,
-            deadline_s=int(max(now_s, head.time_s)) + DEADLINE_S,
-            note="; ".join(call.what for call in calls),
-            relay=params.relay,
-            gas=gas or PROXY_GAS * len(calls),
-        )
+        try:
+            envelope = self._wallet.seal(
+                calls,
+                nonce=nonce,
+                deadline_s=int(max(now_s, head.time_s)) + DEADLINE_S,
+                note="; ".join(call.what for call in calls),
+                relay=params.relay,
+                gas=gas or PROXY_GAS * len(calls),
+            )
+        except ValueError as error:
+            self._not_signed(chosen, str(error))
+            return
         self._submits.seal(chosen, envelope, head.final_block)
         self._pause_s = RESEND_AFTER_S
         submit = self._submits.current
@@ -188,6 +192,13 @@ class RelayerLane:
                 fit.append(one)
         return fit
 
+    def _not_signed(self, chosen: list[Standing], why: str) -> None:
+        """The signer refused one of these: alone it ends, among others each is tried by itself."""
+        if len(chosen) == 1:
+            self._end([chosen[0].job], JobState.REFUSED, reason=f"not signed: {why}")
+        for one in chosen:
+            one.alone = True
+
     # Handing over
 
     def _hand_over(self, submit: Submit, now_s: float) -> None:
@@ -212,7 +223,9 @@ class RelayerLane:
         self._pause(now_s)
         if answer.is_busy:
             self._wait("the wallet has something else in flight")
-        elif submit.is_doubtful:  # perhaps because the copy before was executed: the chain will show
+        elif submit.is_doubtful and (answer.nonce is None or any(job.changes for job in submit.jobs)):
+            # Perhaps because the copy before was executed: the chain will show. Jobs without changes leave
+            # no trace there that is theirs alone; they may be done twice.
             self._wait(str(answer))
         elif answer.nonce is not None:
             if answer.nonce > submit.envelope.nonce:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from invmm.errors import ConfigError
 from invmm.settlement.calls import Call
 from invmm.settlement.envelopes import Envelope
 from invmm.settlement.lane import ENDED, Change, Job, JobReport, JobState
@@ -73,7 +74,8 @@ class Standing:
 
 @dataclass
 class Submits:
-    """Built from a journal's records; each method writes one and applies it.
+    """Built from a journal's records; each method writes one and applies it. ConfigError for a journal of
+    another wallet.
 
     Attributes
     ----------
@@ -87,6 +89,7 @@ class Submits:
 
     journal: RecordLog
     quota: Quota
+    wallet: str
     standing: dict[str, Standing] = field(default_factory=dict)
     current: Submit | None = None
     used: set[str] = field(default_factory=set)
@@ -94,6 +97,8 @@ class Submits:
     def __post_init__(self) -> None:
         for record in self.journal.records:
             self._apply(record)
+        if not self.journal.records:
+            self._write({"is": "wallet", "address": self.wallet})
 
     def waiting(self) -> list[Standing]:
         """Jobs that are in no envelope, the oldest first."""
@@ -163,6 +168,7 @@ class Submits:
 
     def _apply(self, record: Record) -> None:
         {
+            "wallet": self._wallet,
             "job": self._job,
             "envelope": self._envelope,
             "try": self._try,
@@ -171,6 +177,10 @@ class Submits:
             "dropped": self._dropped,
             "ended": self._ended,
         }[record["is"]](record)
+
+    def _wallet(self, record: Record) -> None:
+        if record["address"] != self.wallet:
+            raise ConfigError(f"journal: expected one of wallet {self.wallet}, is of {record['address']}")
 
     def _job(self, record: Record) -> None:
         job = Job(

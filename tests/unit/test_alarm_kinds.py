@@ -63,7 +63,7 @@ def test_a_live_session_without_a_reaper_is_an_alarm() -> None:
                 duration_s=1,
                 watch=lambda: "none runs",
             )
-            session.engine.permission.on_alarm = heard.append
+            session.engine.permission.on_alarm = lambda text, _: heard.append(text)
             await session.run()
             assert session.engine.permission.kinds[AlarmKind.REAPER] == 1
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from invmm.clock import ReplayClock
 from invmm.engine import Engine
 from invmm.errors import ConfigError
 from invmm.execution.executor import ExecutorStatistics
+from invmm.execution.journal import SessionJournal
+from invmm.journal_types import RECORD_BYTES, JournalKind, Stream
 from invmm.ops.metrics import FAMILIES, Metrics, _of_executor
+from invmm.permission import AlarmKind
 from invmm.replay.tape import MarketInfo
-from invmm.types import EVENT_DTYPE, EventKind, Mode, VenueMode
+from invmm.settings import RiskSettings, Settings, StateSettings
+from invmm.types import EVENT_DTYPE, EventKind, Mode, Side, VenueMode
 
+NOW = 20_000 * 86_400 * 10**9
 INFO = MarketInfo("btc-updown-5m-300", "0xab", "11", "22", 300, 600)
 BOOK = (
     b'[{"event_type":"book","asset_id":"%s","market":"0xab","timestamp":"400000","hash":"","bids":'
@@ -77,7 +84,7 @@ def test_every_figure_has_a_family() -> None:
     statistics = ExecutorStatistics(
         requests={"orders": 1}, answers={200: 1}, refused_by_pool=0, unknown=0, warm=1, connects=1, lost=0,
         waiting_cancels=0, venue_mode=VenueMode.RUNNING, venue_mode_changes=0, missed_heartbeats=0,
-        throttle={}, alarms=0, signed_ahead={}, refusals={},
+        throttle={}, alarms=0, signed_ahead={}, refusals={"OLD_BOOK": 3},
         latency_ns={"pop_to_write": {"p50": 1000, "p99": None}},
     )  # fmt: skip
 
@@ -88,6 +95,57 @@ def test_every_figure_has_a_family() -> None:
     figures = list(_of_executor(Stands()))
     assert {name for name, _, _ in figures} <= set(FAMILIES)
     assert ("invmm_latency_seconds", {"stage": "pop_to_write", "quantile": "p50"}, 1e-6) in figures
+    assert ("invmm_refusals", {"place": "gate", "reason": "old_book"}, 3) in figures
+
+
+def test_kill_level_pauses_and_refusals_are_shown(metrics: Metrics) -> None:
+    engine = Engine(Settings(risk=RiskSettings(max_total_dollars=1.0)), seed=3)
+    engine.add_market(INFO)
+    engine.risk.tick(NOW)
+    metrics.update(engine)
+    found = scraped(metrics)
+    assert found["invmm_kill_level"][()] == 0
+    assert found["invmm_paused"] == {(("kind", "slow_venue"),): 0, (("kind", "failed_fills"),): 0}
+    assert found["invmm_loss_day_dollars"][()] == 0
+    assert "invmm_refusals" not in found
+    engine.risk.account.admit(0, Side.BUY, 2 * 10**10, NOW)
+    engine.permission.alarm("late", AlarmKind.SLOW_VENUE)
+    engine.permission.alarm("a stranger", AlarmKind.FOREIGN_ORDER)
+    metrics.update(engine)
+    found = scraped(metrics)
+    assert found["invmm_kill_level"][()] == 1
+    assert found["invmm_paused"][(("kind", "slow_venue"),)] == 1
+    assert found["invmm_refusals"] == {(("place", "account"), ("reason", "total_cash")): 1}
+    assert found["invmm_alarms"][()] == 2
+
+
+def test_the_journal_is_shown_by_stream(metrics: Metrics, tmp_path: Path) -> None:
+    clock = ReplayClock(NOW)
+    state = StateSettings(journal_records=1_024)
+    with SessionJournal(tmp_path, state, clock, background=False) as journal:
+        engine = Engine(seed=3, journal=journal, clock=clock)
+        journal.tend()
+        for _ in range(3):
+            journal.intents.append(JournalKind.NOTE, b"one record")
+        clock.set(NOW + 10**9)
+        metrics.update(engine)
+        found = {name: values for name, values in scraped(metrics).items() if "journal" in name}
+        intents, inputs = (("stream", "intents"),), (("stream", "inputs"),)
+        before = journal.figures()[Stream.INTENTS]
+        assert found["invmm_journal_records"][intents] == before.records >= 3
+        assert found["invmm_journal_room_bytes"][intents] == before.room * RECORD_BYTES
+        assert 0 < before.room < 2 * 1_024
+        assert found["invmm_journal_unsynced_bytes"] == {intents: 3 * RECORD_BYTES, inputs: 0}
+        assert found["invmm_journal_sync_lag_seconds"] == {intents: 1.0, inputs: 0.0}
+        journal.tend()
+        after = journal.figures()[Stream.INTENTS]
+        assert (after.unsynced, after.lag_ns, after.records) == (0, 0, before.records)
+        while journal.intents.append(JournalKind.NOTE, b"until there is no room"):
+            pass
+        metrics.update(engine)
+        found = scraped(metrics)
+        assert found["invmm_journal_room_bytes"][intents] == 0
+        assert found["invmm_journal_refused"] == {intents: 1, inputs: 0}
 
 
 def test_a_port_that_is_taken_is_a_clear_error(metrics: Metrics) -> None:

@@ -377,6 +377,7 @@ def test_the_measured_distance_of_the_clocks_is_part_of_every_fence(off_s: int, 
     assert rig.permission.mode == mode
     assert any("clock" in text for text in rig.said) == (off_s != 0)
     assert rig.permission.kinds[AlarmKind.CLOCK] == mode
+    assert rig.permission.kinds[AlarmKind.CLOCK_DRIFT] == (1 < abs(off_s) <= 5)
 
 
 def test_a_settlement_told_both_ways_is_an_alarm():

@@ -19,6 +19,7 @@ from invmm.errors import ConfigError
 from invmm.execution import risk as risk_module
 from invmm.execution.kill import latch, read, release
 from invmm.execution.losses import Kept
+from invmm.execution.pauses import AGAIN_S, PAUSE_S
 from invmm.execution.risk import NO_CEILING, Risk, arm, first_day_refusals
 from invmm.execution.risk_file import LatestWriter, RiskRecord, load, parse
 from invmm.execution.state import StateFolder
@@ -194,6 +195,7 @@ def test_a_market_that_lost_too_much_is_not_quoted_any_more_and_the_others_are()
     assert desk.tick() == []
     assert desk.risk.trips == {"LOSS_MARKET": 1}
     assert sum("0xbad is not quoted any more" in line for line in desk.said) == 1
+    assert desk.permission.kinds[AlarmKind.MARKET_LOSS] == 1
 
 
 def test_a_day_that_lost_too_much_ends_new_risk_and_a_release_does_not_undo_the_loss(
@@ -291,6 +293,101 @@ def test_alarms_and_triggers_are_latched_as_level_1(state: StateFolder) -> None:
     assert desk.permission.kinds[AlarmKind.KILL] >= 1
     assert desk.permission.mode == Mode.PAUSED
     desk.risk.close(True)
+
+
+WARNINGS = {AlarmKind.CLOCK_DRIFT, AlarmKind.NOT_VERIFIED, AlarmKind.MARKET_LOSS}
+PASSING = {AlarmKind.SLOW_VENUE, AlarmKind.FAILED_FILLS}
+
+
+@pytest.mark.parametrize("kind", AlarmKind, ids=lambda kind: kind.value)
+def test_an_alarm_is_told_pauses_or_latches_by_its_kind(kind: AlarmKind, state: StateFolder) -> None:
+    desk = Desk(state)
+    heard: list[tuple[str, str]] = []
+    desk.permission.hook = lambda kind, text: heard.append((kind, text))
+    desk.tick()
+    desk.permission.alarm("look", kind)
+    assert heard == [(kind, "look")]
+    assert list(desk.permission.alarms) == ["look"]
+    assert desk.risk.level == (kind not in WARNINGS | PASSING)
+    assert desk.permission.mode == (Mode.RUNNING if kind in WARNINGS else Mode.PAUSED)
+    desk.clock.at_ns += PAUSE_S * SECOND
+    desk.tick()
+    assert desk.permission.mode == (Mode.RUNNING if kind in WARNINGS | PASSING else Mode.PAUSED)
+    assert desk.resumed == (kind in PASSING)
+    desk.risk.close(True)
+
+
+def slow(desk: Desk) -> None:
+    """Fifty orders, five without an answer in time."""
+    for key in range(50):
+        desk.risk.heard(result(OrderStatus.SENT, key, desk.clock.at_ns))
+        if key >= 5:
+            desk.risk.heard(result(OrderStatus.LIVE, key, desk.clock.at_ns))
+    desk.clock.at_ns += 10 * SECOND
+    desk.tick()
+
+
+def test_a_slow_venue_pauses_quotes_for_a_while_and_latches_when_it_keeps_coming_back(
+    state: StateFolder,
+) -> None:
+    desk = Desk(state)
+    for time in (1, 2):
+        slow(desk)
+        assert desk.risk.trips == {"SLOW_VENUE": time}
+        assert (desk.risk.level, desk.permission.mode) == (0, Mode.PAUSED)
+        desk.permission.reconciled(0)
+        assert desk.permission.mode == Mode.PAUSED, "knowing all does not make the venue faster"
+        desk.clock.at_ns += PAUSE_S * SECOND - 1
+        desk.tick()
+        assert desk.permission.mode == Mode.PAUSED
+        desk.clock.at_ns += 1
+        desk.tick()
+        assert (desk.resumed, desk.permission.mode) == (time, Mode.RUNNING)
+    slow(desk)
+    assert (desk.risk.level, desk.permission.mode) == (1, Mode.PAUSED)
+    assert "3 times within 60 minutes" in read(state.kill).why
+    assert desk.permission.kinds[AlarmKind.SLOW_VENUE] == 3
+    desk.clock.at_ns += PAUSE_S * SECOND
+    desk.tick()
+    assert desk.permission.mode == Mode.PAUSED
+    release(state.kill, "somebody")
+    desk.tick()
+    assert (desk.risk.level, desk.permission.mode) == (0, Mode.RUNNING)
+    slow(desk)
+    assert desk.risk.level == 0, "counting has begun anew"
+    desk.risk.close(True)
+
+
+def test_pauses_that_are_far_apart_never_latch() -> None:
+    desk = Desk()
+    for _ in range(5):
+        slow(desk)
+        assert desk.risk.level == 0
+        desk.clock.at_ns += AGAIN_S // 2 * SECOND
+        desk.tick()
+        assert desk.permission.mode == Mode.RUNNING
+
+
+def test_fills_that_failed_before_a_pause_do_not_begin_another() -> None:
+    desk = Desk(max_loss_market_dollars=1_000.0)
+    market = desk.market(0, "0xab")
+
+    def settle(status: OrderStatus) -> None:
+        for _ in range(12):
+            fill(market.ledger, Outcome.UP, 5_000, 5, status=status, time_ns=desk.clock.at_ns)
+        market.changes += 1
+        desk.tick()
+
+    settle(FAILED)
+    assert desk.permission.kinds[AlarmKind.FAILED_FILLS] == 1
+    assert (desk.risk.level, desk.permission.mode) == (0, Mode.PAUSED)
+    desk.clock.at_ns += PAUSE_S * SECOND
+    settle(CONFIRMED)
+    assert desk.permission.mode == Mode.RUNNING
+    assert desk.permission.kinds[AlarmKind.FAILED_FILLS] == 1
+    desk.clock.at_ns += SECOND
+    settle(FAILED)
+    assert desk.permission.kinds[AlarmKind.FAILED_FILLS] == 2
 
 
 def test_a_journal_or_a_risk_file_that_cannot_be_written_ends_new_risk(tmp_path: Path) -> None:

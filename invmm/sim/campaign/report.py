@@ -221,7 +221,7 @@ ROWS = (
     ("… max, s", "crash_to_quoting_max_s"),
     ("time quoted, with faults", "uptime_with_faults"),
     ("… without faults", "uptime_without_faults"),
-    ("alarms per hour under faults that should raise none", "false_kills_per_hour"),
+    ("kill levels raised per hour under faults that should raise none", "false_kills_per_hour"),
     ("worst seed", "worst_seed"),
 )
 """Words for people, and the field."""

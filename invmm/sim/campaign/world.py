@@ -477,7 +477,7 @@ class World:
             crash_to_quoting_s=self.crash_to_quoting_s,
             quoting=self.timers.quoting,
             wanted=self.timers.wanted,
-            alarms=[] if stops else list(self.engine.engine.permission.alarms),
+            alarms=[] if stops else list(self.engine.engine.permission.latched),
             struck=self.struck,
             busiest_s=max(self.sends.per_second.values(), default=0),
             budget_share=round(self.budget.most_share, 4),
