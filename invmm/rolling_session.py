@@ -15,6 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -34,6 +36,7 @@ from invmm.permission import AlarmKind
 from invmm.rolling import Roller
 from invmm.settings import Settings
 from invmm.settlement.handover import Residue, SettlementQueue
+from invmm.settlement.till import Till, embedded_till
 from invmm.sim.hazards import Hazards
 from invmm.types import MICRO, Outcome, Side
 from invmm.venue.listing import LABELS, Found
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 DRAW_S = 0.2
 READY_S = 120  # real seconds
 WORTHWHILE_S = 60  # of a window that is running, venue seconds
+SETTLE_S = 60.0  # real seconds
 RESOLUTION_S = 200  # engine time; the venue resolves 53 to 152 s after a window's end
 UP_LABELS = frozenset(up for up, _ in LABELS)
 
@@ -76,9 +80,9 @@ class WindowResult:
             "exchange": residue.info.exchange,
             "orders": self.orders,
             "fills": self.fills,
-            "up": residue.up_micro / MICRO,
-            "down": residue.down_micro / MICRO,
-            "pairs": residue.pairs_micro / MICRO,
+            "up": ledger.traded_micro(Outcome.UP) / MICRO,
+            "down": ledger.traded_micro(Outcome.DOWN) / MICRO,
+            "pairs": ledger.matched_micro / MICRO,
             "pair_cost": ledger.pair_cost,
             "fees": ledger.fees_micro / MICRO,
             "unsettled": residue.unsettled,
@@ -113,6 +117,8 @@ class RollingSession:
         What goes wrong at the embedded venue.
     state : SessionState, optional
         Folder, journals and what earlier sessions left.
+    open_till : callable(engine) -> Till, optional
+        What settles on the chain; nothing is settled if omitted.
     watch : callable, optional
         Asked now and then; a text says why nothing new may be risked any more.
     """
@@ -131,6 +137,7 @@ class RollingSession:
         headless: bool = False,
         hazards: Hazards | None = None,
         state: SessionState | None = None,
+        open_till: Callable[[Engine], Till] | None = None,
         watch: Callable[[], str] = lambda: "",
     ) -> None:
         self.engine = Engine(
@@ -160,6 +167,7 @@ class RollingSession:
             alarm=partial(self.engine.permission.alarm, kind=AlarmKind.TASK),
             on_close=self._closed,
         )
+        self.till = None if open_till is None else open_till(self.engine)
         self._find = find
         self._watch = watch
         self._series = series
@@ -176,6 +184,8 @@ class RollingSession:
         outlook = Outlook(self.engine, self.engine.settings)
         await self.engine.start()
         listen(loop, self.engine.kill)
+        if self.till is not None:
+            await self.till.start()
         if self.engine.recovery is not None:
             for market in self.engine.recovery.markets:
                 self.roller.take_over(market)
@@ -222,8 +232,13 @@ class RollingSession:
             self._keep_messages(told)
         if not self.clean:
             self.messages.append("not verified clean: the venue did not confirm that no order is open")
-        if self.interrupted or self._is_time_over():
+        is_early = self.interrupted or self._is_time_over()
+        if is_early:
             asking.cancel()  # whoever wants it to end does not want to wait for the venue's word
+        if self.till is not None:
+            wait_s = 0.0 if is_early or not self.clean else self.clock.wall_s(RESOLUTION_S * NS) + SETTLE_S
+            if not await self.till.end(wait_s) and wait_s:
+                self.messages.append("not everything was settled: `invmm positions` shows what is left")
         await asyncio.gather(asking, return_exceptions=True)
 
     def summary(self) -> dict[str, Any]:
@@ -254,8 +269,16 @@ class RollingSession:
             "refusals": self.refusals(),
             "risk": self.engine.risk.summary(),
             "messages": self.messages,
+            **self._settlement(),
             **({} if self.hazards is None else {"faults": dict(self.hazards.counts)}),
         }
+
+    def _settlement(self) -> dict[str, Any]:
+        """What was settled on the chain, by itself and beside the ledgers; nothing without a till."""
+        if self.till is None or not self.till.cash_micro:
+            return {}
+        ledgers = [result.residue.ledger for result in self.results]
+        return {"settlement": self.till.summary(ledgers)}
 
     def refusals(self) -> dict[str, int]:
         """Orders that gate or signer refused, by Reason; a venue on paper has neither."""
@@ -281,9 +304,12 @@ class RollingSession:
         )
 
     def _settle_queue(self) -> None:
-        """The next stage takes over here; until it exists the residue is booked in `results` alone."""
-        while self.settlement.take() is not None:
-            pass
+        """What windows leave behind goes to the till; without one it is booked in `results` alone."""
+        while (residue := self.settlement.take()) is not None:
+            if self.till is not None:
+                self.till.hand_over(residue)
+        if self.till is not None:
+            self.till.tick()
 
     def _keep_messages(self, told: int) -> int:
         lines = list(self.engine.messages)
@@ -350,7 +376,8 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
     if series.single is not None:
         raise ConfigError(f"--series: expected a series such as btc-updown-5m, found {options.series!r}")
     embedded = TestVenue(options.series, speed=speed, seed=options.seed, profile=venue_profile(settings.sim))
-    with hold_folder(options.state) as folder, embedded:
+    files = TemporaryDirectory(prefix="invmm-settled-")  # of a chain that ends with the venue
+    with hold_folder(options.state) as folder, files, embedded:
         _wait_ready(embedded)
         clock = embedded.clock()
         with keep_journal(folder, settings, clock) as state:
@@ -362,6 +389,10 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
             parts = session_options(options, settings, series, venue, clock, find, state)
             if options.faults is not None:
                 parts["hazards"] = Hazards(options.faults, embedded.child.control, print)
+            if url := embedded.child.rpc_url:
+                parts["open_till"] = lambda engine: embedded_till(
+                    engine, url, signer, Path(files.name), settings.settlement, clock
+                )
             session = RollingSession(**parts)
             return run_windows(
                 options, session, "embedded", lambda: differences(embedded.truth(), session.results)
@@ -452,8 +483,9 @@ def differences(truth: dict[str, Any], results: list[WindowResult]) -> list[str]
             if trade["market"] == residue.info.condition_id and trade["status"] != "TRADE_FAILED":
                 for leg in trade["legs"]:
                     held[leg["token"]] += leg["size_micro"] * (1 if leg["side"] == Side.BUY else -1)
-        if held != [residue.up_micro, residue.down_micro]:
-            ours = f"{residue.up_micro / MICRO:g} Up, {residue.down_micro / MICRO:g} Down"
+        ours_micro = [residue.ledger.traded_micro(outcome) for outcome in Outcome]
+        if held != ours_micro:
+            ours = f"{ours_micro[0] / MICRO:g} Up, {ours_micro[1] / MICRO:g} Down"
             theirs = f"{held[0] / MICRO:g} Up, {held[1] / MICRO:g} Down"
             wrong.append(f"{residue.info.slug}: ledger says {ours}, venue says {theirs}")
     return wrong

@@ -16,6 +16,8 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,10 @@ from invmm.replay.player import venue_profile
 from invmm.replay.result import MID_DTYPE, MarketResult
 from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings
+from invmm.settlement.cashier import settlement_of
+from invmm.settlement.handover import merger_of, residue_of
 from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
+from invmm.settlement.till import Till, embedded_till
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.hazards import QUIET_S, Hazards
 from invmm.types import Outcome
@@ -46,6 +51,8 @@ from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.profile import loopback
 
 SECOND = 1_000_000_000
+SETTLE_S = 60.0  # real seconds
+BEFORE_AND_AFTER = 2
 LEAD_S = 0.6  # real seconds between asking for a market and its first frame: time to connect
 SAMPLE_NS = SECOND // 2
 DRAW_S = 0.2
@@ -57,8 +64,9 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
     child_key = ChildCredentials.fresh(signer.address)
     profile = replace(venue_profile(settings.sim), record_truth=True)
     child = VenueChild(tapes, credentials=child_key, profile=profile, seed=options.seed)
-    with hold_folder(options.state) as folder, child:
+    with hold_folder(options.state) as folder, TemporaryDirectory(prefix="invmm-settled-") as files, child:
         session = _Session(options, settings, speed, child, signer, child_key, folder)
+        session.files = Path(files)  # of a chain that ends with the child
         prepare(settings)  # after the child, which is not to share the engine's core
         asyncio.run(session.run(tapes))
     if not session.results:
@@ -78,6 +86,7 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
             "risk": session.risk,
             "messages": session.messages,
             "clean": session.clean,
+            **session.settlement(),
             **({} if session.hazards is None else {"faults": dict(session.hazards.counts)}),
         },
         complete=options.duration is None and not session.interrupted,
@@ -114,9 +123,11 @@ class _Session:
         self.reconnects = 0
         self.clean = True
         self.interrupted = False
+        self.files = Path()
         self.hazards: Hazards | None = None
         if options.faults is not None:
             self.hazards = Hazards(options.faults, child.control, self.messages.append)
+        self.tills: list[Till] = []  # of each market
         self._stop = asyncio.Event()
         self._cash_micro = 0
 
@@ -138,6 +149,16 @@ class _Session:
                 await self._trade(number, tape, live)
                 if self._stop.is_set():
                     break
+
+    def settlement(self) -> dict[str, Any]:
+        """The report's `settlement`; nothing where the venue has no chain."""
+        told = [till for till in self.tills if len(till.cash_micro) == BEFORE_AND_AFTER]
+        if not told or len(told) < len(self.results):
+            return {}
+        before, after = told[0].cash_micro[0], told[-1].cash_micro[-1]
+        ledgers = [result.ledger for result in self.results]
+        cashiers = [till.cashier for till in told]
+        return {"settlement": settlement_of(cashiers, ledgers, before, after)}
 
     def _interrupt(self) -> None:
         if self._stop.is_set():  # the second time: at once; the venue's own limits end what is left
@@ -167,11 +188,14 @@ class _Session:
         )
         engine.state = state.folder
         market = engine.add_market(tape.market, number=number)
+        till = self._open_till(engine, clock, number)
         checkpoints = (tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
         if self.hazards is None:  # they count frames, of which hazards lose some
             market.step.expect_checkpoints(checkpoints.astype(np.uint8))
         outlook = Outlook(engine, self.settings)
         await engine.start()
+        if till is not None:
+            await till.start()
         listen(asyncio.get_running_loop(), engine.kill)
         mids: list[tuple[int, float]] = []
         estimates: list[tuple[int, int, int]] = []  # time, own order key, estimated shares ahead
@@ -228,12 +252,16 @@ class _Session:
                 engine.messages.clear()
                 told = 0
             outlook.tick()
+            if till is not None:
+                till.tick()
             live.update(render(market, health), refresh=True)
             await asyncio.sleep(DRAW_S if self.speed <= 50 else 0.02)
         if self.hazards is not None:
             await (self.hazards.end() if self._stop.is_set() else self.hazards.settle(engine, clock))
         clean = await engine.stop()
         outlook.close()
+        if till is not None:
+            await self._settle(till, engine, market, is_whole=winner is not None and clean)
         self.messages += list(engine.messages)[told:]
         if not clean:
             self.clean = False
@@ -246,6 +274,25 @@ class _Session:
         self.refusals.update(venue.executor.statistics().refusals)
         self.risk = engine.risk.summary()
         await self._conclude(tape, engine, market, mids, estimates)
+
+    # ---- the chain -----------------------------------------------------------------------------------------
+
+    def _open_till(self, engine: Engine, clock: LiveClock, number: int) -> Till | None:
+        """What settles a market; None where the venue has no chain."""
+        if not self.child.rpc_url:
+            return None
+        folder = self.files / str(number)
+        folder.mkdir(mode=0o700)
+        return embedded_till(engine, self.child.rpc_url, self.signer, folder, self.settings.settlement, clock)
+
+    async def _settle(self, till: Till, engine: Engine, market: Market, *, is_whole: bool) -> None:
+        """After the engine has stopped: what is left is redeemed, unless the market was left early."""
+        assert engine.clock is not None
+        residue = residue_of(market, merger_of(self.settings.strategy), engine.clock.now_ns())
+        till.hand_over(residue)
+        if not await till.end(SETTLE_S if is_whole else 0.0) and is_whole:
+            self.messages.append(f"{market.info.slug}: not settled in {SETTLE_S:g} s")
+        self.tills.append(till)
 
     async def _conclude(
         self,

@@ -1,9 +1,12 @@
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 from typing_extensions import disjoint_base
 
 RANGES_FIELDS: tuple[str, ...]
+
+def deviation_of_returns(returns: npt.NDArray[np.float64]) -> float: ...
 
 @disjoint_base
 class FastModel:

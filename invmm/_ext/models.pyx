@@ -58,6 +58,21 @@ cdef double volatility_of(const model_view_t* view, int window) noexcept nogil:
     return -1.0 if deviation < 0 else clamp(deviation * SQRT_MINUTES, 0.01, 2.0)
 
 
+def deviation_of_returns(const double[::1] returns not None) -> float:
+    """Sample standard deviation of 2 to 1024 log returns, as `statistics.stdev` rounds it.
+
+    Raises
+    ------
+    ValueError
+        Another count, or a number that no logarithm of a ratio of doubles can be.
+    """
+    cdef double deviation = sample_deviation(&returns[0], <int> returns.shape[0]) if returns.shape[0] else -1
+
+    if deviation < 0:
+        raise ValueError(f"returns: expected 2 to {MAX_BARS} log returns, got {returns.shape[0]} numbers")
+    return deviation
+
+
 cdef class FastModel:
     """Base of compiled models; this one has no opinion.
 

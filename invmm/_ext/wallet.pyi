@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from typing_extensions import disjoint_base
@@ -26,5 +26,14 @@ class Wallet:
     def locked(self) -> bool: ...
     def close(self) -> None: ...
     def sign_auth(self, timestamp_s: int, nonce: int = 0) -> str: ...
+    def sign_relayed(
+        self,
+        calls: Sequence[tuple[str, int, bytes]],
+        *,
+        nonce: int,
+        deadline_s: int = 0,
+        relay: str = "",
+        gas: int = 0,
+    ) -> str: ...
     def sign_transaction(self, transaction: Mapping[str, Any]) -> bytes: ...
     def __reduce__(self) -> NoReturn: ...

@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t
 from invmm._ext.amounts import OrderRuleError
 from invmm._ext.eip712 import checksum_address
 from invmm.venue import profile as venue
-from invmm.venue import transactions
+from invmm.venue import relayed, transactions
 
 from invmm._ext.eip712 cimport (
     checksummed,
@@ -106,6 +106,34 @@ cdef class Wallet:
         status = self.keys.sign_c(<const uint8_t*>PyBytes_AS_STRING(digest), signature)
         if status:
             raise OrderRuleError(status, "a login message")
+        return hex_of(signature, 65)
+
+    def sign_relayed(self, calls, *, nonce, deadline_s=0, relay="", gas=0):
+        """The signature under which a relayer has the wallet make calls: 0x and 130 hex digits.
+
+        Parameters
+        ----------
+        calls
+            (target, wei, data) of each, to be made together.
+        nonce, deadline_s, relay, gas
+            See `invmm.venue.relayed.signable`, which says what is signed at all.
+
+        Raises
+        ------
+        ValueError
+            The calls are not settlement's, or the key's own account pays. OrderRuleError, one of its kind,
+            once the key was wiped.
+        """
+        cdef uint8_t[65] signature
+        cdef bytes digest
+        digest, mark = relayed.signable(
+            self.signature_type, self.address, self.maker, calls, nonce=nonce, deadline_s=deadline_s,
+            relay=relay, gas=gas, chain_id=self.chain_id,
+        )
+        status = self.keys.sign_c(<const uint8_t*>PyBytes_AS_STRING(digest), signature)
+        if status:
+            raise OrderRuleError(status, "a relayed call")
+        signature[64] += <uint8_t>mark
         return hex_of(signature, 65)
 
     def sign_transaction(self, transaction):

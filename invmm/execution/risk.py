@@ -393,7 +393,6 @@ class Risk:
             "refusals": self.account.refusals(),
             "trips": dict(self.trips),
             "paused": [kind.value for kind in self._pauses.until_ns],
-            "paused": [kind.value for kind in self._pauses.until_ns],
         }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from invmm.ops.settled import told_cash, told_merges
 from invmm.replay.report import WARNING, model_words
 from invmm.replay.result import MarketResult
 from invmm.types import Outcome
@@ -41,6 +42,7 @@ def page(summary: dict[str, Any], results: Sequence[MarketResult]) -> str:
         )
     parts.append(_figures(summary))
     parts.append(_latencies(summary["latency_ns"]))
+    parts.append(_transactions(summary.get("settlement", {}).get("transactions", [])))
     for result in results:
         parts.append(_market(result))
     parts.append("</body></html>")
@@ -59,7 +61,8 @@ def _figures(s: dict[str, Any]) -> str:
         _row("orders, fills", f"{s['orders']:,}, {s['fills']:,}"),
         _row("shares bought", f"{s['bought_shares']:,.2f}"),
         _row("matched pairs, pair cost", f"{s['pairs']:,.2f}" + (f", {cost:.4f} $" if cost else "")),
-        _row("merges the merger would make", f"{s['merges']['count']} ({s['merges']['pairs']:,.2f} pairs)"),
+        _row("merges", told_merges(s)),
+        *([_row("cash on the chain", told_cash(s["settlement"]))] if "settlement" in s else []),
         _row("profit", f"{profit['total']:+,.2f} $"),
         _row("· pair edge", f"{profit['pair_edge']:+,.2f} $"),
         _row("· unmatched inventory at resolution", f"{profit['orphans']:+,.2f} $"),
@@ -97,6 +100,24 @@ def _latencies(stages: dict[str, dict[str, float]]) -> str:
     return f"<h2>Latency</h2><table>{head}{''.join(rows)}</table>"
 
 
+def _transactions(made: list[dict[str, Any]]) -> str:
+    """Transactions on the chain, one line each."""
+    rows = [
+        f"<tr><td>{escape(one['market'])}</td><td>{escape(one['action'])}</td>"
+        + "".join(
+            f"<td class='n'>{value:,.6f}</td>"
+            for value in (one["up_micro"] / 1e6, one["down_micro"] / 1e6, one["paid_micro"] / 1e6)
+        )
+        + f"<td class='n'>{one['gas_used']:,}</td><td><code>{escape(one['transaction'])}</code></td></tr>"
+        for one in made
+    ]
+    if not rows:
+        return ""
+    names = ("Up", "Down", "dollars", "gas", "transaction")
+    head = "<tr><th>market</th><th></th>" + "".join(f"<th class='n'>{name}</th>" for name in names) + "</tr>"
+    return f"<h2>Transactions</h2><table>{head}{''.join(rows)}</table>"
+
+
 def _market(result: MarketResult) -> str:
     info = result.tape.market
     ledger, parts = result.ledger, result.ledger.settle(result.winner)
@@ -104,7 +125,7 @@ def _market(result: MarketResult) -> str:
     head = (
         f"<h2>{escape(info.slug)} <small>({escape(info.origin)}, {winner})</small></h2>"
         f"<p>{len(ledger.standing)} fills, "
-        f"{ledger.pairs_micro / 1e6:,.2f} pairs at {ledger.pair_cost:.4f} $, "
+        f"{ledger.matched_micro / 1e6:,.2f} pairs at {ledger.pair_cost:.4f} $, "
         f"profit {parts.total:+,.2f} $ (pair edge {parts.pair_edge:+,.2f}, "
         f"unmatched {parts.orphans:+,.2f}, fees {parts.fees:+,.2f})</p>"
     )

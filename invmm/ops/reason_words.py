@@ -97,6 +97,8 @@ SETTLEMENT: Final = {
     SettleReason.MERGE_RULE: "the three criteria of the original are met",
     SettleReason.REDEEM_RESOLVED: "the market is resolved",
     SettleReason.SPLIT_OPEN: "inventory was asked for at the open",
+    SettleReason.PAIRS: "pairs are held",
+    SettleReason.BY_HAND: "a person asked for it",
     SettleReason.EMPTY: "nothing is held",
     SettleReason.OFF: "merging is switched off",
     SettleReason.STOPPED: "the kill level, an alarm or a stop forbids new transactions",
@@ -112,11 +114,9 @@ SETTLEMENT: Final = {
     SettleReason.DUST: "it pays less than its transaction costs",
     SettleReason.CHAIN_DIFFERS: "the chain does not show the shares that the fills should have brought",
     SettleReason.NO_CASH: "the quotes need the cash",
-    SettleReason.NO_GAS: "the account has no coin for gas",
     SettleReason.UNKNOWN_COST: "what a transaction costs is not known yet",
     SettleReason.LANE: "the chain or the relayer cannot be asked",
     SettleReason.DENIED: "the engine did not give the shares away",
-    SettleReason.BROKEN: "shares and dollars did not add up: nothing is settled until a person has looked",
 }
 """Why shares are, or are not, turned into dollars."""
 

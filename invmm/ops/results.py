@@ -13,6 +13,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from invmm.ops.settled import settlement_problems, told_cash, told_merges
 from invmm.replay.report import WARNING, model_words, summarise
 from invmm.replay.result import MarketResult
 from invmm.settings import Settings
@@ -35,6 +36,7 @@ def finish(
     summary = summarise(results, digest=digest, commands=commands, merger=merger)
     summary.update(extra or {})
     problems = failed_checks(summary, results, complete=complete)
+    problems += settlement_problems(summary.get("settlement"), complete=complete)
     count = summary["queue_ahead_of_truth"]
     if count and digest and settings.engine.queue_model == "conservative":
         # Over sockets, where there is no digest, estimate and truth are of two moments: no proof of an error.
@@ -93,9 +95,9 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         f"{summary['bought_shares']:,.2f} shares bought",
     )
     table.add_row("pairs", f"{summary['pairs']:,.2f} matched" + (f" at {cost:.4f} dollars" if cost else ""))
-    table.add_row(
-        "merges", f"{summary['merges']['count']} would be made, {summary['merges']['pairs']:,.2f} pairs"
-    )
+    table.add_row("merges", told_merges(summary))
+    if "settlement" in summary:
+        table.add_row("cash on the chain", told_cash(summary["settlement"]))
     table.add_row(
         "profit",
         f"{profit['total']:+,.2f} dollars = pair edge {profit['pair_edge']:+,.2f}, "

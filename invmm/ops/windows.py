@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from invmm.ops.settled import settlement_problems, told_cash, told_merges
+
 EXIT_DONE, EXIT_FAILED_CHECK, EXIT_NOT_CLEAN, EXIT_INTERRUPTED = 0, 1, 4, 130
 
 
@@ -31,6 +33,9 @@ def finish(summary: dict[str, Any], *, as_json: bool) -> int:
     if summary.get("faults") is not None:
         told = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in summary["faults"].items())
         console.print(f"faults: {told or 'none'}", markup=False, soft_wrap=True)
+    if "settlement" in summary:
+        console.print(f"merges: {told_merges(summary)}", markup=False, soft_wrap=True)
+        console.print(f"cash on the chain: {told_cash(summary['settlement'])}", markup=False, soft_wrap=True)
     for problem in problems:
         console.print(f"FAILED CHECK: {problem}", style="bold red", markup=False, soft_wrap=True)
     if as_json:
@@ -51,6 +56,8 @@ def failed_checks(summary: dict[str, Any]) -> list[str]:
         if summary[name]
     ]
     problems += summary.get("ledger_differences", [])
+    is_whole = summary["clean"] and not summary["interrupted"] and not summary["unresolved"]
+    problems += settlement_problems(summary.get("settlement"), complete=is_whole)
     if not summary["windows"] and not summary["interrupted"]:
         problems.append("no window was traded")
     return problems

@@ -46,7 +46,7 @@ def markouts(result: MarketResult, horizons_s: Sequence[int] = HORIZONS_S) -> di
 
 def one_sided_share(result: MarketResult) -> float | None:
     """Unmatched shares at the end, of all shares bought; None without a fill."""
-    up, down = (result.ledger.held_micro(outcome) for outcome in Outcome)
+    up, down = (result.ledger.traded_micro(outcome) for outcome in Outcome)
     return abs(up - down) / (up + down) if up + down else None
 
 
@@ -75,12 +75,12 @@ def summarise(
         parts = ledger.settle(result.winner)
         for name in ("pair_edge", "orphans", "fees", "rebates", "total"):
             profit[name] += getattr(parts, name)
-        pairs_micro += ledger.pairs_micro
-        pair_value_e4 += ledger.pairs_micro * ledger.pair_cost
+        pairs_micro += ledger.matched_micro
+        pair_value_e4 += ledger.matched_micro * ledger.pair_cost
         fills += len(ledger.standing)
         bought_micro += sum(leg.size_micro for leg in ledger.standing)
         placed_micro += result.placed_micro
-        unmatched_micro += abs(ledger.held_micro(Outcome.UP) - ledger.held_micro(Outcome.DOWN))
+        unmatched_micro += abs(ledger.traded_micro(Outcome.UP) - ledger.traded_micro(Outcome.DOWN))
         planned = planned_merges(ledger.standing, merger)
         merges += len(planned)
         merged_micro += sum(planned)

@@ -8,7 +8,7 @@ handed over are booked directly.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -58,18 +58,16 @@ class Cashier:
     engine : Engine
     line : Line
         To the settler.
-    say : callable, optional
-        Told what people should know; the engine's messages if omitted.
     """
 
-    def __init__(self, engine: Engine, line: Line, *, say: Callable[[str], object] | None = None) -> None:
+    def __init__(self, engine: Engine, line: Line) -> None:
         self.load = Load(0, 0, 0)
         """Jobs and markets that wait, as the settler said last."""
         self.done: list[tuple[str, Done]] = []
         """Every job that is final, with its market's name, oldest first."""
         self._engine = engine
         self._line = line
-        self._say = say or engine.messages.append
+        self.say = engine.messages.append
         self._merger = merger_of(engine.settings.strategy)
         self._next_ns = 0
         self._told: dict[str, Holding] = {}
@@ -96,31 +94,6 @@ class Cashier:
         info = residue.info
         self._closed[info.condition_id] = (info.slug, residue.ledger)
         self._tell(_holding_of(info, residue.ledger, is_open=False, rule=residue.merge.reason))
-
-    def summary(self) -> dict[str, Any]:
-        """What was settled so far, from the settler's words alone; micro-dollars and micro-pairs."""
-        merges = [done for _, done in self.done if done.action is Action.MERGE]
-        return {
-            "merges": len(merges),
-            "merged_pairs_micro": sum(done.up_micro for done in merges),
-            "redemptions": sum(done.action is Action.REDEEM for _, done in self.done),
-            "redeemed_micro": sum(done.paid_micro for _, done in self.done if done.action is Action.REDEEM),
-            "split_pairs_micro": sum(done.up_micro for _, done in self.done if done.action is Action.SPLIT),
-            "gas_used": sum(done.gas_used for _, done in self.done),
-            "fee_wei": sum(done.fee_wei for _, done in self.done),
-            "transactions": [
-                {
-                    "market": slug,
-                    "action": str(done.action),
-                    "up_micro": done.up_micro,
-                    "down_micro": done.down_micro,
-                    "paid_micro": done.paid_micro,
-                    "transaction": done.transaction,
-                    "gas_used": done.gas_used,
-                }
-                for slug, done in self.done
-            ],
-        }
 
     @property
     def is_idle(self) -> bool:
@@ -183,7 +156,7 @@ class Cashier:
             if message.is_alarm:
                 self._engine.permission.alarm(message.text, AlarmKind.SETTLEMENT)
             else:
-                self._say(message.text)
+                self.say(message.text)
         elif isinstance(message, Load):
             self.load = message
 
@@ -214,7 +187,7 @@ class Cashier:
         self.done.append((slug, done))
         if done.action is Action.REDEEM and ledger is not None:
             ledger.redeem(told.name, done.up_micro, done.down_micro, done.paid_micro)
-        self._say(f"{slug}: {_words(done)}")
+        self.say(f"{slug}: {_words(done)}")
 
     def _open(self, condition: str) -> Market | None:
         if condition in self._closed:
@@ -251,6 +224,49 @@ def _holding_of(info: MarketInfo, ledger: Ledger, *, is_open: bool, rule: str) -
         is_open=is_open,
         rule=rule,
     )
+
+
+def settlement_of(
+    cashiers: Iterable[Cashier], ledgers: Iterable[Ledger], before_micro: int, after_micro: int
+) -> dict[str, Any]:
+    """A report's `settlement`: what was done, cash of the chain before and after, and cash by the ledgers.
+
+    Parameters
+    ----------
+    cashiers : iterable of Cashier
+    ledgers : iterable of Ledger
+        Of all markets that were traded; they alone say what `ledger_cash_micro` is, from the cash before on.
+    before_micro, after_micro : int
+        What the account had by the chain's own word (`balanceOf`), micro-dollars.
+    """
+    every = [(slug, done) for cashier in cashiers for slug, done in cashier.done]
+    merges = [done for _, done in every if done.action is Action.MERGE]
+    redeemed = [done for _, done in every if done.action is Action.REDEEM]
+    ledger_micro = before_micro + sum(ledger.cash_micro() for ledger in ledgers)
+    return {
+        "merges": len(merges),
+        "merged_pairs_micro": sum(done.up_micro for done in merges),
+        "redemptions": len(redeemed),
+        "redeemed_micro": sum(done.paid_micro for done in redeemed),
+        "split_micro": sum(done.up_micro for _, done in every if done.action is Action.SPLIT),
+        "gas_used": sum(done.gas_used for _, done in every),
+        "fee_wei": sum(done.fee_wei for _, done in every),
+        "cash_before_micro": before_micro,
+        "cash_after_micro": after_micro,
+        "ledger_cash_micro": ledger_micro,
+        "transactions": [
+            {
+                "market": slug,
+                "action": str(done.action),
+                "up_micro": done.up_micro,
+                "down_micro": done.down_micro,
+                "paid_micro": done.paid_micro,
+                "transaction": done.transaction,
+                "gas_used": done.gas_used,
+            }
+            for slug, done in every
+        ],
+    }
 
 
 def _left(ledger: Ledger) -> int:

@@ -1,9 +1,9 @@
 """What a relayer is given to execute: the calls of a wallet, numbered and signed, as the venue takes them.
 
-Three kinds of wallet, told apart by the signature type of their orders. The bytes come from the official
-client's builders; nothing is sent here. Whatever is signed can take effect once at most: the wallet's
-contract (for a proxy: the relay hub) counts the nonces it has seen, and a deposit wallet refuses after the
-deadline.
+Three kinds of wallet, told apart by the signature type of their orders. The bodies come from the official
+client's builders, the signatures from our own signer; nothing is sent here. Whatever is signed can take
+effect once at most: the wallet's contract (for a proxy: the relay hub) counts the nonces it has seen, and a
+deposit wallet refuses after the deadline.
 """
 
 from __future__ import annotations
@@ -46,15 +46,28 @@ def kind_of(signature_type: int) -> WalletKind:
     return kinds[signature_type]
 
 
-class MessageSigner(Protocol):
-    """Holds the account's key; eth-account's `LocalAccount` is one."""
+class WalletSigner(Protocol):
+    """Holds the account's key: `OrderSigner` of a wallet, or anything with these."""
 
     @property
-    def address(self) -> Any:
-        """The account."""
+    def address(self) -> str: ...
 
-    def sign_message(self, signable_message: Any) -> Any:
-        """Signs by EIP-191; the result has `signature`, 65 bytes."""
+    @property
+    def maker(self) -> str: ...
+
+    @property
+    def signature_type(self) -> int: ...
+
+    def sign_relayed(
+        self,
+        calls: Sequence[tuple[str, int, bytes]],
+        *,
+        nonce: int,
+        deadline_s: int = 0,
+        relay: str = "",
+        gas: int = 0,
+    ) -> str:
+        """The signature of calls, in hexadecimal; ValueError for calls that it does not sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +80,35 @@ class Envelope:
 
 
 class RelayedWallet:
-    """A wallet whose calls a relayer executes, with the account that signs for it.
+    """A wallet whose calls a relayer executes, and the account that signs for it.
 
     Parameters
     ----------
-    address : str
-        The wallet.
+    signer : WalletSigner
+        Of the account that owns the wallet.
+
+    Attributes
+    ----------
+    address, account : str
+        The wallet, and the account.
     kind : WalletKind
-    signer : MessageSigner
-        Of the account that owns it.
 
     Examples
     --------
-    >>> from eth_account import Account
+    >>> import secrets
+    >>> from invmm import OrderSigner
     >>> from invmm.settlement.calls import route_of
-    >>> wallet = RelayedWallet("0x" + "11" * 20, WalletKind.SAFE, Account.create())
+    >>> wallet = RelayedWallet(OrderSigner(secrets.token_hex(32), 2, "0x" + "11" * 20))
     >>> merge = route_of("v1", False).merge("0x" + "22" * 32, 25_000_000)
-    >>> wallet.seal([merge], nonce=7).body["nonce"]
-    '7'
+    >>> wallet.seal([merge], nonce=7).body["type"]
+    'SAFE'
     """
 
-    def __init__(self, address: str, kind: WalletKind, signer: MessageSigner) -> None:
-        self.address = address
-        self.kind = kind
-        self.account = str(signer.address)
-        self._signer: Any = signer
+    def __init__(self, signer: WalletSigner) -> None:
+        self.address = signer.maker
+        self.kind = kind_of(signer.signature_type)
+        self.account = signer.address
+        self._signer = signer
 
     def __repr__(self) -> str:
         return f"RelayedWallet({self.address}, {self.kind}, of {self.account})"
@@ -126,11 +143,18 @@ class RelayedWallet:
         if not calls:
             raise ValueError("calls: expected one or more, found none")
         note = note[:LONGEST_NOTE]
+        signature = self._signer.sign_relayed(
+            [(call.to, call.value, call.data) for call in calls],
+            nonce=nonce,
+            deadline_s=deadline_s,
+            relay=relay,
+            gas=gas,
+        )
         if self.kind is WalletKind.DEPOSIT:
-            return Envelope(nonce, deadline_s, self._deposit(calls, nonce, deadline_s, note))
+            return Envelope(nonce, deadline_s, self._deposit(calls, nonce, deadline_s, note, signature))
         if self.kind is WalletKind.SAFE:
-            return Envelope(nonce, 0, self._safe(calls, nonce, note))
-        return Envelope(nonce, 0, self._proxy(calls, nonce, note, relay, gas))
+            return Envelope(nonce, 0, self._safe(calls, nonce, note, signature))
+        return Envelope(nonce, 0, self._proxy(calls, nonce, note, signature, relay, gas))
 
     def gas_question(self, calls: Sequence[Call]) -> Call | None:
         """The call whose gas a proxy's envelope must state; None for wallets whose envelopes state none."""
@@ -141,84 +165,61 @@ class RelayedWallet:
         data = encode_proxy_call(_theirs(calls))
         return Call(_official_config().wallet_derivation.proxy_factory, bytes.fromhex(data[2:]))
 
-    def _deposit(self, calls: Sequence[Call], nonce: int, deadline_s: int, note: str) -> dict[str, Any]:
+    def _deposit(
+        self, calls: Sequence[Call], nonce: int, deadline_s: int, note: str, signature: str
+    ) -> dict[str, Any]:
         from polymarket._internal.actions.relayer.gasless import build_deposit_wallet_payload
-        from polymarket._internal.actions.relayer.signing.deposit_wallet import sign_deposit_wallet_batch
 
-        config = _official_config()
         wallet: Any = self.address
-        signed: dict[str, Any] = {
-            "wallet": wallet,
-            "calls": _theirs(calls),
-            "nonce": str(nonce),
-            "deadline": str(deadline_s),
-        }
         return build_deposit_wallet_payload(
             signer_address=self.account,
-            deposit_wallet_factory=config.wallet_derivation.deposit_wallet_factory,
-            signature=sign_deposit_wallet_batch(self._signer, chain_id=config.chain_id, **signed),
+            deposit_wallet_factory=_official_config().wallet_derivation.deposit_wallet_factory,
+            wallet=wallet,
+            calls=_theirs(calls),
+            nonce=str(nonce),
+            deadline=str(deadline_s),
+            signature=signature,
             metadata=note,
-            **signed,
         )
 
-    def _safe(self, calls: Sequence[Call], nonce: int, note: str) -> dict[str, Any]:
+    def _safe(self, calls: Sequence[Call], nonce: int, note: str, signature: str) -> dict[str, Any]:
         from polymarket._internal.actions.relayer.calls import encode_safe_multisend_call
         from polymarket._internal.actions.relayer.gasless import build_safe_payload
-        from polymarket._internal.actions.relayer.signing.safe import sign_safe_transaction
 
-        config = _official_config()
         theirs = _theirs(calls)
-        wallet: Any = self.address
-        multisend: Any = config.safe_multisend
         is_one = len(theirs) == 1
-        signed: dict[str, Any] = {
-            "to": theirs[0].to if is_one else multisend,
-            "data": theirs[0].data if is_one else encode_safe_multisend_call(theirs),
-            "value": theirs[0].value if is_one else 0,
-            "operation": 0 if is_one else 1,  # several calls: the Safe runs the multisend's code as its own
-            "nonce": str(nonce),
-        }
-        signature = sign_safe_transaction(
-            self._signer, safe_address=wallet, chain_id=config.chain_id, **signed
-        )
+        wallet: Any = self.address
+        target: Any = theirs[0].to if is_one else _official_config().safe_multisend
         return build_safe_payload(
             signer_address=self.account,
             wallet=wallet,
-            target=signed.pop("to"),
+            target=target,
+            data=theirs[0].data if is_one else encode_safe_multisend_call(theirs),
+            value=0,
+            operation=0 if is_one else 1,  # several calls: the Safe runs the multisend's code as its own
+            nonce=str(nonce),
             signature=signature,
             metadata=note,
-            **signed,
         )
 
-    def _proxy(self, calls: Sequence[Call], nonce: int, note: str, relay: str, gas: int) -> dict[str, Any]:
+    def _proxy(
+        self, calls: Sequence[Call], nonce: int, note: str, signature: str, relay: str, gas: int
+    ) -> dict[str, Any]:
         from polymarket._internal.actions.relayer.calls import encode_proxy_call
         from polymarket._internal.actions.relayer.gasless import build_proxy_payload
-        from polymarket._internal.actions.relayer.signing.proxy import (
-            build_proxy_transaction_hash,
-            sign_proxy_message,
-        )
 
         config = _official_config()
-        account: Any = self.account
-        wallet: Any = self.address
-        factory: Any = config.wallet_derivation.proxy_factory
-        signed: dict[str, Any] = {
-            "data": encode_proxy_call(_theirs(calls)),
-            "gas_limit": str(gas),
-            "nonce": str(nonce),
-            "relay": relay,
-            "relay_hub": config.relay_hub,
-        }
-        hashed = build_proxy_transaction_hash(
-            from_address=account, to=factory, relayer_fee="0", gas_price="0", **signed
-        )
+        named: dict[str, Any] = {"wallet": self.address, "relay": relay}
         return build_proxy_payload(
-            signer_address=account,
-            proxy_factory=factory,
-            wallet=wallet,
-            signature=sign_proxy_message(self._signer, hashed),
+            signer_address=self.account,
+            proxy_factory=config.wallet_derivation.proxy_factory,
+            data=encode_proxy_call(_theirs(calls)),
+            nonce=str(nonce),
+            signature=signature,
+            gas_limit=str(gas),
+            relay_hub=config.relay_hub,
             metadata=note,
-            **signed,
+            **named,
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from invmm.errors import TransportError
-from invmm.settlement.calls import address_word, route_of, selector, word
+from invmm.settlement.calls import Approval, address_word, route_of, selector, word
 from invmm.settlement.nodes import Endpoint
 from invmm.settlement.rpc import RpcError
 from invmm.venue.profile import CONTRACTS, POLYGON
@@ -78,6 +78,11 @@ class ChainHoldings:
         numerator = selector("payoutNumerators(bytes32,uint256)") + condition
         up, down = (self._ask(contract, numerator + word(outcome)) for outcome in (0, 1))
         return up, down
+
+    def allowed(self, approval: Approval) -> int:
+        """What the account has allowed: micro-dollars of an ERC-20, 0 or 1 of an ERC-1155 contract."""
+        question = approval.question(self._account)
+        return self._ask(question.to, question.data)
 
     def _position_payouts(self, tokens: tuple[str, str]) -> tuple[int, int] | None:
         contract = self._contracts.position_manager

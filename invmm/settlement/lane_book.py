@@ -8,8 +8,8 @@ not final is not written down: the chain itself says so.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Protocol
 
 from invmm.errors import ConfigError, DataError
 from invmm.settlement.calls import Call
@@ -20,6 +20,9 @@ from invmm.settlement.nodes import Receipt
 
 Record = dict[str, Any]
 
+SHORTEN_AFTER: Final = 1_000
+"""Jobs that have ended, after which a journal is shortened when it is opened."""
+
 
 class RecordLog(Protocol):
     """What the book is kept in: `LaneJournal`."""
@@ -27,6 +30,8 @@ class RecordLog(Protocol):
     records: tuple[Record, ...]
 
     def append(self, record: Record) -> None: ...
+
+    def replace(self, records: Iterable[Record]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -114,6 +119,7 @@ class LaneBook:
                 self._apply(record)
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(f"journal of a lane: record {place} does not fit: {error!r}") from None
+        self._shorten(owner)
 
     def add(self, job: Job) -> None:
         """Takes a job; ValueError for a name that is known or a job without calls."""
@@ -209,6 +215,29 @@ class LaneBook:
         """Closes the journal."""
         self._log.close()
 
+    def _shorten(self, owner: Record) -> None:
+        """Where many jobs of the journal have ended, keeps of each only that it did, and how."""
+        whole = {record["name"] for record in self._log.records if record["kind"] == "job"}
+        ended = {name for name in whole if self._jobs[name].state in ENDED}
+        if len(ended) < SHORTEN_AFTER:
+            return
+        kept = [record for record in self._log.records[1:] if record.get("name") not in ended]
+        kinds = ("job", "sending", "used")
+        self._log.replace(
+            [
+                owner,
+                {"kind": "until", "next_nonce": self.next_nonce, "halted": self.halted},
+                *(
+                    asdict(self._jobs[name].report()) | {"kind": "ended"}
+                    for name in self._jobs
+                    if name in ended
+                ),
+                *(record for record in kept if record["kind"] in (*kinds, "ended")),
+            ]
+        )
+        for name in ended:
+            self._jobs[name] = Progress(Job(name, (), ()), **_standing(self._jobs[name].report()))
+
     def _write(self, record: Record) -> None:
         self._log.append(record)
         self._apply(record)
@@ -219,13 +248,19 @@ class LaneBook:
             self.halted = record["reason"]
         elif kind == "resume":
             self.halted = ""
+        elif kind == "until":
+            self.next_nonce, self.halted = record["next_nonce"], record["halted"]
+        elif kind == "ended":
+            fields = {key: value for key, value in record.items() if key != "kind"}
+            report = JobReport(**fields | {"state": JobState(record["state"])})
+            self._jobs[report.name] = Progress(Job(report.name, (), ()), **_standing(report))
         elif kind == "job":
             self._jobs[record["name"]] = Progress(_job(record))
         elif kind == "sending":
             self._apply_sending(record)
         elif kind == "used":
             progress = self._jobs[record["name"]]
-            self.next_nonce = progress.attempts[-1].nonce + 1
+            self.next_nonce = max(self.next_nonce, progress.attempts[-1].nonce + 1)
             progress.attempts = []
             progress.done += 1
             progress.transaction, progress.block = record["transaction"], record["block"]
@@ -241,7 +276,7 @@ class LaneBook:
         elif kind == "end":
             progress = self._jobs[record["name"]]
             if progress.attempts:
-                self.next_nonce = progress.attempts[-1].nonce + 1
+                self.next_nonce = max(self.next_nonce, progress.attempts[-1].nonce + 1)
                 progress.attempts = []
             progress.state, progress.reason = JobState(record["state"]), record["reason"]
             if record["halts"]:
@@ -266,6 +301,11 @@ class LaneBook:
             )
         )
         progress.state, progress.transaction = JobState.SENT, record["transaction"]
+
+
+def _standing(report: JobReport) -> dict[str, Any]:
+    """What a report says of a job, its name aside."""
+    return {key: value for key, value in asdict(report).items() if key != "name"}
 
 
 def executed_before(progress: Progress) -> str:

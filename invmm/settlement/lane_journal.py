@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +66,8 @@ class LaneJournal:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(self._file), os.stat(path)):
+                raise BlockingIOError  # it was replaced between the two lines above
             if is_new:
                 _sync_folder(path.parent)
             content = _read(self._file)
@@ -91,8 +94,7 @@ class LaneJournal:
         """
         if self._broken:
             raise OSError(self._broken)
-        text = json.dumps(record, separators=(",", ":")).encode()
-        line = b"%08x %s\n" % (zlib.crc32(text), text)
+        line = _line(record)
         try:
             written = os.pwrite(self._file, line, self._size)
             if written != len(line):
@@ -107,12 +109,43 @@ class LaneJournal:
             raise
         self._size += len(line)
 
+    def replace(self, records: Iterable[Record]) -> None:
+        """Puts other records into the place of all that are there, at once: whatever interrupts it leaves
+        either the old ones or the new ones.
+
+        Raises
+        ------
+        OSError
+            It could not be done; the old ones are there.
+        """
+        content = b"".join(map(_line, records))
+        beside = self.path.with_name(self.path.name + ".new")
+        file = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            written = os.pwrite(file, content, 0)
+            if written != len(content):
+                raise OSError(f"{beside}: {written} of {len(content)} bytes could be written")
+            os.fsync(file)
+            os.rename(beside, self.path)
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(self._file)
+        self._file, self._size = file, len(content)
+        _sync_folder(self.path.parent)
+
     def close(self) -> None:
         """Closes the file and gives the lock back."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
             self._broken = f"{self.path}: closed"
+
+
+def _line(record: Record) -> bytes:
+    text = json.dumps(record, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
 def _read(file: int) -> bytes:

@@ -241,9 +241,9 @@ class Ledger:
         """
         return self._size(outcome, Side.BUY) - self._size(outcome, Side.SELL) - self.settled_micro(outcome)
 
-    def confirmed_micro(self, outcome: Outcome) -> int:
-        """Shares that confirmed fills have brought less all that was sold; what settlement did apart."""
-        return self._size(outcome, Side.BUY, confirmed=True) - self._size(outcome, Side.SELL)
+    def traded_micro(self, outcome: Outcome) -> int:
+        """Shares bought less sold, provisional fills included, whatever settlement did with them since."""
+        return self.held_micro(outcome) + self.settled_micro(outcome)
 
     def interval(self, outcome: Outcome) -> tuple[int, int]:
         """Least and most shares held once every provisional fill has ended."""
@@ -276,6 +276,11 @@ class Ledger:
     def pairs_micro(self) -> int:
         """Matched Up+Down shares that are held."""
         return max(0, min(self.held_micro(Outcome.UP), self.held_micro(Outcome.DOWN)))
+
+    @property
+    def matched_micro(self) -> int:
+        """Matched Up+Down shares that were bought, whatever settlement did with them since."""
+        return max(0, min(self.traded_micro(Outcome.UP), self.traded_micro(Outcome.DOWN)))
 
     @property
     def pair_cost(self) -> float:
@@ -358,10 +363,7 @@ class Ledger:
     def settle(self, winner: Outcome | None) -> Profit:
         """The profit and its parts; without a winner unmatched shares count at their cost."""
         up, down = self.average(Outcome.UP), self.average(Outcome.DOWN)
-        pairs_micro = max(
-            0, min(self.held_micro(outcome) + self.settled_micro(outcome) for outcome in Outcome)
-        )
-        pair_edge_e10 = round(pairs_micro * E10_PER_MICRO_DOLLAR * (1 - up - down))
+        pair_edge_e10 = round(self.matched_micro * E10_PER_MICRO_DOLLAR * (1 - up - down))
         gross_e10 = self.cash_e10(0, winner) + self.fees_micro * E10_PER_MICRO_DOLLAR
         if winner is None:
             gross_e10 += self.pairs_micro * E10_PER_MICRO_DOLLAR

@@ -28,7 +28,7 @@ def movements_of(logs: Iterable[Mapping[str, Any]], account: str, contracts: Con
     Raises
     ------
     DataError
-        A transfer log that is not encoded as its event says.
+        A log that is none, or a transfer that is not encoded as its event says.
     """
     own = account.lower().removeprefix("0x").rjust(64, "0")
     collateral = contracts.collateral.lower()
@@ -40,9 +40,9 @@ def movements_of(logs: Iterable[Mapping[str, Any]], account: str, contracts: Con
         found[key] = found.get(key, 0) + change
 
     for log in logs:
-        emitter = str(log["address"]).lower()
-        topics = [str(topic).lower() for topic in log["topics"]]
         try:
+            emitter = str(log["address"]).lower()
+            topics = [str(topic).lower() for topic in log["topics"]]
             if emitter == collateral and topics[:1] == [_TRANSFER]:
                 (amount,) = _words(log["data"], 1)
                 move(("collateral", 0), topics[1][2:], topics[2][2:], amount)
@@ -52,10 +52,8 @@ def movements_of(logs: Iterable[Mapping[str, Any]], account: str, contracts: Con
             elif emitter in tokens and topics[:1] == [_BATCH]:
                 for token, amount in _pairs(log["data"]):
                     move(("token", token), topics[2][2:], topics[3][2:], amount)
-        except (IndexError, ValueError) as error:
-            raise DataError(
-                f"log of {emitter}: expected an encoded transfer, found another: {error}"
-            ) from None
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"log of a receipt: expected an encoded transfer: {error!r}") from None
     return {key: change for key, change in found.items() if change}
 
 

@@ -135,8 +135,8 @@ class Nodes:
                     f"{head.node.name}: its latest block is {age_s:.0f} s old, expected at most {limit:g} s"
                 )
         if len(self.heads) > 1:
-            hashes = self.each("eth_getBlockByNumber", hex(self.finalized), False)
-            if len({str((block or {}).get("hash")) for block in hashes}) > 1:
+            blocks = self.each("eth_getBlockByNumber", hex(self.finalized), False)
+            if len({str(block.get("hash")) if isinstance(block, dict) else "" for block in blocks}) > 1:
                 return f"the nodes disagree about block {self.finalized}, which both call final"
         return ""
 
@@ -189,15 +189,22 @@ class Nodes:
 
         None if no node keeps what it needs to tell.
         """
-        counts = []
+        counts = self._willing("eth_getTransactionCount", account, hex(self.finalized))
+        return min(counts, default=None)
+
+    def suggested_tip_wei(self) -> int:
+        """The highest tip per gas that a node suggests; 0 if none does."""
+        return max(self._willing("eth_maxPriorityFeePerGas"), default=0)
+
+    def _willing(self, method: str, *params: Any) -> list[int]:
+        """Numbers of the nodes that answer a question which not every node can."""
+        answers = []
         for head in self.heads:
             try:
-                counts.append(
-                    number(head.node.call("eth_getTransactionCount", account, hex(self.finalized)), "nonce")
-                )
+                answers.append(number(head.node.call(method, *params), method))
             except (RpcError, TransportError):
                 continue
-        return min(counts, default=None)
+        return answers
 
     def broadcast(self, raw: bytes) -> str:
         """Hands a signed transaction to every node here; what they said against it, "" if one took it.

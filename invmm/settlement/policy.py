@@ -51,6 +51,8 @@ class SettleReason(StrEnum):
     MERGE_RULE = "merge_rule"
     REDEEM_RESOLVED = "redeem_resolved"
     SPLIT_OPEN = "split_open"
+    PAIRS = "pairs"
+    BY_HAND = "by_hand"
     EMPTY = "empty"
     OFF = "off"
     STOPPED = "stopped"
@@ -66,11 +68,9 @@ class SettleReason(StrEnum):
     DUST = "dust"
     CHAIN_DIFFERS = "chain_differs"
     NO_CASH = "no_cash"
-    NO_GAS = "no_gas"
     UNKNOWN_COST = "unknown_cost"
     LANE = "lane"
     DENIED = "denied"
-    BROKEN = "broken"
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,8 +94,7 @@ class Preflight:
         nonce = self._free_nonce(next_nonce)
         if isinstance(nonce, Objection):
             return nonce
-        tips = [number(tip, "tip") for tip in self._nodes.each("eth_maxPriorityFeePerGas")]
-        fees = first_fees(self._nodes.base_fee_wei, max(tips), self._settings)
+        fees = first_fees(self._nodes.base_fee_wei, self._nodes.suggested_tip_wei(), self._settings)
         if fees is None:
             words = f"the base fee and tip are above {self._settings.max_fee_gwei} gwei"
             return Objection("fee", words, Lasts.A_WHILE)

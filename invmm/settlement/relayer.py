@@ -143,14 +143,18 @@ class RelayerLane:
         self._nonce_wanted = None
         question = self._wallet.gas_question(calls)
         gas = self._chain.gas(self._wallet.account, question) if question is not None else None
-        envelope = self._wallet.seal(
-            calls,
-            nonce=nonce,
-            deadline_s=int(max(now_s, head.time_s)) + DEADLINE_S,
-            note="; ".join(call.what for call in calls),
-            relay=params.relay,
-            gas=gas or PROXY_GAS * len(calls),
-        )
+        try:
+            envelope = self._wallet.seal(
+                calls,
+                nonce=nonce,
+                deadline_s=int(max(now_s, head.time_s)) + DEADLINE_S,
+                note="; ".join(call.what for call in calls),
+                relay=params.relay,
+                gas=gas or PROXY_GAS * len(calls),
+            )
+        except ValueError as error:
+            self._not_signed(chosen, str(error))
+            return
         self._submits.seal(chosen, envelope, head.final_block)
         self._pause_s = RESEND_AFTER_S
         submit = self._submits.current
@@ -187,6 +191,13 @@ class RelayerLane:
             else:
                 fit.append(one)
         return fit
+
+    def _not_signed(self, chosen: list[Standing], why: str) -> None:
+        """The signer refused one of these: alone it ends, among others each is tried by itself."""
+        if len(chosen) == 1:
+            self._end([chosen[0].job], JobState.REFUSED, reason=f"not signed: {why}")
+        for one in chosen:
+            one.alone = True
 
     # Handing over
 

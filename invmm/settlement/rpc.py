@@ -27,6 +27,9 @@ _LONGEST_WORDS: Final = 200
 _SHORTEST_KEY: Final = 8
 _LOOK_UP_PAUSE_S: Final = 0.01
 
+# Nodes have no common code for calls that the machine gave up.
+_REVERT_WORDS: Final = ("revert", "out of gas", "gas required exceeds", "invalid opcode", "invalid jump")
+
 _ERROR_SELECTOR: Final = "08c379a0"
 _PANIC_SELECTOR: Final = "4e487b71"
 
@@ -46,7 +49,8 @@ class RpcError(VenueError):
     @property
     def is_revert(self) -> bool:
         """Whether a contract refused, and not the node."""
-        return self.code == 3 or "revert" in self.message.lower() or len(self.data) > 2
+        words = self.message.lower()
+        return self.code == 3 or len(self.data) > 2 or any(word in words for word in _REVERT_WORDS)
 
     @property
     def reason(self) -> str:

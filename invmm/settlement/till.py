@@ -8,29 +8,38 @@ engine.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from invmm.errors import InvmmError
 from invmm.settings import SettlementSettings
-from invmm.settlement.cashier import Cashier
+from invmm.settlement.cashier import Cashier, settlement_of
 from invmm.settlement.chain import ChainLane, TransactionSigner
-from invmm.settlement.costs import GasCost
+from invmm.settlement.costs import Cost, GasCost
 from invmm.settlement.edge import SettlingThread, Tell
 from invmm.settlement.handover import Residue
-from invmm.settlement.holdings import ChainHoldings
+from invmm.settlement.holdings import ChainHoldings, Holdings
+from invmm.settlement.lane import Lane
 from invmm.settlement.lane_journal import LaneJournal
+from invmm.settlement.ledger import Ledger
 from invmm.settlement.nodes import Endpoint
 from invmm.settlement.policy import SettlePolicy
 from invmm.settlement.record import SettlementRecord
+from invmm.settlement.rpc import RpcEndpoint
 from invmm.settlement.settler import Settler
 from invmm.types import MICRO
+from invmm.venue.profile import POLYGON
 
 if TYPE_CHECKING:
     from invmm.clock import Clock
     from invmm.engine import Engine
 
 TURN_S: Final = 0.05
+EMBEDDED_TIMEOUT_S: Final = 20.0
+"""Real seconds; a chain in another process of a busy machine takes its time."""
 
 
 def policy_of(settings: SettlementSettings) -> SettlePolicy:
@@ -43,64 +52,94 @@ def policy_of(settings: SettlementSettings) -> SettlePolicy:
     )
 
 
+def own_account(
+    endpoints: Sequence[Endpoint],
+    signer: TransactionSigner,
+    folder: Path,
+    settings: SettlementSettings,
+    clock: Clock,
+    chain_id: int = POLYGON,
+) -> tuple[ChainLane, GasCost]:
+    """The lane of a key's own account, its journal in the folder, and what its jobs cost."""
+    journal = LaneJournal(folder / "lane")
+    lane = ChainLane(endpoints, signer, journal, settings=settings, clock=clock, chain_id=chain_id)
+    return lane, GasCost(lane, settings)
+
+
+def embedded_till(
+    engine: Engine,
+    url: str,
+    signer: TransactionSigner,
+    folder: Path,
+    settings: SettlementSettings,
+    clock: Clock,
+) -> Till:
+    """A till on the chain of an embedded venue, whose blocks have the machine's time and not the engine's."""
+    settings = replace(settings, head_max_age_s=0.0)
+
+    def holdings() -> ChainHoldings:
+        return ChainHoldings([RpcEndpoint(url, timeout_s=EMBEDDED_TIMEOUT_S)], signer.address)
+
+    node = RpcEndpoint(url, timeout_s=EMBEDDED_TIMEOUT_S)
+    lane = partial(own_account, [node], signer, folder, settings, clock)
+    return Till(engine, lane, holdings, folder, settings, clock)
+
+
 class Till:
-    """Settles what an engine holds, by transactions of the signer's own account.
+    """Settles what an engine holds.
 
     Parameters
     ----------
     engine : Engine
-    endpoints : sequence of Endpoint
-        Nodes of the chain; used by the settling thread alone.
-    signer : TransactionSigner
-        Its account trades and holds the shares.
+    open_lane : callable
+        Called on the settling thread: the lane, and what its jobs cost (`own_account`).
+    holdings : callable
+        Gives holdings of the account that trades, one for each thread.
     folder : Path
-        For the two files of the module's head.
+        For the files of the module's head.
     settings : SettlementSettings
     clock : Clock
         The engine's.
-    say : callable, optional
-        Told what people should know.
     """
 
     def __init__(
         self,
         engine: Engine,
-        endpoints: Sequence[Endpoint],
-        signer: TransactionSigner,
+        open_lane: Callable[[], tuple[Lane, Cost]],
+        holdings: Callable[[], Holdings],
         folder: Path,
         settings: SettlementSettings,
         clock: Clock,
-        *,
-        say: Callable[[str], object] | None = None,
     ) -> None:
+        self._open_lane = open_lane
+        self._holdings = holdings
         self._folder = folder
         self._settings = settings
         self._clock = clock
-        self._endpoints = tuple(endpoints)
-        self._signer = signer
-        self.thread = SettlingThread(self._settler, clock.now_ns, period_s=TURN_S)
-        self.cashier = Cashier(engine, self.thread, say=say)
+        self.thread = SettlingThread(self._settler, clock.now_ns)
+        self.cashier = Cashier(engine, self.thread)
+        self.cash_micro: list[int] = []
+        """By the chain's `balanceOf`: at the start, at the end."""
 
     def _settler(self, tell: Tell) -> Settler:
         """On the settling thread."""
-        lane = ChainLane(
-            self._endpoints,
-            self._signer,
-            LaneJournal(self._folder / "lane"),
-            settings=self._settings,
-            clock=self._clock,
-        )
-        return Settler(
-            lane,
-            ChainHoldings(self._endpoints, self._signer.address),
-            policy_of(self._settings),
-            SettlementRecord(LaneJournal(self._folder / "settled")),
-            tell=tell,
-            cost=GasCost(lane, self._settings),
-        )
+        log = LaneJournal(self._folder / "settled")
+        try:
+            record = SettlementRecord(log)
+            lane, cost = self._open_lane()
+        except BaseException:
+            log.close()
+            raise
+        holdings = self._holdings()
+        return Settler(lane, holdings, policy_of(self._settings), record, tell=tell, cost=cost)
 
-    def start(self) -> None:
-        """Begins to settle."""
+    def now_ns(self) -> int:
+        """Engine time."""
+        return self._clock.now_ns()
+
+    async def start(self) -> None:
+        """Asks what the account has, and begins to settle."""
+        await self._count()
         self.thread.start()
 
     def tick(self) -> None:
@@ -111,19 +150,27 @@ class Till:
         """A market is closed."""
         self.cashier.hand_over(residue)
 
-    async def finish(self, timeout_s: float) -> bool:
-        """Waits until nothing is left to settle, at most so many real seconds; whether that is so."""
+    async def end(self, wait_s: float) -> bool:
+        """Ends the thread, after so many real seconds at most in which the rest is settled; whether nothing
+        is left. What is in flight is found again by the next session.
+        """
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout_s
-        while loop.time() < end and self.thread.is_alive:
+        end = loop.time() + wait_s
+        while loop.time() < end and self.thread.is_alive and not self.cashier.is_idle:
             self.tick()
-            if self.cashier.is_idle:
-                return True
             await asyncio.sleep(TURN_S)
+        await asyncio.to_thread(self.thread.close)
+        self.tick()
+        await self._count()
         return self.cashier.is_idle
 
-    async def close(self) -> bool:
-        """Ends the thread; what is in flight is found again by the next session."""
-        ended = await asyncio.to_thread(self.thread.close)
-        self.tick()
-        return ended
+    def summary(self, ledgers: Iterable[Ledger]) -> dict[str, Any]:
+        """The report's `settlement` (`settlement_of`); the ledgers are those of all markets traded."""
+        return settlement_of([self.cashier], ledgers, self.cash_micro[0], self.cash_micro[-1])
+
+    async def _count(self) -> None:
+        """What the account has by the chain's own word, unless that cannot be asked now."""
+        try:
+            self.cash_micro.append(await asyncio.to_thread(self._holdings().collateral_micro))
+        except InvmmError as error:
+            self.cashier.say(f"the balance on the chain could not be asked: {error}")

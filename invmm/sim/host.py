@@ -92,6 +92,7 @@ class VenueHost(ABC):
         self.credentials = credentials
         self.profile = profile or VenueProfile()
         self.port = 0
+        self.rpc_url = ""  # of its chain; empty: it has none
         self._tapes = list(tapes)
         self._told: dict[str, Any] = {
             "credentials": asdict(credentials) if credentials is not None else {},

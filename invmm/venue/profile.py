@@ -80,6 +80,8 @@ class Contracts:
     deposit_wallet_beacon: str = ""
     proxy_factory: str = ""
     safe_factory: str = ""
+    safe_multisend: str = ""
+    relay_hub: str = ""
 
 
 CONTRACTS: Final = MappingProxyType(
@@ -103,6 +105,8 @@ CONTRACTS: Final = MappingProxyType(
             deposit_wallet_beacon="0x7A18EDfe055488A3128f01F563e5B479D92ffc3a",
             proxy_factory="0xaB45c5A4B0c941a2F231C04C3f49182e1A254052",
             safe_factory="0xaacFeEa03eb1561C4e67d661e40682Bd20E3541b",
+            safe_multisend="0xA238CBeb142c10Ef7Ad8442C6D1f9E89e07e7761",
+            relay_hub="0xD216153c06E857cD7f72665E0aF1d7D82172F494",
         ),
         # Contracts of the test chain are published, a public host for it is not.
         AMOY: Contracts(

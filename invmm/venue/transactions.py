@@ -66,7 +66,7 @@ def signable(transaction: Mapping[str, Any], chain_id: int) -> list[Rlp]:
     target, data = transaction.get("to"), transaction.get("data")
     if not isinstance(target, str) or not isinstance(data, bytes):
         raise ValueError("transaction: expected an address in `to` and bytes in `data`")
-    _check_call(checksum_address(target), data, chain_id)
+    check_call(checksum_address(target), data, chain_id)
     return [
         _number(chain_id),
         _number(transaction["nonce"]),
@@ -97,8 +97,8 @@ def signed(fields: Sequence[Rlp], signature: bytes) -> bytes:
     return TYPE + encoded([*fields, _number(parity), r, s])
 
 
-def _check_call(target: str, data: bytes, chain_id: int) -> None:
-    """ValueError for a call that is none of those that settlement makes."""
+def check_call(target: str, data: bytes, chain_id: int) -> None:
+    """ValueError for a call that is none of those that settlement makes; `target` with its checksum."""
     contracts = CONTRACTS[chain_id]
     name = _allowed(contracts).get((target, data[:4]))
     if name is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from invmm.sim.campaign.hazards import Planned
 from invmm.types import MICRO, CommandKind, EventKind, Outcome, Side
 from tests.bugs.seeding import Bug, Edit
 
-TRANSACTION = "invmm/_ext/transaction.pyx"
+EXPOSURE, TRANSACTION = "invmm/_ext/exposure.pyx", "invmm/_ext/transaction.pyx"
 REGISTRY = "invmm/_ext/registry.pyx"
 
 
@@ -45,6 +46,22 @@ def takers_view(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(UserMessages, "_maker_leg", read)
     patch.setattr(Market, "take", booked)
+
+
+def age_ignored(patch: pytest.MonkeyPatch) -> None:
+    """Data do not age: neither the step nor the socket asks when a token was last heard of."""
+    from invmm import engine, limits
+
+    step_limits, feed_settings_of = engine.step_limits, limits.feed_settings_of
+
+    def ageless(*args: Any) -> dict[str, int]:
+        return step_limits(*args) | {"book_max_age_ns": 1 << 60, "quiet_cap_ns": 1 << 60}
+
+    def patient(*args: Any) -> Any:
+        return replace(feed_settings_of(*args), silence_s=3600.0, silence_cap_s=3600.0)
+
+    patch.setattr(engine, "step_limits", ageless)
+    patch.setattr(limits, "feed_settings_of", patient)
 
 
 def foreign_ignored(patch: pytest.MonkeyPatch) -> None:
@@ -86,6 +103,13 @@ def _during(name: str, begin_s: float = 10.0, end_s: float = 70.0, **figures: ob
     return (Planned(name, begin_s, end_s, dict(figures)),)
 
 
+# Orders are taken, but nothing says so, and no cancel succeeds: their fate stays unknown while they rest.
+NOTHING_HEARD = (
+    *_during("lost_answers", 10.0, 40.0, rate=1.0, method="POST", path="/order"),
+    *_during("server_errors", 10.0, 40.0, rate=1.0, status=500, method="DELETE", path="/order", done=False),
+    *_during("silent_events", 10.0, 40.0, channel="user"),
+    *_during("hidden", 10.0, 40.0, rate=1.0, seconds=60, listing="order"),
+)
 DEFENCES = (
     Bug(
         "no-journal",
@@ -109,6 +133,36 @@ DEFENCES = (
         takers_view,
     ),
     Bug(
+        "unknown-not-counted",
+        "an order of unknown fate is left out of the limits",
+        NOTHING_HEARD,
+        3,
+        "exposure",
+        minutes=1.0,
+        open_orders=3,
+        edits=(
+            Edit(
+                EXPOSURE,
+                "import DUST_MICRO, SAID_CANCELED,",
+                "import DUST_MICRO, ORDER_UNKNOWN, SAID_CANCELED,",
+            ),
+            Edit(
+                EXPOSURE,
+                """    for i in range(registry.n_live):
+        exposure_order_c(sums, registry, &registry.live[i])
+
+
+cdef void exposure_order_c""",
+                """    for i in range(registry.n_live):
+        if registry.live[i].state != ORDER_UNKNOWN:
+            exposure_order_c(sums, registry, &registry.live[i])
+
+
+cdef void exposure_order_c""",
+            ),
+        ),
+    ),
+    Bug(
         "union-not-checked",
         "what is to be replaced does not count while it is still there",
         (),
@@ -129,6 +183,20 @@ DEFENCES = (
 """,
             ),
         ),
+    ),
+    Bug(
+        "age-ignored",
+        "nobody asks how old the books are",
+        (
+            Planned("silent_data", 15.0, 65.0, {"channel": "market"}),
+            Planned(
+                "server_errors", 10.0, 70.0, {"rate": 1.0, "status": 500, "path": "/book", "done": False}
+            ),
+            Planned("stale_taker", 10.0, 70.0, {"until_s": 70.0, "edge_e4": 200, "rate": 0.2}),
+        ),
+        1,
+        "guards",
+        age_ignored,
     ),
     Bug(
         "foreign-ignored",

@@ -87,6 +87,27 @@ def test_a_match_mints_transfers_or_merges_as_its_parts_ask(
         assert moved(before[1], holdings(chain, "taker", condition)) == of_taker
 
 
+def test_one_match_transfers_from_one_maker_and_mints_with_another(chain: LocalChain) -> None:
+    condition = market(chain, ExchangeName.V2, "sweep")
+    maker, taker = chain.account("maker").address, chain.account("taker").address
+    opening = (
+        Part(maker, Outcome.UP, Side.BUY, 4_000_000, 2_000_000),
+        Part(taker, Outcome.DOWN, Side.BUY, 4_000_000, 2_000_000),
+    )
+    chain.settle(Match(condition, opening))
+    before = holdings(chain, "maker", condition), holdings(chain, "taker", condition)
+    sweep = (
+        Part(taker, Outcome.UP, Side.BUY, 10_000_000, 1_600_000 + 2_400_000, 90_000),
+        Part(maker, Outcome.UP, Side.SELL, 4_000_000, 1_600_000),
+        Part(maker, Outcome.DOWN, Side.BUY, 6_000_000, 3_600_000),
+    )
+    mined = chain.mined(chain.settle(Match(condition, sweep)))
+    assert mined is not None
+    assert mined.success
+    assert moved(before[0], holdings(chain, "maker", condition)) == (-2_000_000, -4_000_000, 6_000_000)
+    assert moved(before[1], holdings(chain, "taker", condition)) == (-4_090_000, 10_000_000, 0)
+
+
 def test_a_match_that_does_not_add_up_or_is_not_approved_moves_nothing(chain: LocalChain) -> None:
     condition = market(chain, ExchangeName.V2, "refused")
     maker, taker = chain.account("maker").address, chain.account("taker").address
@@ -132,3 +153,51 @@ def test_a_refused_call_says_why(chain: LocalChain) -> None:
     data = keccak(text="mint(address,uint256)")[:4] + encode(["address", "uint256"], [WALLET, 1])
     with pytest.raises(Reverted, match="execution reverted: dollar: not a minter"):
         chain.call(AT.collateral, data, sender=WALLET)
+
+
+def test_the_neg_risk_adapter_redeems_the_amounts_that_it_is_told(chain: LocalChain) -> None:
+    condition = market(chain, ExchangeName.V2_NEG_RISK, "redeem")
+    chain.fund(WALLET, 10 * DOLLARS)
+    chain.approve_wallet(WALLET)
+    split = "splitPosition(address,bytes32,bytes32,uint256[],uint256)"
+    adapter, name = AT.collateral_adapter_neg_risk, bytes.fromhex(condition.condition_id[2:])
+    arguments = [AT.collateral, bytes(32), name, [1, 2], 10 * DOLLARS]
+    data = keccak(text=split)[:4] + encode(
+        ["address", "bytes32", "bytes32", "uint256[]", "uint256"], arguments
+    )
+    chain.finish([chain.execute(WALLET, [WalletCall(adapter, data)])])
+    chain.resolve(condition.condition_id, (0, 1))
+    before = chain.collateral_micro(WALLET)
+    data = bytes.fromhex("dbeccb23") + encode(["bytes32", "uint256[]"], [name, [1 * DOLLARS, 4 * DOLLARS]])
+    with pytest.raises(Reverted, match="adapter: no such function"):
+        chain.call(AT.collateral_adapter, data, sender=WALLET)
+    chain.finish([chain.execute(WALLET, [WalletCall(adapter, data)])])
+    assert chain.collateral_micro(WALLET) - before == 4 * DOLLARS
+    assert chain.shares_micro(WALLET, condition.up_token) == 9 * DOLLARS
+    assert chain.shares_micro(WALLET, condition.down_token) == 6 * DOLLARS
+
+
+def test_every_dollar_is_backed_and_every_pair_is_a_dollar(chain: LocalChain) -> None:
+    """After all the tests above: nothing was made or lost on the way."""
+
+    def asked(to: str, signature: str, *values: object) -> int:
+        types = signature[signature.index("(") + 1 : -1]
+        data = keccak(text=signature)[:4] + encode(types.split(",") if types else [], values)
+        return int.from_bytes(chain.call(to, data), "big")
+
+    supply, of = "totalSupply()", "balanceOf(address)"
+    backing = asked(AT.bridged_collateral, of, AT.collateral)
+    assert asked(AT.collateral, supply) == backing
+    inside = asked(AT.bridged_collateral, of, AT.conditional_tokens)
+    assert asked(AT.bridged_collateral, supply) == backing + inside
+    for contract in (AT.collateral_adapter, AT.collateral_adapter_neg_risk, AT.exchange_v2, AT.exchange_v3):
+        assert asked(AT.collateral, of, contract) == asked(AT.bridged_collateral, of, contract) == 0
+
+
+def test_the_same_seed_and_clock_make_the_same_chain() -> None:
+    heads = []
+    for seed in (1, 1, 2):
+        chain = LocalChain(seed=seed, seconds=lambda: 1_700_000_000)
+        chain.fund(chain.account("someone").address, 5, 7)
+        heads.append(chain.node.blocks[-1].header.hash)
+    assert heads[0] == heads[1] != heads[2]

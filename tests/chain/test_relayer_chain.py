@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_account import Account
 from polymarket import BuilderApiKey, RelayerApiKey
 
+from invmm import OrderSigner
 from invmm.clock import NS
 from invmm.errors import ConfigError
 from invmm.settings import SettlementSettings
@@ -27,7 +27,8 @@ from invmm.sim.relayed import LocalExecutor
 from invmm.sim.relayer import FakeRelayer, Mishap, serve
 
 WALLET = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
-OWNER: Any = Account.from_key("0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+OWNER = OrderSigner(KEY)
 DOLLARS = 1_000_000
 SETTINGS = SettlementSettings(poll_ms=1)
 
@@ -72,7 +73,7 @@ class Desk:
         self.lane = RelayerLane(
             Relay(url, key),
             ChainView([RpcEndpoint(chain.url)], SETTINGS),
-            RelayedWallet(WALLET, kind, OWNER),
+            RelayedWallet(OrderSigner(KEY, 2 if kind is WalletKind.SAFE else 3, WALLET)),
             LaneJournal(folder / "lane"),
             settings=SETTINGS,
         )

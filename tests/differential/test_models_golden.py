@@ -9,8 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from invmm._ext.models import RANGES_FIELDS
 from invmm.models import ModelFactory
 from invmm.models.avellaneda_stoikov import AvellanedaStoikovModel
+from invmm.models.fast import fast_model
+from invmm.types import Reason
 from tests.differential.test_solver_golden import bits
 
 ROWS = [
@@ -69,3 +72,21 @@ def test_where_the_original_fails_on_two_prices_ours_takes_the_default_volatilit
         assert len(row["price_history"]) == 2
         assert got["volatility"] == 0.02
         assert "error" not in got["model_metadata"]
+
+
+def test_the_compiled_models_equal_the_original_too():
+    for row in ROWS:
+        fast = fast_model(ModelFactory.create_model(row["model"], SimpleNamespace(**row["config"])))
+        balances = (row["token0_balance"], row["token1_balance"])
+        amounts = [balance / 10**digits for balance, digits in zip(balances, row["decimals"], strict=True)]
+        bars = [
+            [sample[name] for name in ("price", "high", "low", "open", "close")]
+            for sample in row["price_history"]
+        ]
+        got = fast.ranges(*amounts, row["spot_price"], bars)
+        if is_defect(row):
+            assert got["volatility"] == 0.02
+        elif row["output"]["model_metadata"].get("fallback_used"):
+            assert got == Reason.MODEL_FALLBACK
+        else:
+            assert bits(got) == bits({name: row["output"][name] for name in RANGES_FIELDS}), row["case"]

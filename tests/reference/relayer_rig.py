@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-from eth_account import Account
 from polymarket import BuilderApiKey
 
+from invmm import OrderSigner
 from invmm.clock import NS
 from invmm.settings import SettlementSettings
 from invmm.settlement.calls import route_of
@@ -18,10 +18,11 @@ from invmm.settlement.relayer import RelayerLane
 from invmm.sim.relayer import Answer, FakeRelayer, Mishap
 from tests.reference.wallet_chain import COLLATERAL, WalletChain
 
-OWNER: Any = Account.from_key("0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80")
+KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 WALLET = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 CONDITIONS = [bytes([number]) * 32 for number in range(1, 9)]
 TOKENS = {condition: (2 * number + 1, 2 * number + 2) for number, condition in enumerate(CONDITIONS)}
+TYPES = {WalletKind.PROXY: 1, WalletKind.SAFE: 2, WalletKind.DEPOSIT: 3}
 HELD = 1_000_000_000
 ROUTE = route_of("v1", False)
 
@@ -94,7 +95,7 @@ class Rig:
         )
         relay = Relay("http://127.0.0.1:9", key, transport=httpx.MockTransport(self._serve))
         journal = MemoryJournal(self, self._records)
-        wallet = RelayedWallet(WALLET, self._kind, OWNER)
+        wallet = RelayedWallet(OrderSigner(KEY, TYPES[self._kind], WALLET))
         return RelayerLane(relay, self.chain, wallet, journal, settings=self.settings)
 
     def step(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -197,6 +197,7 @@ class FakeNode:
         self.knows_finalized = True
         self.asked: list[str] = []
         self.visit: Callable[[str], None] = lambda _: None
+        self.garble: Callable[[Any], Any] = lambda answer: answer
 
     def call(self, method: str, *params: Any) -> Any:
         self.asked.append(method)
@@ -205,7 +206,7 @@ class FakeNode:
             raise TransportError(f"{self.name}: down")
         answer = getattr(self, method)(*params)
         self.visit(f"{method} answered")
-        return answer
+        return self.garble(answer)
 
     @property
     def height(self) -> int:
@@ -305,6 +306,11 @@ class MemoryJournal:
             raise OSError("no space left on device")
         self.disk.append(json.loads(json.dumps(record)))
         self.visit(f"{record['kind']} after the journal")
+
+    def replace(self, records: Iterable[dict[str, Any]]) -> None:
+        self.visit("all before the journal")
+        self.disk[:] = [json.loads(json.dumps(record)) for record in records]
+        self.visit("all after the journal")
 
     def close(self) -> None:
         pass

@@ -28,11 +28,12 @@ class Crash(BaseException):
 @dataclass(frozen=True)
 class Fault:
     """What breaks at the `place`-th step: the program ("crash"), or the step only ("fail"): a question does
-    not arrive, its answer gets lost, a record cannot be written.
+    not arrive, its answer gets lost, a record cannot be written. Or its answer is `answer` ("garble").
     """
 
     place: int
     kind: str
+    answer: Any = None
 
 
 @dataclass
@@ -58,13 +59,14 @@ class World:
         journal: type[MemoryJournal] = MemoryJournal,
     ) -> None:
         self.events = events
-        self.faults = {fault.place: fault.kind for fault in faults}
+        self.faults = {fault.place: fault for fault in faults}
+        self.garbled: Fault | None = None
         self.job = merge_job(calls=calls)
         self.lane_class, self.journal_class = lane, journal
         self.chain = FakeChain()
         self.nodes = [FakeNode(self.chain, str(number)) for number in range(nodes)]
         for node in self.nodes:
-            node.visit = self.visit
+            node.visit, node.garble = self.visit, self.garble
         self.disk: list[dict[str, Any]] = []
         self.clock = ReplayClock(1_000 * 10**9)
         self.outcome = Outcome([], [])
@@ -139,13 +141,21 @@ class World:
                 self.outcome.wrong.append("a transaction was sent that is not on disk")
         place = len(self.outcome.steps)
         self.outcome.steps.append(step)
-        kind = self.faults.get(place)
+        fault = self.faults.get(place)
+        kind = fault.kind if fault is not None else ""
+        if kind == "garble":
+            self.garbled = fault
         if kind == "crash":
             raise Crash
         if kind == "fail" and "journal" in step:
             raise OSError(28, "no space left on device")
         if kind == "fail":
             raise TransportError("no answer")
+
+    def garble(self, answer: Any) -> Any:
+        """The answer that arrives in place of the true one."""
+        fault, self.garbled = self.garbled, None
+        return answer if fault is None else fault.answer
 
     def mine(self) -> None:
         self.chain.mine()
@@ -200,6 +210,8 @@ class World:
         elif report.state is JobState.FINAL:
             if report.reason:
                 wrong.append(f"an alarm for nothing: {report.reason}")
+        elif report.state is JobState.REFUSED and any(one.kind == "garble" for one in self.faults.values()):
+            del expected[:]
         else:
             if INTRUSION not in self.chain.effects() or "somebody else" not in report.reason:
                 wrong.append(f"ended without cause: {report}")

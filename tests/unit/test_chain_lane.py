@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from invmm.clock import ReplayClock
 from invmm.errors import ConfigError
-from invmm.settings import SettlementSettings
+from invmm.settlement import lane_book
 from invmm.settlement.chain import ChainLane
 from invmm.settlement.lane import Job, JobReport, JobState
 from invmm.venue.auth import OrderSigner
@@ -17,44 +15,13 @@ from tests.unit.fake_chain import (
     GWEI,
     PAIRS,
     STRANGER,
-    FakeChain,
-    FakeNode,
     MemoryJournal,
     Signer,
     hash_of,
     merge_job,
     merge_logs,
 )
-
-SETTINGS = SettlementSettings(stuck_after_s=30.0, repeat_after_s=10.0, head_max_age_s=0.0)
-
-
-class Rig:
-    """A chain, two nodes of it and a lane; time passes when told."""
-
-    def __init__(self, settings: SettlementSettings = SETTINGS, **chain: Any) -> None:
-        self.chain = FakeChain(**chain)
-        self.nodes = [FakeNode(self.chain, "one"), FakeNode(self.chain, "two")]
-        self.disk: list[dict[str, Any]] = []
-        self.clock = ReplayClock(1_000 * 10**9)
-        self.settings = settings
-        self.start()
-
-    def start(self) -> None:
-        """The program starts again: only chain and disk remain."""
-        self.journal = MemoryJournal(self.disk)
-        self.lane = ChainLane(self.nodes, Signer(), self.journal, settings=self.settings, clock=self.clock)
-
-    def advance(self, seconds: float = 1.0) -> list[JobReport]:
-        self.clock.set(self.clock.now_ns() + int(seconds * 1e9))
-        return self.lane.advance(self.clock.now_ns())
-
-    def states(self, seconds: float = 1.0) -> list[JobState]:
-        return [report.state for report in self.advance(seconds)]
-
-    def sent(self) -> list[dict[str, Any]]:
-        """Different transactions that nodes were given, in order."""
-        return [json.loads(raw) for raw in dict.fromkeys(self.chain.seen)]
+from tests.unit.lane_rig import SETTINGS, Rig
 
 
 def test_a_job_goes_from_queued_to_final_and_says_what_it_cost() -> None:
@@ -327,92 +294,6 @@ def test_a_gap_below_our_nonce_is_never_bid_for() -> None:
     assert [one["nonce"] for one in rig.sent()] == [1]
 
 
-def test_final_is_what_the_node_further_behind_calls_final() -> None:
-    rig = Rig()
-    rig.lane.submit(merge_job())
-    rig.advance()
-    rig.chain.mine()
-    rig.chain.finalize()
-    rig.nodes[1].lag = 1
-    assert rig.states() == [JobState.MINED]
-    rig.nodes[1].lag = 0
-    assert rig.states() == [JobState.FINAL]
-
-
-def test_without_a_finalized_tag_a_stated_depth_is_final() -> None:
-    rig = Rig(SettlementSettings(final_depth_blocks=5, head_max_age_s=0.0))
-    for node in rig.nodes:
-        node.knows_finalized = False
-    rig.lane.submit(merge_job())
-    rig.advance()
-    for _ in range(5):
-        rig.chain.mine()
-        rig.advance()
-    assert rig.lane.report_of("merge:1").state is JobState.MINED
-    rig.chain.mine()
-    assert rig.states() == [JobState.FINAL]
-
-
-def test_nodes_far_apart_or_of_another_branch_stop_new_jobs() -> None:
-    rig = Rig()
-    for _ in range(20):
-        rig.chain.mine()
-    rig.nodes[1].lag = 18
-    rig.lane.submit(merge_job("far"))
-    assert "18 apart" in rig.advance()[-1].reason
-    rig.nodes[1].lag = 0
-    rig.chain.finalize()
-    other = FakeChain()
-    for _ in range(20):
-        other.mine()
-    other.blocks[20].hash = "0xelsewhere"
-    other.finalize()
-    rig.nodes[1].chain = other
-    rig.lane.submit(merge_job("branch"))
-    report = rig.advance()[-1]
-    assert report.state is JobState.REFUSED
-    assert "disagree about block 20" in report.reason
-    assert not rig.chain.seen
-
-
-def test_an_old_head_refuses_new_jobs_and_still_follows_the_one_in_flight() -> None:
-    rig = Rig(SettlementSettings(head_max_age_s=30.0))
-    rig.lane.submit(merge_job("a"))
-    assert JobState.SENT in rig.states()
-    rig.chain.mine()
-    rig.chain.finalize()
-    rig.lane.submit(merge_job("b"))
-    reports = {report.name: report for report in rig.advance(100)}
-    assert reports["a"].state is JobState.FINAL
-    assert reports["b"].state is JobState.REFUSED
-    assert "s old" in reports["b"].reason
-
-
-def test_a_node_of_another_chain_stops_new_jobs() -> None:
-    rig = Rig()
-    rig.nodes[1].chain_id = 1
-    rig.lane.submit(merge_job())
-    assert "expected chain 137, found 1" in rig.advance()[-1].reason
-    assert not rig.chain.seen
-
-
-def test_one_silent_node_is_done_without_and_two_lose_nothing() -> None:
-    rig = Rig()
-    rig.nodes[0].is_down = True
-    rig.lane.submit(merge_job())
-    rig.advance()
-    rig.nodes[1].is_down = True
-    rig.chain.mine()
-    rig.chain.finalize()
-    for _ in range(3):
-        rig.advance(100)
-    assert [job.name for job in rig.lane.open()] == ["merge:1"]
-    assert "no node answers" in rig.lane.status().waits_for
-    rig.nodes[0].is_down = rig.nodes[1].is_down = False
-    assert rig.states() == [JobState.FINAL]
-    assert rig.chain.effects() == ["merge:1 0"]
-
-
 def test_what_cannot_be_journaled_is_not_sent() -> None:
     rig = Rig()
     rig.lane.submit(merge_job())
@@ -466,27 +347,41 @@ def test_fills_of_the_account_in_the_same_block_do_not_count() -> None:
     assert [(report.state, report.reason) for report in rig.advance()] == [(JobState.FINAL, "")]
 
 
+def test_a_shortened_journal_knows_what_the_long_one_knew(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    names = ["a", "b", "c", "d"]
+    for name in names[:3]:
+        rig.lane.submit(merge_job(name))
+        rig.advance()
+        rig.chain.fails_when_mined = name == "b"
+        rig.chain.mine()
+        rig.chain.finalize()
+        rig.advance()
+    rig.chain.fails_when_mined = False
+    rig.lane.submit(merge_job("d"))
+    rig.advance()
+    before = [rig.lane.report_of(name) for name in names]
+    assert len(rig.disk) == 12
+    monkeypatch.setattr(lane_book, "SHORTEN_AFTER", 3)
+    for _ in range(2):
+        rig.start()
+        assert [rig.lane.report_of(name) for name in names] == before
+        assert [job.name for job in rig.lane.open()] == ["d"]
+        assert len(rig.disk) == 7
+    with pytest.raises(ValueError, match="this one is known"):
+        rig.lane.submit(merge_job("a"))
+    rig.chain.mine()
+    rig.chain.finalize()
+    rig.lane.submit(merge_job("e"))
+    rig.advance()
+    assert [one["nonce"] for one in rig.sent()] == [0, 1, 2, 3, 4]
+
+
 def test_a_journal_of_another_account_is_refused() -> None:
     rig = Rig()
     journal = MemoryJournal(rig.disk)
     with pytest.raises(ConfigError, match="expected that of 0xb2b2"):
         ChainLane(rig.nodes, Signer(STRANGER), journal, settings=SETTINGS, clock=rig.clock)
-
-
-def test_the_nodes_are_asked_no_more_often_than_set_and_seldom_without_jobs() -> None:
-    rig = Rig()
-    rig.advance()
-    asked = len(rig.nodes[0].asked)
-    rig.advance(59)
-    assert len(rig.nodes[0].asked) == asked
-    rig.lane.submit(merge_job())
-    rig.advance(0.5)
-    assert len(rig.sent()) == 1
-    asked = len(rig.nodes[0].asked)
-    rig.advance(0.5)
-    assert len(rig.nodes[0].asked) == asked
-    rig.advance(0.5)
-    assert len(rig.nodes[0].asked) > asked
 
 
 def test_an_account_whose_tokens_a_wallet_holds_has_no_lane_here() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from invmm.errors import TransportError
+from invmm.settlement import lane_book
 from invmm.settlement.chain import ChainLane
 from invmm.settlement.fees import Fees
 from invmm.settlement.lane import JobState
@@ -29,6 +30,21 @@ from tests.unit.lane_world import (
 )
 
 Trial = tuple[tuple[str, ...], tuple[Fault, ...]]
+
+
+GARBAGE = (
+    None,
+    5,
+    "",
+    "0x",
+    "0xzz",
+    "0x7fffffffffffffff",
+    [],
+    {},
+    [{}],
+    {"number": "0x1", "timestamp": None},
+    {"number": "0x99", "timestamp": "0x0", "hash": 5},
+)
 
 
 def changes_something(step: str) -> bool:
@@ -99,6 +115,24 @@ def test_a_nonce_that_somebody_else_takes_is_noticed_and_the_job_has_no_effect_o
     for events in ((INTRUSION, event), (event, INTRUSION)):
         failed, _ = wrong(trials(events, nodes=1))
         assert not failed
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_one_effect_with_a_journal_that_is_shortened_at_every_start(
+    event: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_book, "SHORTEN_AFTER", 0)
+    failed, _ = wrong(trials(("mine", event), calls=2, nodes=1))
+    assert not failed
+
+
+@pytest.mark.parametrize("answer", GARBAGE, ids=repr)
+def test_one_effect_or_none_whatever_nonsense_one_of_two_nodes_answers_once(answer: Any) -> None:
+    steps = World(("mine", "calm")).run().steps
+    for place, step in enumerate(steps):
+        if step.endswith(" answered"):
+            outcome = World(("mine", "calm"), (Fault(place, "garble", answer),)).run()
+            assert not outcome.wrong, (place, step)
 
 
 @pytest.mark.parametrize("trouble", TROUBLED_NODES)

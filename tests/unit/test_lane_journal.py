@@ -113,6 +113,30 @@ def test_after_a_record_that_cannot_be_taken_back_nothing_is_written(
     journal.close()
 
 
+def test_replacing_all_records_leaves_the_old_or_the_new_ones_whatever_interrupts_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = ({"kind": "until"}, {"kind": "ended"})
+    for failing, left in (("pwrite", RECORDS), ("rename", RECORDS), (None, new)):
+        journal = LaneJournal(path)
+        with monkeypatch.context() as patch:
+            if failing:
+                patch.setattr(lane_journal.os, failing, lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+                with pytest.raises(OSError, match="full"):
+                    journal.replace(new)
+            else:
+                journal.replace(new)
+        journal.append({"kind": "next"})
+        with pytest.raises(InUseError):
+            LaneJournal(path)
+        journal.close()
+        assert found(path) == (*left, {"kind": "next"})
+        journal = LaneJournal(path)
+        journal.replace(RECORDS)
+        journal.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_every_record_is_on_disk_before_append_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = LaneJournal(path)
     steps = []

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from eth_account import Account
 
+from invmm import OrderSigner
 from invmm.clock import NS
 from invmm.settings import SettlementSettings
 from invmm.settlement.calls import Approval, Standard
@@ -230,15 +229,25 @@ def test_one_bad_job_does_not_take_the_others_with_it() -> None:
 
 def test_an_approval_is_final_by_its_receipt() -> None:
     rig = Rig(mishaps=(Mishap.LOST,))
-    right = Approval(Standard.ERC20, ROUTE.target, ROUTE.target, "it")
+    right = ROUTE.approvals[0]
     rig.submit(Job("approve", (right.give(PAIRS),), ()))
     rig.settle()
     assert rig.last()["approve"].state is JobState.FINAL
     assert rig.chain.count("approve", b"", PAIRS) >= 1
 
 
+def test_what_the_signer_does_not_sign_is_refused_alone() -> None:
+    rig = Rig()
+    stranger = Approval(Standard.ERC20, ROUTE.approvals[0].token, relayer_rig.WALLET, "a stranger")
+    rig.submit(merge_job(0, PAIRS), Job("give away", (stranger.give(),), ()), merge_job(1, FEW))
+    rig.settle()
+    assert merged(rig) == [1, 1]
+    assert rig.last()["give away"].state is JobState.REFUSED
+    assert rig.last()["give away"].reason.startswith("not signed: ")
+
+
 def test_a_signature_that_is_not_the_owners_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    stranger: Any = Account.create()
+    stranger = OrderSigner("0x" + "4c" * 32, 3, relayer_rig.WALLET)
     rig = Rig()
     monkeypatch.setattr(rig.lane._wallet, "_signer", stranger)
     rig.submit(merge_job(0, PAIRS))

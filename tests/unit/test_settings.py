@@ -84,3 +84,25 @@ def test_a_secret_in_the_settings_is_refused_and_not_repeated(text):
     assert secret[:16] not in str(caught.value)
     if "environment" not in text and "_type" not in text and "wait" not in text:
         assert "secrets are not kept in settings" in str(caught.value)
+
+
+def test_parameters_of_models_are_free_in_name_but_not_in_kind():
+    text = '[model]\nsample_ms = 2000\n[model.params]\nMY_PARAM = 0.5\nON = true\nTEXT = "x"\n'
+    assert Settings.parse(text).model.params == {"MY_PARAM": 0.5, "ON": True, "TEXT": "x"}
+    assert Settings.parse("[model]\nparams = { A = 1 }\n").model.params == {"A": 1}
+    assert Settings().model.params == {}
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("my_param = 1", r"x.toml:3: \[model.params\] my_param: expected a name in capitals"),
+        ("API_KEY = 1", r"x.toml:3: \[model.params\] API_KEY: secrets are not kept"),
+        (f'A = "{"ab" * 32}"', r"x.toml:3: \[model.params\] A: secrets are not kept"),
+        ("A = [1]", r"x.toml:3: \[model.params\] A: expected a number, .* found list"),
+        ("A = nan", r"x.toml:3: \[model.params\] A: expected a finite number"),
+    ],
+)
+def test_a_wrong_parameter_of_a_model_is_named_with_its_line(line, says):
+    with pytest.raises(ConfigError, match=says):
+        Settings.parse(f"[model]\n[model.params]\n{line}\n", "x.toml")

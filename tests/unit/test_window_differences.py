@@ -13,7 +13,8 @@ CONDITION = "0xc0"
 
 def window(up: int, down: int, *, unsettled: int = 0) -> Any:
     info = SimpleNamespace(condition_id=CONDITION, slug="btc-updown-5m-1")
-    residue = SimpleNamespace(info=info, up_micro=up * MICRO, down_micro=down * MICRO, unsettled=unsettled)
+    ledger = SimpleNamespace(traded_micro=lambda outcome: (up, down)[outcome] * MICRO)
+    residue = SimpleNamespace(info=info, ledger=ledger, unsettled=unsettled)
     return SimpleNamespace(residue=residue)
 
 

@@ -185,7 +185,10 @@ TABLE: dict[str, Hazard] = {
         longest_s=15,
     ),
     "lost_answers": _armed(
-        "lose", lambda r: {"rate": _rate(r)}, "orders and cancels are done, never answered", "O1 O13"
+        "lose",
+        lambda r: {"rate": _rate(r), "path": r.choice(("", "/order"))},  # heartbeats too, or not
+        "orders and cancels are done, never answered",
+        "O1 O13",
     ),
     "cancel_first": _armed(
         "slow",

@@ -48,21 +48,24 @@ def compiler() -> str | None:
     return os.environ.get("INVMM_VYPER") or (str(beside) if beside.exists() else shutil.which("vyper"))
 
 
-def artifact(name: str, command: str) -> dict[str, Any]:
-    """Compiles one contract. ConfigError for another compiler's version, or with the compiler's own words."""
+def artifacts(command: str) -> dict[str, dict[str, Any]]:
+    """Compiles every contract. ConfigError for another version of the compiler, or with its words."""
     version = _run(command, "--version").split("+")[0].strip()
     if version != VYPER:
         raise ConfigError(f"vyper: expected version {VYPER}, found {version} ({command})")
-    answer = _run(command, "--evm-version", "cancun", "-f", "abi,bytecode_runtime,layout", f"{name}.vy")
-    abi, runtime, layout = answer.strip().splitlines()
+    names = contracts()
+    sources = [f"{name}.vy" for name in names]
+    answer = _run(command, "--evm-version", "cancun", "-f", "abi,bytecode_runtime,layout", *sources)
+    lines = answer.strip().splitlines()
+    return {name: _artifact(name, *lines[3 * index : 3 * index + 3]) for index, name in enumerate(names)}
+
+
+def _artifact(name: str, abi: str, runtime: str, layout: str) -> dict[str, Any]:
+    places = json.loads(layout).get("storage_layout", {})
     return {
         "compiler": f"vyper {VYPER}",
         "source_sha256": source_digest(name),
-        "slots": {
-            variable: place["slot"]
-            for variable, place in json.loads(layout).get("storage_layout", {}).items()
-            if "slot" in place
-        },
+        "slots": {variable: place["slot"] for variable, place in places.items() if "slot" in place},
         "abi": _renamed(json.loads(abi)),
         "runtime": runtime,
     }
@@ -98,12 +101,12 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"vyper: expected version {VYPER} on the path or in INVMM_VYPER, found none", file=sys.stderr)
         return 2
     differing = []
-    for name in contracts():
-        path, made = FOLDER / f"{name}.json", text(artifact(name, command))
-        if not path.exists() or path.read_text() != made:
+    for name, made in artifacts(command).items():
+        path = FOLDER / f"{name}.json"
+        if not path.exists() or path.read_text() != text(made):
             differing.append(name)
             if not parsed.check:
-                path.write_text(made)
+                path.write_text(text(made))
     print(("differ: " if parsed.check else "written: ") + (", ".join(differing) or "none"))
     return 1 if parsed.check and differing else 0
 
