@@ -101,6 +101,8 @@ class LaneBook:
 
     def __init__(self, log: RecordLog, account: str, chain_id: int) -> None:
         self._log = log
+        self.account = account.lower()
+        self.chain_id = chain_id
         self._jobs: dict[str, Progress] = {}
         self.next_nonce = 0
         """One above the highest that is known to be used up for good."""
@@ -120,6 +122,16 @@ class LaneBook:
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(f"journal of a lane: record {place} does not fit: {error!r}") from None
         self._shorten(owner)
+
+    @classmethod
+    def existing(cls, log: RecordLog) -> LaneBook:
+        """The book of whatever account a journal is of; DataError for one that is no lane's."""
+        owner = log.records[0] if log.records else {}
+        if owner.get("kind") != "lane":
+            raise DataError(
+                "journal of a lane: expected it to begin with its account, found another beginning"
+            )
+        return cls(log, owner["account"], owner["chain_id"])
 
     def add(self, job: Job) -> None:
         """Takes a job; ValueError for a name that is known or a job without calls."""
@@ -206,6 +218,10 @@ class LaneBook:
     def progress(self, name: str) -> Progress | None:
         """How far a job is; None for a name that is not known."""
         return self._jobs.get(name)
+
+    def all(self) -> list[Progress]:
+        """Every job, the oldest first."""
+        return list(self._jobs.values())
 
     def open(self) -> list[Progress]:
         """Jobs that have not ended, the oldest first."""
