@@ -197,7 +197,7 @@ async def funds(patient: Patient) -> list[Line]:
     least = max(balance, 1)
     missing = [name for name, spender in needed.items() if given.get(spender.lower(), 0) < least]
     if missing:
-        fix = "approve pUSD for them: a first trade on the web site, or polymarket-client's approvals"
+        fix = "invmm approve shows what is missing; with --yes it gives exactly that"
         detail = f"less than the balance for {', '.join(missing)}"
         return [*lines, failed("allowances", detail, fix, missing=missing)]
     return [*lines, passed("allowances", f"cover the balance for {', '.join(needed)}")]

@@ -31,7 +31,7 @@ from invmm.settlement.messages import (
 )
 from invmm.settlement.policy import Action
 from invmm.strategy.vocabulary import InventorySnapshot
-from invmm.types import EVENT_DTYPE, MICRO, EventKind, Outcome, SettlementFact, Side, Source
+from invmm.types import EVENT_DTYPE, MICRO, EventKind, Outcome, SettlementFact, Source
 
 if TYPE_CHECKING:
     from invmm.engine import Engine
@@ -137,10 +137,7 @@ class Cashier:
             down_size=max(0, ledger.held_micro(Outcome.DOWN)) / MICRO,
             down_avg_price=ledger.average(Outcome.DOWN),
         )
-        offered = [0, 0]
-        for order in market.step.registry.orders_live():
-            if order["side"] == Side.SELL:
-                offered[int(str(order["token"]))] += int(str(order["size_micro"]))
+        offered: Any = market.step.exposure()["sells_micro"]
         rule = self._merger.check_merge(held).reason
         shown = _holding_of(market.info, ledger, is_open=True, rule=rule)
         return replace(shown, offered_micro=(offered[0], offered[1])) if any(offered) else shown

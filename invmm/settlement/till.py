@@ -28,7 +28,7 @@ from invmm.settlement.ledger import Ledger
 from invmm.settlement.nodes import Endpoint
 from invmm.settlement.policy import SettlePolicy
 from invmm.settlement.record import SettlementRecord
-from invmm.settlement.rpc import RpcEndpoint
+from invmm.settlement.rpc import RpcEndpoint, endpoints_of
 from invmm.settlement.settler import Settler
 from invmm.types import MICRO
 from invmm.venue.profile import POLYGON
@@ -36,6 +36,11 @@ from invmm.venue.profile import POLYGON
 if TYPE_CHECKING:
     from invmm.clock import Clock
     from invmm.engine import Engine
+    from invmm.venue.identity import Identity
+    from invmm.venue.profile import Profile
+
+MakeTill = Callable[["Engine", Path, "Clock"], "Till"]
+"""Makes a till of an engine, for files in a folder, on a clock."""
 
 TURN_S: Final = 0.05
 EMBEDDED_TIMEOUT_S: Final = 20.0
@@ -83,6 +88,37 @@ def embedded_till(
     node = RpcEndpoint(url, timeout_s=EMBEDDED_TIMEOUT_S)
     lane = partial(own_account, [node], signer, folder, settings, clock)
     return Till(engine, lane, holdings, folder, settings, clock)
+
+
+def account_till(identity: Identity, profile: Profile, settings: SettlementSettings) -> MakeTill | None:
+    """What makes a till for a key's own account, asked of the nodes of the settings or the profile.
+
+    None where there is none: a wallet's calls go through a relayer, and a venue on this machine may have no
+    chain.
+
+    Raises
+    ------
+    ConfigError
+        A node's address is not one.
+    """
+    signer = identity.signer
+    has_node = bool(profile.rpc_url or settings.rpc_urls or identity.rpc_url)
+    if signer is None or identity.signature_type != 0 or not has_node:
+        return None
+    endpoints_of(settings, profile, identity.rpc_url)  # a mistake is told now, not on another thread
+    if profile.loopback:
+        settings = replace(settings, head_max_age_s=0.0)
+
+    def make(engine: Engine, folder: Path, clock: Clock) -> Till:
+        def holdings() -> ChainHoldings:
+            nodes = endpoints_of(settings, profile, identity.rpc_url)
+            return ChainHoldings(nodes, identity.funder, profile.chain_id)
+
+        nodes = endpoints_of(settings, profile, identity.rpc_url)
+        lane = partial(own_account, nodes, signer, folder, settings, clock, profile.chain_id)
+        return Till(engine, lane, holdings, folder, settings, clock)
+
+    return make
 
 
 class Till:
