@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = [(stream, numbers[k :: options.jobs]) for stream in STREAMS for k in range(options.jobs)]
     begun_s = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
-        done = list(pool.map(lambda part: killed(*part, options.seed, end_s), parts))
+        done = list(pool.map(lambda part: killed(part[0], part[1], options.seed, end_s), parts))
     report = report_of([each for one in done for each in one])
     report["wall_s"] = round(time.monotonic() - begun_s, 1)
     report["load_per_core"] = round(os.getloadavg()[1] / len(os.sched_getaffinity(0)), 1)
