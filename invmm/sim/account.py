@@ -79,6 +79,8 @@ class Account:
     merged_micro: int = 0
     paid_in_micro: int = 0  # added to the balance, or taken (negative), by whoever sets the stage
     leaked_micro: int = 0  # a fault: collateral that the venue wrongly counts as spent
+    unredeemed_micro: int = 0  # of the payouts: still shares of resolved markets on the chain
+    wallet: str = ""  # its address on the chain, where there is one
     voided: int = 0
     trades: list[Trade] = field(default_factory=list)
     holdings: dict[str, Holding] = field(default_factory=dict)
@@ -121,7 +123,7 @@ class Account:
     def spendable_cash_micro(self) -> int:
         """Settled collateral less what matched trades will take (strict rule)."""
         spent = sum(min(0, leg.cash_micro) for t in self._unsettled.values() for leg in self.legs(t))
-        return self.settled_cash_micro + spent - self.leaked_micro
+        return self.settled_cash_micro - self.unredeemed_micro + spent - self.leaked_micro
 
     def spendable_tokens_micro(self, token: Outcome, market: str | None = None) -> int:
         """Settled tokens less what matched trades will take (strict rule)."""
@@ -190,6 +192,33 @@ class Account:
         self.settled_cash_micro += paid
         self.payout_micro += paid
         return paid
+
+    def moved(self, cash_micro: int, tokens_micro: dict[str, tuple[int, int, Outcome | None]]) -> None:
+        """What else than trades has changed on the chain: merges, splits, redemptions, transfers.
+
+        Parameters
+        ----------
+        cash_micro : int
+            Change of the collateral.
+        tokens_micro : dict
+            By market: change of Up, of Down, and the winner if it is resolved, when its shares have been paid
+            for here already.
+        """
+        redeemed = merged = 0
+        for market, (up, down, winner) in tokens_micro.items():
+            if winner is not None:
+                redeemed -= (up, down)[winner]
+                continue
+            held = self.holding(market)
+            for token, change in zip(Outcome, (up, down), strict=True):
+                held.settled_micro[token] += change
+                held.closed_micro[token] -= change
+            if up * down > 0:
+                merged -= min(up, down, key=abs)
+        self.unredeemed_micro -= redeemed
+        self.settled_cash_micro += cash_micro - redeemed
+        self.merged_micro += merged
+        self.paid_in_micro += cash_micro - redeemed - merged
 
     def pay_in(self, amount_micro: int) -> None:
         """Collateral from outside, or to there (negative); never below nothing."""
