@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from invmm.errors import ConfigError, InvmmError, TransportError, VenueError
+from invmm.settings import SettlementSettings
 from invmm.types import MICRO, PRICE_ONE_E4
 from invmm.venue.client import VenueClient
 from invmm.venue.discovery import Discovery
@@ -64,6 +65,7 @@ class Patient:
     series: str
     identity: Identity | None = None
     unreachable: str = ""
+    settlement: SettlementSettings = field(default_factory=SettlementSettings)
 
 
 async def keys(patient: Patient) -> list[Line]:

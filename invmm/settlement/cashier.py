@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
+from invmm.execution.kill import KillLevel
 from invmm.permission import AlarmKind
 from invmm.settlement.handover import Residue, merger_of
 from invmm.settlement.ledger import Ledger
@@ -118,14 +119,15 @@ class Cashier:
         cash_micro = None if told is None else (int(told) - int(str(figures["open_e10"]))) // 10_000
         strategy = engine.settings.strategy
         need_micro = round(strategy.num_levels * strategy.order_size * MICRO)  # both bids cost below a dollar
-        purse = Purse(cash_micro, need_micro, self._is_stopped)
+        is_killed = engine.risk.level >= KillLevel.CANCEL_ALL
+        purse = Purse(cash_micro, need_micro, self._is_stopped, is_killed)
         if purse != self._purse:
             self._purse = purse
             self._send(purse)
 
     @property
     def _is_stopped(self) -> bool:
-        """Whether the safety path is being walked: kill level, alarm, conflict."""
+        """Whether no new risk is taken: a kill level, or an alarm."""
         engine = self._engine
         return bool(engine.risk.level or engine.permission.alarms)
 
