@@ -184,6 +184,8 @@ class Cashier:
         if done is None:
             return
         self.done.append((slug, done))
+        if market is not None and self._engine.reconciler is not None:
+            self._engine.reconciler.refresh_balances(market)
         if done.action is Action.REDEEM and ledger is not None:
             ledger.redeem(told.name, done.up_micro, done.down_micro, done.paid_micro)
         self.say(f"{slug}: {_words(done)}")
