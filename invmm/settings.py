@@ -14,7 +14,6 @@ expected. Secrets have no place in the file; what looks like one is an error too
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -23,16 +22,11 @@ from typing import Any
 
 from invmm import profiles
 from invmm.errors import ConfigError
+from invmm.setting_rules import PRIVATE_KEY as PRIVATE_KEY  # by this path, too
+from invmm.setting_rules import SECRET_NAME, SECRETS_BELONG, line_of, parameter_problem, shown, value_problem
 from invmm.venue.profile import LIVE
 
-SECRET_NAME = re.compile(r"private|secret|pass|mnemonic|seed|api_?key|^pk$", re.IGNORECASE)
-PRIVATE_KEY = re.compile(r"(?<![0-9a-fA-F])(0[xX])?[0-9a-fA-F]{64}(?![0-9a-fA-F])")
-PARAMETER_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 POLICIES = ("inventory_mm", "inventory_mm_compatible", "avellaneda_stoikov", "simple", "glft", "model")
-SECRETS_BELONG = (
-    "secrets are not kept in settings; put them into a keystore file or the OS keyring "
-    "(`invmm keys import`), or into environment variables and set [wallet] environment = true"
-)
 
 
 def _number(default: float, low: float, high: float, unit: str, what: str) -> Any:
@@ -372,7 +366,7 @@ class Settings:
         for table in dataclasses.fields(self):
             values = getattr(self, table.name)
             for key in dataclasses.fields(values):
-                problem = _problem(key, getattr(values, key.name))
+                problem = value_problem(key, getattr(values, key.name))
                 if problem:
                     raise ConfigError(f"[{table.name}] {key.name}: {problem}")
         capacity = self.executor.ring_capacity
@@ -407,10 +401,10 @@ class Settings:
         for table, content in tables.items():
             if table not in known or not isinstance(content, dict):
                 if SECRET_NAME.search(table) and table not in known:
-                    raise ConfigError(f"{name}:{_line(text, None, table)}: {table}: {SECRETS_BELONG}")
+                    raise ConfigError(f"{name}:{line_of(text, None, table)}: {table}: {SECRETS_BELONG}")
                 tables_known = ", ".join(f"[{t}]" for t in known)
                 raise ConfigError(
-                    f"{name}:{_line(text, None, table)}: expected one of the tables {tables_known}, "
+                    f"{name}:{line_of(text, None, table)}: expected one of the tables {tables_known}, "
                     f"found {table!r}"
                 )
             values[table] = _table(cls, table, content, text, name)
@@ -418,7 +412,7 @@ class Settings:
             return cls(**values)
         except ConfigError as error:  # about several values: the line of the one it names
             named = re.match(r"\[(\w+)\] (\w+): ", str(error))
-            line = _line(text, named.group(1), named.group(2)) if named else 1
+            line = line_of(text, named.group(1), named.group(2)) if named else 1
             raise ConfigError(f"{name}:{line}: {error}") from None
 
 
@@ -428,7 +422,7 @@ def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, 
     keys = {key.name: key for key in dataclasses.fields(kind())}
     values: dict[str, Any] = {}
     for key, value in content.items():
-        where = f"{name}:{_line(text, table, key)}: [{table}] {key}"
+        where = f"{name}:{line_of(text, table, key)}: [{table}] {key}"
         if key not in keys and SECRET_NAME.search(key):
             raise ConfigError(f"{where}: {SECRETS_BELONG}")
         if key not in keys:
@@ -438,77 +432,14 @@ def _table(cls: type[Settings], table: str, content: dict[str, Any], text: str, 
             value = float(value)
         if type(value) is not type(default):
             raise ConfigError(
-                f"{where}: expected {type(default).__name__}, found {_shown(value)} ({type(value).__name__})"
+                f"{where}: expected {type(default).__name__}, found {shown(value)} ({type(value).__name__})"
             )
         if isinstance(value, dict):
             for inner, given in value.items():
-                if problem := _parameter_problem(inner, given):
-                    at = _line(text, f"{table}.{key}", inner)
+                if problem := parameter_problem(inner, given):
+                    at = line_of(text, f"{table}.{key}", inner)
                     raise ConfigError(f"{name}:{at}: [{table}.{key}] {inner}: {problem}")
-        elif problem := _problem(keys[key], value):
+        elif problem := value_problem(keys[key], value):
             raise ConfigError(f"{where}: {problem}")
         values[key] = value
     return kind(**values)
-
-
-def _parameter_problem(name: str, value: Any) -> str | None:
-    if not PARAMETER_NAME.fullmatch(name):
-        return "expected a name in capitals"
-    if SECRET_NAME.search(name) or (isinstance(value, str) and PRIVATE_KEY.search(value)):
-        return SECRETS_BELONG
-    if not isinstance(value, bool | int | float | str):
-        return f"expected a number, a text or a truth value, found {type(value).__name__}"
-    return "expected a finite number" if isinstance(value, float) and not math.isfinite(value) else None
-
-
-def _problem(key: dataclasses.Field[Any], value: Any) -> str | None:
-    limits = key.metadata
-    if isinstance(value, dict):
-        if len(value) > limits["longest"]:
-            return f"expected at most {limits['longest']} entries, found {len(value)}"
-        problems = (f"{name}: {p}" for name, given in value.items() if (p := _parameter_problem(name, given)))
-        return next(problems, None)
-    if "options" in limits:
-        return (
-            None
-            if value in limits["options"]
-            else f"expected one of {', '.join(limits['options'])}, found {_shown(value)}"
-        )
-    if "low" in limits:
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not limits["low"] <= value <= limits["high"]
-        ):
-            return (
-                f"expected {limits['low']:g}…{limits['high']:g} {limits['unit']}".rstrip()
-                + f", found {_shown(value)}"
-            )
-    elif "longest" in limits:
-        if not isinstance(value, str) or len(value) > limits["longest"] or not value.isprintable():
-            return f"expected text of at most {limits['longest']} printable characters"
-        if PRIVATE_KEY.search(value):
-            return f"this looks like a private key; {SECRETS_BELONG}"
-    elif not isinstance(value, bool):
-        return f"expected true or false, found {_shown(value)}"
-    return None
-
-
-def _shown(value: Any) -> str:
-    """A value for a message; a long text may be a secret that got into the wrong place."""
-    shown = repr(value)
-    return shown if len(shown) <= 24 else f"{len(shown)} characters"
-
-
-def _line(text: str, table: str | None, key: str) -> int:
-    """The line that holds a key, for messages; 1 when the spelling hides it (dotted or quoted keys)."""
-    inside = table is None
-    for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
-        if header:
-            if table is None and header.group(1).split(".")[0].strip("\"' ") == key:
-                return number
-            inside = header.group(1).strip("\"' ") == table
-        elif inside and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
-            return number
-    return 1

@@ -240,7 +240,7 @@ class ChainLane:
             for one in receipts
         )
         if agreed and found.block <= self._nodes.finalized:
-            self._settle(flight, found)
+            self._settle(flight, [one for one in receipts if one is not None])
             return
         seen = (JobState.MINED, found.transaction, found.block)
         if (flight.state, flight.transaction, flight.block) != seen:
@@ -251,10 +251,13 @@ class ChainLane:
         if not agreed:
             self._repeat(flight, now_ns)
 
-    def _settle(self, flight: Progress, receipt: Receipt) -> None:
-        """The transaction is in a final block."""
-        logs = receipt.content.get("logs") or ()
-        self._book.used(flight, receipt, movements_of(logs, self._account, self._contracts))
+    def _settle(self, flight: Progress, receipts: list[Receipt]) -> None:
+        """The transaction is in a final block, by these receipts, one of each node."""
+        moved = [movements_of(one.logs, self._account, self._contracts) for one in receipts]
+        if any(one != moved[0] for one in moved):
+            self._wait("logs", f"the nodes disagree about what {receipts[0].transaction} moved")
+            return
+        self._book.used(flight, receipts[0], moved[0])
         self._wait("", "")
         self._report(flight.job.name)
 

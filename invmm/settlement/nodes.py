@@ -42,7 +42,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """That a transaction is in a block. `content` is the node's whole answer."""
+    """That a transaction is in a block. `logs` are as the node gave them."""
 
     transaction: str
     block: int
@@ -50,7 +50,7 @@ class Receipt:
     is_success: bool
     gas_used: int
     fee_wei: int
-    content: dict[str, Any]
+    logs: list[dict[str, Any]]
 
 
 class Nodes:
@@ -274,6 +274,9 @@ def _receipt(content: Any, transaction: str) -> Receipt | None:
     if content.get("blockNumber") is None:
         return None
     gas_used = number(content.get("gasUsed"), "gas used")
+    logs = content.get("logs")
+    if not isinstance(logs, list):
+        raise TransportError(f"receipt of {transaction}: expected logs, found none")
     return Receipt(
         transaction,
         number(content["blockNumber"], "block number"),
@@ -281,5 +284,5 @@ def _receipt(content: Any, transaction: str) -> Receipt | None:
         number(content.get("status"), "status") == 1,
         gas_used,
         gas_used * number(content.get("effectiveGasPrice", "0x0"), "gas price"),
-        content,
+        logs,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import select
 import socket
 import ssl
 import time
@@ -25,6 +26,7 @@ from invmm.venue.profile import Profile, is_local
 _LONGEST_ANSWER: Final = 8 << 20
 _LONGEST_WORDS: Final = 200
 _SHORTEST_KEY: Final = 8
+_KEPT_S: Final = 15.0  # a connection that was idle for longer may be forgotten on the way
 _LOOK_UP_PAUSE_S: Final = 0.01
 
 # Nodes have no common code for calls that the machine gave up.
@@ -100,12 +102,14 @@ class RpcEndpoint:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._head = (
             f"POST {path} HTTP/1.1\r\nHost: {self.name}\r\nContent-Type: application/json\r\n"
-            "Accept: application/json\r\nConnection: close\r\n"
+            "Accept: application/json\r\n"
         ).encode()
         self._host = host
         self._is_secure = is_secure
         self._tls: ssl.SSLContext | None = None
         self._resolver: Resolver | None = None
+        self._kept: socket.socket | None = None
+        self._kept_until_s = 0.0
         self._asked = 0
         self._hidden = [part for part in re.split(r"[/?&=]", path) if len(part) >= _SHORTEST_KEY]
 
@@ -149,33 +153,70 @@ class RpcEndpoint:
             raise TransportError(f"{self.name}: {method}: HTTP {status}, expected a result")
         return answer["result"]
 
+    def close(self) -> None:
+        """Closes the connection that is kept for the next question; one that is asked opens another."""
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_kept", None) is not None:
+            self.close()
+
     def _exchange(self, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer."""
         until = time.monotonic() + self._timeout_s
-        family, address = self._address(until)
-        plain = socket.socket(family, socket.SOCK_STREAM)
+        wire = self._take_kept() or self._connect(until)
         try:
-            plain.settimeout(_left(until))
-            plain.connect(address)
-            wire = plain
+            wire.settimeout(_left(until))
+            wire.sendall(self._head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            status, content, stays = self._answer(wire, until)
+        except BaseException:
+            wire.close()
+            raise
+        if stays:
+            self._kept, self._kept_until_s = wire, time.monotonic() + _KEPT_S
+        else:
+            wire.close()
+        return status, content
+
+    def _take_kept(self) -> socket.socket | None:
+        """The connection of the last question, unless the node has ended it or said something unasked."""
+        wire, self._kept = self._kept, None
+        if wire is None:
+            return None
+        poll = select.poll()
+        poll.register(wire, select.POLLIN)
+        if time.monotonic() < self._kept_until_s and not poll.poll(0):
+            return wire
+        wire.close()
+        return None
+
+    def _connect(self, until: float) -> socket.socket:
+        family, address = self._address(until)
+        wire = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            wire.settimeout(_left(until))
+            wire.connect(address)
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._is_secure:
                 self._tls = self._tls or ssl.create_default_context()
-                plain.settimeout(_left(until))
-                wire = self._tls.wrap_socket(plain, server_hostname=self._host)
-            with wire:
                 wire.settimeout(_left(until))
-                wire.sendall(self._head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
-                return self._answer(wire, until)
+                wire = self._tls.wrap_socket(wire, server_hostname=self._host)
         except OSError:
+            wire.close()
             if self._resolver is not None:
                 self._resolver.refresh()
             raise
-        finally:
-            plain.close()
+        except BaseException:
+            wire.close()
+            raise
+        return wire
 
-    def _answer(self, wire: socket.socket, until: float) -> tuple[int, bytes]:
+    def _answer(self, wire: socket.socket, until: float) -> tuple[int, bytes, bool]:
+        """Status, body, and whether the connection stays."""
         answer = _Answer()
-        parser = httptools.HttpResponseParser(answer)
+        answer.parser = parser = httptools.HttpResponseParser(answer)
         while not answer.is_whole:
             # A new limit for each piece, so that no trickle of bytes outlasts the deadline.
             wire.settimeout(_left(until))
@@ -185,7 +226,7 @@ class RpcEndpoint:
             parser.feed_data(piece)
             if answer.size > _LONGEST_ANSWER:
                 raise ConnectionError("the answer is too long")
-        return parser.get_status_code(), b"".join(answer.pieces)
+        return parser.get_status_code(), b"".join(answer.pieces), answer.stays
 
     def _address(self, until: float) -> tuple[int, Any]:
         if self._resolver is None:
@@ -202,6 +243,8 @@ class _Answer:
         self.pieces: list[bytes] = []
         self.size = 0
         self.is_whole = False
+        self.stays = False
+        self.parser: httptools.HttpResponseParser
 
     def on_body(self, piece: bytes) -> None:
         self.pieces.append(piece)
@@ -209,6 +252,7 @@ class _Answer:
 
     def on_message_complete(self) -> None:
         self.is_whole = True
+        self.stays = self.parser.should_keep_alive()  # it forgets with the message
 
 
 def endpoints_of(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from invmm.errors import ConfigError
 from invmm.settlement.calls import Call
 from invmm.settlement.envelopes import Envelope
 from invmm.settlement.lane import ENDED, Change, Job, JobReport, JobState
@@ -37,6 +38,10 @@ class Submit:
         What the relayer said last.
     ended_s : float
         When it first said something final, 0 before.
+    overtaken_s : float
+        Time of the finalized block at which its nonce was first seen used; not journaled.
+    looked_block : int
+        Up to here the chain shows nothing of it; not journaled.
     """
 
     jobs: tuple[Job, ...]
@@ -49,6 +54,8 @@ class Submit:
     state: str = ""
     error: str = ""
     ended_s: float = 0.0
+    overtaken_s: float = 0.0
+    looked_block: int = 0
 
     @property
     def is_doubtful(self) -> bool:
@@ -73,7 +80,8 @@ class Standing:
 
 @dataclass
 class Submits:
-    """Built from a journal's records; each method writes one and applies it.
+    """Built from a journal's records; each method writes one and applies it. ConfigError for a journal of
+    another wallet.
 
     Attributes
     ----------
@@ -87,6 +95,7 @@ class Submits:
 
     journal: RecordLog
     quota: Quota
+    wallet: str
     standing: dict[str, Standing] = field(default_factory=dict)
     current: Submit | None = None
     used: set[str] = field(default_factory=set)
@@ -94,6 +103,8 @@ class Submits:
     def __post_init__(self) -> None:
         for record in self.journal.records:
             self._apply(record)
+        if not self.journal.records:
+            self._write({"is": "wallet", "address": self.wallet})
 
     def waiting(self) -> list[Standing]:
         """Jobs that are in no envelope, the oldest first."""
@@ -163,6 +174,7 @@ class Submits:
 
     def _apply(self, record: Record) -> None:
         {
+            "wallet": self._wallet,
             "job": self._job,
             "envelope": self._envelope,
             "try": self._try,
@@ -171,6 +183,10 @@ class Submits:
             "dropped": self._dropped,
             "ended": self._ended,
         }[record["is"]](record)
+
+    def _wallet(self, record: Record) -> None:
+        if record["address"] != self.wallet:
+            raise ConfigError(f"journal: expected one of wallet {self.wallet}, is of {record['address']}")
 
     def _job(self, record: Record) -> None:
         job = Job(

@@ -20,7 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from invmm.sim.envelopes import BadEnvelopeError, Opened, open_envelope
+from invmm.sim.envelopes import DEPOSIT_FACTORY, BadEnvelopeError, Opened, open_envelope
 
 RELAY: Final = "0x15d34AAf54267DB7D7c367839AAf71A00a2C6A65"
 """The relay that proxies' envelopes name."""
@@ -120,6 +120,8 @@ class FakeRelayer:
         The same for what happens long after.
     per_minute, per_day : int
         Quota; beyond it 429.
+    missing : set of str
+        Wallets, in lower case, that are not on the chain before one is created.
     """
 
     executor: Executor
@@ -131,7 +133,9 @@ class FakeRelayer:
     late_s: float = 300.0
     per_minute: int = 25
     per_day: int = 1_000
+    missing: set[str] = field(default_factory=set)
     actions: dict[str, Action] = field(default_factory=dict)
+    created: dict[str, str] = field(default_factory=dict)
     submits: list[float] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
@@ -157,17 +161,17 @@ class FakeRelayer:
         """Answers one request; `headers` have lower-case names."""
         self.advance(now_s)
         url = urlsplit(target)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if (method, url.path) == ("GET", "/deployed"):  # anybody may ask
+            return Answer(200, {"deployed": query.get("address", "").lower() not in self.missing})
         if not self._is_signed(method, url.path, headers, body):
             return Answer(401, {"error": "invalid authorization"})
-        query = {name: values[0] for name, values in parse_qs(url.query).items()}
         if (method, url.path) in (("GET", "/v1/account/transactions/params"), ("GET", "/relay-payload")):
             return self._params(query)
         if method == "GET" and url.path.startswith("/v1/account/transactions/"):
             return self._transaction(url.path.rsplit("/", 1)[1])
         if (method, url.path) == ("POST", "/submit"):
             return self._submit(body, now_s)
-        if (method, url.path) == ("GET", "/deployed"):
-            return Answer(200, {"deployed": True})
         return Answer(404, {"error": "not found"})
 
     def _params(self, query: Mapping[str, str]) -> Answer:
@@ -178,6 +182,9 @@ class FakeRelayer:
         return Answer(200, {"address": RELAY, "nonce": str(nonce)})
 
     def _transaction(self, identifier: str) -> Answer:
+        if identifier in self.created:
+            done = {"state": "STATE_CONFIRMED", "transaction_hash": "0x" + "c0" * 32, "error_msg": None}
+            return Answer(200, {"transaction_id": identifier, **done})
         action = self.actions.get(identifier)
         if action is None:
             return Answer(404, {"error": "transaction not found"})
@@ -196,7 +203,10 @@ class FakeRelayer:
         if mishap is Mishap.LIMITED or minute > self.per_minute or day > self.per_day:
             return Answer(429, {"error": "quota exceeded"}, {"Retry-After": "30"})
         try:
-            opened = open_envelope(json.loads(body))
+            content = json.loads(body)
+            if content.get("type") == "WALLET-CREATE":
+                return self._create(content)
+            opened = open_envelope(content)
             if mishap is Mishap.OVERTAKEN:
                 self.executor.overtake(opened, now_s)
             self._admit(opened, mishap)
@@ -213,6 +223,15 @@ class FakeRelayer:
         if mishap in (Mishap.LOST, Mishap.LOST_LATE):
             return Answer(0, None)
         return Answer(200, {"transactionID": identifier, "state": action.state, "transactionHash": ""})
+
+    def _create(self, content: Mapping[str, Any]) -> Answer:
+        """Puts the account's deposit wallet on the chain; which address that is, the account knows."""
+        if set(content) != {"type", "from", "to", "metadata"} or content["to"] != DEPOSIT_FACTORY:
+            raise BadEnvelopeError("invalid payload")
+        self.missing.clear()
+        identifier = f"019b-{len(self.created):04d}"
+        self.created[identifier] = str(content["from"])
+        return Answer(200, {"transactionID": identifier, "state": "STATE_NEW", "transactionHash": ""})
 
     def _admit(self, opened: Opened, mishap: Mishap) -> None:
         """Raises BadEnvelopeError with the relayer's words for what it does not take."""

@@ -1,4 +1,4 @@
-"""What is rare, slow and done by the venue's own client: API credentials, wallets, the gasless relayer.
+"""What is rare, slow and done by the venue's own client: API credentials and wallets.
 
 `Edges` runs `polymarket-client` on one thread of its own and imports it there, on first use. Each call gives
 a `concurrent.futures.Future`; `asyncio.wrap_future` makes it awaitable. None of this is near the trading
@@ -11,7 +11,7 @@ credentials, whose signer keeps the key in a native buffer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,7 +24,7 @@ from invmm.venue.official import official_environment
 from invmm.venue.profile import Profile
 
 if TYPE_CHECKING:
-    from polymarket import BuilderApiKey, RelayerApiKey, TransactionCall
+    from polymarket import BuilderApiKey, RelayerApiKey
 
 R = TypeVar("R")
 WALLET_KINDS: Final = ("EOA", "POLY_PROXY", "GNOSIS_SAFE", "DEPOSIT_WALLET")
@@ -139,25 +139,6 @@ class Edges:
                 return str(client.wallet)
 
         return self._run("deploy wallet", work)
-
-    def relay(
-        self,
-        private_key: Callable[[], str],
-        wallet: str,
-        calls: Sequence[TransactionCall],
-        api_key: BuilderApiKey | RelayerApiKey,
-        what: str,
-    ) -> Future[str]:
-        """Has the relayer execute contract calls from a wallet; the transaction's hash once it is final.
-
-        `what` describes them in the relayer's own records.
-        """
-
-        def work() -> str:
-            with self._client(private_key=private_key(), wallet=wallet, api_key=api_key) as client:
-                return str(client.execute_transaction(calls=calls, metadata=what).wait().transaction_hash)
-
-        return self._run("relay", work)
 
     def _client(self, **arguments: Any) -> Any:
         from polymarket import SecureClient

@@ -43,6 +43,8 @@ CHECKERS = frozenset(
         "journal",
         "secrets",
         "engine",
+        "budget",
+        "unknown",
     ]
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from invmm.settings import SettlementSettings
 from invmm.settlement.lane import JobState
 from tests.unit.fake_chain import FakeChain, merge_job
@@ -108,3 +110,21 @@ def test_the_nodes_are_asked_no_more_often_than_set_and_seldom_without_jobs() ->
     assert len(rig.nodes[0].asked) == asked
     rig.advance(0.5)
     assert len(rig.nodes[0].asked) > asked
+
+
+def test_nodes_that_disagree_about_what_was_moved_leave_the_job_open() -> None:
+    rig = Rig()
+    rig.lane.submit(merge_job())
+    rig.advance()
+    rig.chain.mine()
+    rig.chain.finalize()
+    true = rig.nodes[1].eth_getTransactionReceipt
+
+    def without_logs(transaction: str) -> Any:
+        return {**(true(transaction) or {}), "logs": []}
+
+    rig.nodes[1].eth_getTransactionReceipt = without_logs  # type: ignore[method-assign]
+    assert rig.states() == [JobState.SENT]
+    assert "disagree about what" in rig.lane.status().waits_for
+    rig.nodes[1].eth_getTransactionReceipt = true  # type: ignore[method-assign]
+    assert [(one.state, one.reason) for one in rig.advance()] == [(JobState.FINAL, "")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -38,8 +39,10 @@ def sends(raw: bytes) -> Answer:
 
 
 @contextmanager
-def node(answer: Answer, timeout_s: float = 30.0) -> Iterator[tuple[RpcEndpoint, list[bytes]]]:
-    """An endpoint, and the requests that arrived at it."""
+def node(
+    answer: Answer, timeout_s: float = 30.0, questions: int = 1
+) -> Iterator[tuple[RpcEndpoint, list[bytes]]]:
+    """An endpoint, and the requests that arrived at it; a connection takes so many of them."""
     heard: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -50,14 +53,17 @@ def node(answer: Answer, timeout_s: float = 30.0) -> Iterator[tuple[RpcEndpoint,
             except OSError:
                 return
             with wire:
-                request = b""
-                while b"\r\n\r\n" not in request or not request.endswith(b"}"):
-                    request += wire.recv(65_536)
-                heard.append(request)
-                try:
-                    answer(wire, json.loads(request.partition(b"\r\n\r\n")[2]))
-                except OSError:
-                    continue
+                for _ in range(questions):
+                    request = b""
+                    while not request.endswith(b"}") and (piece := wire.recv(65_536)):
+                        request += piece
+                    if not request:
+                        break
+                    heard.append(request)
+                    try:
+                        answer(wire, json.loads(request.partition(b"\r\n\r\n")[2]))
+                    except OSError:
+                        break
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -82,6 +88,24 @@ def test_a_question_is_asked_as_json_rpc_and_its_result_given() -> None:
         "method": "eth_getCode",
         "params": ["0xab", "latest"],
     }
+
+
+def test_a_connection_is_kept_for_the_next_question_and_replaced_when_the_node_has_ended_it() -> None:
+    ports = []
+
+    def answer(wire: socket.socket, question: dict[str, Any]) -> None:
+        ports.append(wire.getpeername()[1])
+        says(result=len(ports))(wire, question)
+
+    with node(answer, questions=3) as (endpoint, _):
+        for count in range(1, 8):
+            assert endpoint.call("x") == count
+            if count % 3 == 0:
+                assert endpoint._kept is not None
+                assert select.select([endpoint._kept], [], [], 30)[0]  # the end of it has arrived
+        endpoint.close()
+    assert len(set(ports[:3])) == len(set(ports[3:6])) == 1
+    assert len(set(ports)) == 3
 
 
 def test_an_answer_in_chunks_is_whole_when_its_last_one_is() -> None:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Context
 from functools import partial
+from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -97,6 +98,10 @@ class Network:
         Nothing gets through: connections are refused, what is under way is lost.
     is_silent : bool
         Connections stand, nothing is answered.
+    loss : float
+        Share of the orders and cancels that are lost on the way; who sent them sees a reset.
+    forgetting : float
+        Share of the answers to orders and cancels that are lost, if they say that it was done.
     digest
         Of all bytes that processes sent.
     """
@@ -106,6 +111,8 @@ class Network:
         self.server = server
         self.is_down = False
         self.is_silent = False
+        self.loss = self.forgetting = 0.0
+        self._random = Random("network")
         self.requests = 0
         self.cancelled_ns = 0
         """When the last request left that cancels something."""
@@ -136,7 +143,15 @@ class Network:
             self.cancelled_ns = self.loop.now_ns()
         if self.is_down or self.is_silent:
             return
+        if self.loss and request.path.startswith("/order") and self._random.random() < self.loss:
+            self.loop.call_in_ns(ONE_WAY_NS, answered, None, context=context)
+            return
         self.loop.call_in_ns(ONE_WAY_NS, self._arrive, request, answered, context, context=self._outside)
+
+    def _forgets(self, request: Incoming, answer: web.Response) -> bool:
+        if not self.forgetting or not request.path.startswith("/order") or not _is_done(answer):
+            return False
+        return self._random.random() < self.forgetting
 
     def _arrive(self, request: Incoming, answered: Callable[..., object], context: Context) -> None:
         for watch in self.watchers:
@@ -155,10 +170,16 @@ class Network:
             answer = await on_the_way(self.server, http, handler)
         if self.is_silent:
             return
-        lost = request.transport.is_aborted or self.is_down
+        lost = request.transport.is_aborted or self.is_down or self._forgets(request, answer)
         for listen in () if lost else self.listeners:
             listen(request, answer)
         self.loop.call_in_ns(ONE_WAY_NS, answered, None if lost else answer, context=context)
+
+
+def _is_done(answer: web.Response) -> bool:
+    """Whether an answer refuses nothing."""
+    told = answer.body if isinstance(answer.body, bytes) else b""
+    return answer.status == 200 and (b'"errorMsg"' not in told or b'"errorMsg": ""' in told)
 
 
 def answer_bytes(answer: web.Response) -> bytes:

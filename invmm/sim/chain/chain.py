@@ -166,6 +166,15 @@ class LocalChain(Stage):
         """What the stage pays per gas: at most in all, and as a tip."""
         return 4 * self.node.base_fee_wei + TIP_WEI, TIP_WEI
 
+    def approve_all(self, private_key: bytes | str) -> None:
+        """Lets every exchange, adapter and the router move what an account holds, in one block."""
+        with self.lock:
+            automine, self.node.automine = self.node.automine, False
+            try:
+                super().approve_all(private_key)
+            finally:
+                self.node.automine = automine
+
     def finish(self, transactions: Sequence[str]) -> None:
         """Mines these transactions, whatever the block time. InvmmError if one was undone."""
         with self.lock:

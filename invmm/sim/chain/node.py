@@ -16,6 +16,7 @@ from eth.abc import (
     ComputationAPI,
     ReceiptAPI,
     SignedTransactionAPI,
+    StateAPI,
     VirtualMachineAPI,
 )
 from eth.chains.base import MiningChain
@@ -164,6 +165,7 @@ class Node:
         self.blocks: list[Block] = [Block(self._genesis, (), (), (), base_fee_wei)]
         self.pool: dict[bytes, Sent] = {}
         self._mined: dict[bytes, tuple[int, int]] = {}
+        self._head_state: StateAPI | None = None
 
     # ---- what is there
 
@@ -194,7 +196,7 @@ class Node:
 
     def nonce(self, owner: bytes, block: int | None = None) -> int:
         """Transactions of an account that were mined up to a block, by default the head."""
-        return self._vm(block).state.get_nonce(Address(owner))
+        return self._state(block).get_nonce(Address(owner))
 
     def pending_nonce(self, owner: bytes) -> int:
         """The next nonce that neither a mined nor a waiting transaction has; a gap ends the count."""
@@ -206,22 +208,22 @@ class Node:
 
     def balance_wei(self, owner: bytes, block: int | None = None) -> int:
         """Gas money of an account."""
-        return self._vm(block).state.get_balance(Address(owner))
+        return self._state(block).get_balance(Address(owner))
 
     def code(self, owner: bytes, block: int | None = None) -> bytes:
         """Code at an address."""
-        return self._vm(block).state.get_code(Address(owner))
+        return self._state(block).get_code(Address(owner))
 
     def storage(self, owner: bytes, slot: int, block: int | None = None) -> int:
         """One storage word of a contract."""
-        return self._vm(block).state.get_storage(Address(owner), slot)
+        return self._state(block).get_storage(Address(owner), slot)
 
     # ---- sending
 
     def send(self, raw: bytes) -> bytes:
         """Takes a signed transaction into the pool and gives its hash. NodeRefusal, in geth's words."""
         try:
-            transaction = self._vm().get_transaction_builder().decode(raw)
+            transaction = _Vm.get_transaction_builder().decode(raw)
             transaction.validate()
             sender = transaction.sender
         except Exception as error:  # whatever bytes make a decoder say
@@ -251,7 +253,7 @@ class Node:
                 del self.pool[other.hash]
         self._arrived += 1
         self.pool[sent.hash] = sent
-        if self.automine and self._next(GAS_LIMIT) is not None:
+        if self.automine and self._next(GAS_LIMIT, {}) is not None:
             self.mine()
         return sent.hash
 
@@ -281,34 +283,36 @@ class Node:
         sent: list[Sent] = []
         receipts: list[ReceiptAPI] = []
         used: list[int] = []
-        while (one := self._next(GAS_LIMIT - sum(used))) is not None:
+        nonces: dict[Address, int] = {}
+        while (one := self._next(GAS_LIMIT - sum(used), nonces)) is not None:
             del self.pool[one.hash]
             before = chain.header.gas_used
             try:
                 _, receipt, _ = chain.apply_transaction(one.transaction)
             except ValidationError:  # it cannot be paid any more
                 continue
+            nonces[one.sender] = one.transaction.nonce + 1
             sent.append(one)
             receipts.append(receipt)
             used.append(chain.header.gas_used - before)
         mined = chain.mine_block(blob_gas_used=0)
         block = Block(mined.header, tuple(sent), tuple(receipts), tuple(used), self.base_fee_wei)
         self.blocks.append(block)
+        self._head_state = None
         for place, one in enumerate(sent):
             self._mined[one.hash] = (self.head, place)
         for stale in [one for one in self.pool.values() if one.transaction.nonce < self.nonce(one.sender)]:
             del self.pool[stale.hash]
         return block
 
-    def _next(self, room: int) -> Sent | None:
-        """The waiting transaction to mine next, by tip and arrival."""
-        state = self._chain.get_vm().state
+    def _next(self, room: int, nonces: dict[Address, int]) -> Sent | None:
+        """The waiting transaction to mine next, by tip and arrival. `nonces`: after those in this block."""
         ready = [
             one
             for one in self.pool.values()
             if one.transaction.gas <= room
             and one.transaction.max_fee_per_gas >= self.base_fee_wei
-            and one.transaction.nonce == state.get_nonce(one.sender)
+            and one.transaction.nonce == nonces.get(one.sender, self.nonce(one.sender))
         ]
         return min(ready, key=lambda one: (-self._tip_wei(one), one.order), default=None)
 
@@ -332,6 +336,7 @@ class Node:
             raise ValueError(f"depth: expected 1 to {self.head}, found {depth}")
         taken = self.blocks[-depth:]
         del self.blocks[-depth:]
+        self._head_state = None
         for block in taken:
             for one in block.sent:
                 del self._mined[one.hash]
@@ -396,9 +401,18 @@ class Node:
             raise Reverted(done.output, type(done.error).__name__)
         return done
 
-    def _vm(self, block: int | None = None) -> VirtualMachineAPI:
+    def _vm(self, block: int | None) -> VirtualMachineAPI:
+        """A machine of its own, to run something on what a block left."""
         number = self.head if block is None else block
         return self._chain.get_vm(self.blocks[number].header)
+
+    def _state(self, block: int | None) -> StateAPI:
+        """What a block left, to be read only; the head's is kept, since reading it anew is slow."""
+        if block is not None and block != self.head:
+            return self._vm(block).state
+        if self._head_state is None:
+            self._head_state = self._vm(None).state
+        return self._head_state
 
 
 def _reason(data: bytes) -> str:
