@@ -178,7 +178,8 @@ def test_a_match_that_was_never_settled_on_the_chain_is_seen_in_the_report(
         assert not desk.done
         told = desk.till.summary([ledger])
         assert told["cash_after_micro"] == desk.cash() == told["ledger_cash_micro"] + 10 * DOLLAR
-        (problem,) = settlement_problems(told, complete=True)
+        problem, left = settlement_problems(told, complete=True)
+        assert "1 markets and jobs are left" in left
         assert "the chain has 992.000000 dollars, the ledger says 982.000000" in problem
 
     asyncio.run(session())
