@@ -28,8 +28,10 @@ from invmm.execution.state import StateFolder, default_folder
 from invmm.ops.hardening import harden
 from invmm.ops.reaping import why_unwatched
 from invmm.ops.venue_options import chosen_profile
-from invmm.ops.wallet_options import identity_of
+from invmm.ops.wallet_options import identity_of, wallet_of
 from invmm.settings import Settings
+from invmm.settlement.opening import find_relayer_key
+from invmm.settlement.till import MakeTill, account_till
 from invmm.venue.identity import Identity
 from invmm.venue.profile import Profile
 from invmm.venue.series import Series
@@ -48,6 +50,7 @@ class Plan:
     profile: Profile | None = None
     identity: Identity | None = field(default=None, repr=False)
     state: StateFolder | None = None
+    make_till: MakeTill | None = field(default=None, repr=False)
 
 
 def arming_phrase(series: str) -> str:
@@ -91,6 +94,14 @@ def plan(options: argparse.Namespace, settings: Settings, environ: Mapping[str, 
             f"[strategy] order_size: expected at most [risk] max_order_shares "
             f"({risk.max_order_shares:g}), found {settings.strategy.order_size:g}"
         )
+    if planned.identity is not None and planned.profile is not None:
+        who, where = planned.identity, planned.profile
+        wallet = wallet_of(options, settings.wallet)
+        key = _told(refusals, lambda: find_relayer_key(wallet, environ)) if who.signature_type else None
+        planned.make_till = _told(refusals, lambda: account_till(who, where, settings.settlement, key))
+        way = "the venue's relayer" if who.signature_type else "transactions of the account"
+        nobody = "nobody: the wallet has to settle by hand"
+        planned.facts["pairs_are_settled_by"] = way if planned.make_till else nobody
     if planned.identity is not None:
         _plan_state(planned, options, settings, planned.identity.address)
     return planned
@@ -159,8 +170,10 @@ def _trade(options: argparse.Namespace, settings: Settings, planned: Plan) -> in
             profile, who.credentials, who.signer, clock, settings, journal=state.journal, armed=True
         )
         find = Discovery(profile).window_blocking
+        make = planned.make_till
         session = RollingSession(
             **session_options(options, settings, series, venue, clock, find, state),
+            open_till=None if make is None else lambda engine: make(engine, folder.path, clock),
             watch=lambda: why_unwatched(folder, account),
         )
         return run_windows(options, session, "live")

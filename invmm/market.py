@@ -159,7 +159,9 @@ class Market:
         if kind == EventKind.SETTLEMENT:
             self.changes += 1
             if int(event["status"]) == SettlementFact.PAIRS:
-                self.ledger.pairs_left(f"{int(event['trade']):016x}", int(event["filled_micro"]))
+                job, left_micro = f"{int(event['trade']):016x}", int(event["filled_micro"])
+                self.ledger.promised_micro = int(event["size_micro"])
+                self.ledger.pairs_left(job, left_micro, int(event["time_ns"]))
             else:
                 self.winner = Outcome(int(event["token"]))
         elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:

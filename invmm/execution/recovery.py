@@ -7,7 +7,7 @@
     5  open orders     listed; one that is not ours is cancelled, and nothing is quoted until somebody looks
     6  trades          from ten minutes before the oldest market that was open: the fills of its orders
     7  balances        held against these fills from now on
-    8  merges          none are pending: this version makes none
+    8  merges          looked up by the settler, by their names                (`settlement/settler.py`)
     9  mode            nothing is quoted while the venue is away, or after an alarm
     10 caution         half of each market's limits, one level of half size, until the last one is resolved
 
@@ -182,7 +182,7 @@ class Recovery:
         self._say(5, "open orders", f"listed, {stats.foreign_orders + len(self.foreign)} not ours")
         self._say(6, "trades", f"{stats.missed_fills} fills")
         self._say(7, "balances", "read")
-        self._say(8, "merges", "none pending")
+        self._say(8, "merges", "left to the settler")
         await self._wait_for_lost_tail()
         self.quoting_s = time.monotonic()
         self._say(9, "mode", permission.mode.name.lower())

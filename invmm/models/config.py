@@ -36,9 +36,10 @@ Value = int | float | str | bool
 class Config:
     """Parameters of inventory models, as attributes.
 
-    A name is looked for in the environment, then in `.env`, then in `params`, then among `DEFAULTS`. Names of
-    the environment that none of the others knows are attributes, too (`MY_PARAM=3` → `config.MY_PARAM`);
-    numbers and `true`/`false` become what they say.
+    A name is looked for in the environment, then in `.env`, then in `params`, then among `DEFAULTS`. What
+    only the first two know is taken over when it is asked for (`MY_PARAM=3` → `config.MY_PARAM`), and not
+    before: they hold much that is none of a model's business, so a copy has none of it either. Numbers and
+    `true`/`false` become what they say.
 
     Parameters
     ----------
@@ -69,17 +70,16 @@ class Config:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._environment = os.environ if environment is None else environment
-        told = read_env_file(env_file) if env_file is not None else {}
-        told |= {name: text for name in (*DEFAULTS, *told, *(params or ())) if (text := self._told(name))}
-        values = {**DEFAULTS, **(params or {}), **{name: parsed(text) for name, text in told.items()}}
-        for name, value in values.items():
+        self._file = read_env_file(env_file) if env_file is not None else {}
+        for name, given in {**DEFAULTS, **(params or {})}.items():
+            value = parsed(text) if (text := self._told(name)) else given
             expected = DEFAULTS.get(name)
             if isinstance(expected, int | float) and (isinstance(value, bool | str)):
                 raise ConfigError(f"{name}: expected a number, found {type(value).__name__}")
             setattr(self, name, value)
 
     def _told(self, name: str) -> str:
-        text = self._environment.get(name, "")
+        text = self._environment.get(name) or self._file.get(name, "")
         return "" if looks_secret(name, text) else text
 
     def __getattr__(self, name: str) -> Any:
@@ -88,9 +88,15 @@ class Config:
             return value
         raise AttributeError(f"model parameter {name}: neither in the environment nor in [model.params]")
 
+    def __getstate__(self) -> dict[str, Value]:
+        return self.params
+
+    def __setstate__(self, params: dict[str, Value]) -> None:
+        vars(self).update(params, _environment={}, _file={})
+
     @property
     def params(self) -> dict[str, Value]:
-        """Every parameter that is known by now, those that were asked of the environment included."""
+        """The defaults, those that were given, and those that were asked for."""
         return {name: value for name, value in vars(self).items() if PARAMETER_NAME.fullmatch(name)}
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from invmm.clock import LiveClock
-from invmm.errors import ConfigError, InvmmError
+from invmm.errors import ConfigError, InUseError, InvmmError
 from invmm.execution.state import StateFolder, default_folder
 from invmm.ops.hardening import harden
 from invmm.ops.venue_options import add_account_options, chosen_identity, chosen_profile, chosen_settings
@@ -25,7 +25,8 @@ from invmm.ops.wallet_options import DiscreetParser, wallet_of
 from invmm.settings import Settings
 from invmm.settlement.approvals import ENDLESS, Purpose, Right, RightsReader, needed, plan, withdrawal
 from invmm.settlement.calls import Call, Standard
-from invmm.settlement.lane import Job, Lane
+from invmm.settlement.lane import Job
+from invmm.settlement.nodes import Endpoint
 from invmm.settlement.opening import find_relayer_key, open_lane
 from invmm.settlement.rpc import endpoints_of
 from invmm.types import MICRO
@@ -35,6 +36,7 @@ from invmm.venue.profile import Profile
 
 EXIT_DONE: Final = 0
 EXIT_MISSING: Final = 1
+EXIT_REFUSED: Final = 3
 LOOK_S: Final = 0.2
 
 
@@ -58,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
         "that give the rest; with --yes it makes them. Collateral rights are for exactly --amount; rights to "
         "outcome tokens know no amount.",
         epilog="Exit codes: 0 nothing is missing, or what was to be done is done; 1 something is missing or "
-        "failed; 2 usage or configuration.",
+        "failed; 2 usage or configuration; 3 refused: an engine runs with this account.",
     )
     p.add_argument("--dry-run", action="store_true", help="only show; the same as without --yes")
     p.add_argument("--yes", action="store_true", help="make the calls that are shown")
@@ -84,6 +86,9 @@ def parser() -> argparse.ArgumentParser:
         default=300.0,
         metavar="S",
         help="how long the calls may take to be final (default: %(default)g)",
+    )
+    p.add_argument(
+        "--state", type=Path, metavar="DIR", help="state folder (default: the account's own, as with --live)"
     )
     p.add_argument(
         "--relayer-port",
@@ -125,30 +130,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say = _quiet if options.json else print
     if not options.json:
         _show(out, who, profile, options)
-    out.done = not out.calls
+    out.done, refused = not out.calls, False
     if out.calls and options.yes:
-        folder = StateFolder(
-            Path(settings.state.folder) if settings.state.folder else default_folder(who.address)
-        )
-        lane = open_lane(
-            who,
-            profile,
-            endpoints,
-            folder.path,
-            settings=settings.settlement,
-            clock=LiveClock(),
-            relayer_key=find_relayer_key(wallet_of(options, settings.wallet), os.environ),
-        )
         try:
-            _carry_out(out, lane, settings, options.wait, say)
-        finally:
-            lane.close()
-        out.rights = reader.rights(approvals)
-        left = wanted()
-        out.done = not left
-        if left:
-            out.problems.append(f"{len(left)} of {len(out.calls)} rights are still not as they should be")
-        _have_the_venue_look(out, who, profile)
+            _carry_out(out, options, settings, who, profile, endpoints, say)
+        except InUseError as error:
+            out.problems.append(str(error))
+            refused = True
+        else:
+            out.rights = reader.rights(approvals)
+            left = wanted()
+            out.done = not left
+            if left:
+                out.problems.append(f"{len(left)} of {len(out.calls)} rights are still not as they should be")
+            _have_the_venue_look(out, who, profile)
     if options.json:
         print(json.dumps(_facts(out, who, profile, options.unlimited)))
     else:
@@ -156,30 +151,44 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(problem)
         if out.calls and options.yes and out.done:
             print("Done: every right is as it should be.")
+    if refused:
+        return EXIT_REFUSED
     return EXIT_DONE if out.done else EXIT_MISSING
 
 
 def _carry_out(
-    out: Outcome, lane: Lane, settings: Settings, wait_s: float, say: Callable[[str], object]
+    out: Outcome,
+    options: argparse.Namespace,
+    settings: Settings,
+    who: Identity,
+    profile: Profile,
+    endpoints: Sequence[Endpoint],
+    say: Callable[[str], object],
 ) -> None:
-    """One job; what an earlier run left open is ended before it."""
-    name = f"approve:{time.time_ns()}"
-    lane.submit(Job(name, out.calls, ()))
-    until = time.monotonic() + wait_s
-    while lane.open() and time.monotonic() < until:
-        for report in lane.advance(time.time_ns()):
-            out.reports.append(
-                {
-                    "name": report.name,
-                    "state": report.state.value,
-                    "transaction": report.transaction,
-                    "reason": report.reason,
-                }
-            )
-            say(f"{report.name}: {report.state.value} {report.transaction} {report.reason}".rstrip())
-        time.sleep(min(LOOK_S, settings.settlement.poll_ms / 1e3))
-    if lane.open():
-        out.problems.append(f"not final after {wait_s:g} s: the next run carries on where this one stopped")
+    """One job, until it has ended; what an earlier run left open is ended before it."""
+    path = options.state or Path(settings.state.folder or default_folder(who.address))
+    chain = settings.settlement
+    if profile.loopback:  # blocks of a chain on this machine are made when there is something to put in
+        chain = dataclasses.replace(chain, head_max_age_s=0.0)
+    key = find_relayer_key(wallet_of(options, settings.wallet), os.environ)
+    with StateFolder(path, "" if profile.loopback else who.address) as folder:
+        lane = open_lane(
+            who, profile, endpoints, folder.path, settings=chain, clock=LiveClock(), relayer_key=key
+        )
+        try:
+            lane.submit(Job(f"approve:{time.time_ns()}", out.calls, ()))
+            until = time.monotonic() + options.wait
+            while lane.open() and time.monotonic() < until:
+                for report in lane.advance(time.time_ns()):
+                    out.reports.append(dataclasses.asdict(report) | {"state": report.state.value})
+                    say(f"{report.name}: {report.state.value} {report.transaction} {report.reason}".rstrip())
+                time.sleep(min(LOOK_S, chain.poll_ms / 1e3))
+            if lane.open():
+                out.problems.append(
+                    f"not final after {options.wait:g} s: the next run carries on where this one stopped"
+                )
+        finally:
+            lane.close()
 
 
 def _have_the_venue_look(out: Outcome, who: Identity, profile: Profile) -> None:

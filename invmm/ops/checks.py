@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from invmm.errors import ConfigError, InvmmError, TransportError, VenueError
+from invmm.settings import SettlementSettings
 from invmm.types import MICRO, PRICE_ONE_E4
 from invmm.venue.client import VenueClient
 from invmm.venue.discovery import Discovery
@@ -64,6 +65,7 @@ class Patient:
     series: str
     identity: Identity | None = None
     unreachable: str = ""
+    settlement: SettlementSettings = field(default_factory=SettlementSettings)
 
 
 async def keys(patient: Patient) -> list[Line]:
@@ -195,7 +197,7 @@ async def funds(patient: Patient) -> list[Line]:
     least = max(balance, 1)
     missing = [name for name, spender in needed.items() if given.get(spender.lower(), 0) < least]
     if missing:
-        fix = "approve pUSD for them: a first trade on the web site, or polymarket-client's approvals"
+        fix = "invmm approve shows what is missing; with --yes it gives exactly that"
         detail = f"less than the balance for {', '.join(missing)}"
         return [*lines, failed("allowances", detail, fix, missing=missing)]
     return [*lines, passed("allowances", f"cover the balance for {', '.join(needed)}")]

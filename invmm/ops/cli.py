@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "merge": ("invmm.ops.merge", "pairs of Up and Down shares into dollars"),
     "redeem": ("invmm.ops.redeem", "shares of resolved markets into what they pay"),
     "split": ("invmm.ops.split", "dollars into pairs of one market"),
+    "lane": ("invmm.ops.lane", "the account's own transactions: in flight, ended, halted; let it go on"),
     "journal": ("invmm.ops.journal", "print what was decided, sent and heard; is all of it there?"),
     "why": ("invmm.ops.why", "why an order was placed and what became of it; why a token was not quoted"),
     "reaper": ("invmm.ops.reaper", "cancel everything when the engine gives no sign of life"),

@@ -8,10 +8,11 @@ import dataclasses
 import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 from invmm.errors import InvmmError
-from invmm.ops import checks, surroundings
+from invmm.ops import chain_check, checks, surroundings
 from invmm.ops.checks import FAIL, SKIP, Line, Patient, failed, skipped
 from invmm.ops.hardening import harden
 from invmm.ops.venue_options import add_account_options, chosen_identity, chosen_profile, chosen_settings
@@ -32,6 +33,7 @@ CHECKS: Final[tuple[tuple[str, bool, Callable[[Patient], Awaitable[list[Line]]]]
     ("markets", True, checks.markets),
     ("latency", False, surroundings.latency),
     ("geoblock", False, surroundings.geoblock),
+    ("chain", False, chain_check.chain),
 )
 """Name, whether the venue must have answered, check; in the order in which one rests on another."""
 
@@ -41,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     p = DiscreetParser(
         prog="invmm doctor",
         description="Checks keys, wallet, API credentials, clock, version, balance, allowances, the series' "
-        "markets, the way to each host, and this machine. Changes nothing and sends no order.",
+        "markets, the way to each host, the chain's nodes, and this machine. Changes nothing and sends no "
+        "order.",
         epilog="Exit codes: 0 no check failed (some may be skipped, with the reason), 1 one failed, "
         "2 usage or configuration.",
     )
@@ -56,11 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     harden()
     profile = chosen_profile(options)
-    series = options.series or chosen_settings(options).market.series
+    settings = chosen_settings(options)
+    series = options.series or settings.market.series
 
     async def run() -> list[Line]:
         async with VenueClient(profile, read_attempts=1) as client:
-            return await examine(Patient(profile, lambda: chosen_identity(options, profile), client, series))
+            find = partial(chosen_identity, options, profile)
+            return await examine(Patient(profile, find, client, series, settlement=settings.settlement))
 
     lines = asyncio.run(run())
     failures = sum(line.status == FAIL for line in lines)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from invmm.errors import TransportError
+from invmm.errors import InvmmError, TransportError
 from invmm.settlement.calls import UNLIMITED, Approval, Call, Standard, address_word, route_of, selector
 from invmm.settlement.nodes import Endpoint
 from invmm.settlement.rpc import RpcError
@@ -120,7 +120,7 @@ class RightsReader:
                     node.call("eth_call", {"to": call.to, "data": "0x" + call.data.hex()}, "latest")
                 )
             except (RpcError, TransportError, ValueError) as error:
-                silent = f"{node.name}: {error}"
+                silent = str(error) if isinstance(error, InvmmError) else f"{node.name}: {error}"
         raise TransportError(f"{call.what}: no node tells: {silent}")
 
 

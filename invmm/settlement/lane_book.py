@@ -101,6 +101,8 @@ class LaneBook:
 
     def __init__(self, log: RecordLog, account: str, chain_id: int) -> None:
         self._log = log
+        self.account = account.lower()
+        self.chain_id = chain_id
         self._jobs: dict[str, Progress] = {}
         self.next_nonce = 0
         """One above the highest that is known to be used up for good."""
@@ -120,6 +122,16 @@ class LaneBook:
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(f"journal of a lane: record {place} does not fit: {error!r}") from None
         self._shorten(owner)
+
+    @classmethod
+    def existing(cls, log: RecordLog) -> LaneBook:
+        """The book of whatever account a journal is of; DataError for one that is no lane's."""
+        owner = log.records[0] if log.records else {}
+        if owner.get("kind") != "lane":
+            raise DataError(
+                "journal of a lane: expected it to begin with its account, found another beginning"
+            )
+        return cls(log, owner["account"], owner["chain_id"])
 
     def add(self, job: Job) -> None:
         """Takes a job; ValueError for a name that is known or a job without calls."""
@@ -207,6 +219,10 @@ class LaneBook:
         """How far a job is; None for a name that is not known."""
         return self._jobs.get(name)
 
+    def all(self) -> list[Progress]:
+        """Every job, the oldest first."""
+        return list(self._jobs.values())
+
     def open(self) -> list[Progress]:
         """Jobs that have not ended, the oldest first."""
         return [one for one in self._jobs.values() if one.state not in ENDED]
@@ -226,19 +242,21 @@ class LaneBook:
         self._log.replace(
             [
                 owner,
-                {"kind": "until", "next_nonce": self.next_nonce, "halted": self.halted},
                 *(
                     asdict(self._jobs[name].report()) | {"kind": "ended"}
                     for name in self._jobs
                     if name in ended
                 ),
                 *(record for record in kept if record["kind"] in (*kinds, "ended")),
+                {"kind": "until", "next_nonce": self.next_nonce, "halted": self.halted},
             ]
         )
         for name in ended:
             self._jobs[name] = Progress(Job(name, (), ()), **_standing(self._jobs[name].report()))
 
     def _write(self, record: Record) -> None:
+        if record["kind"] == "sending":
+            self._check_sending(record)
         self._log.append(record)
         self._apply(record)
 
@@ -284,12 +302,22 @@ class LaneBook:
         else:
             raise ValueError(f"unknown kind {kind!r}")
 
-    def _apply_sending(self, record: Record) -> None:
+    def _check_sending(self, record: Record) -> None:
+        """ValueError for a transaction that could be a call's second one."""
         progress = self._jobs[record["name"]]
         if record["call"] != progress.done or progress.state in ENDED:
             raise ValueError(f"call {record['call']} of {progress.job.name} is not the one in flight")
         if progress.attempts and progress.attempts[-1].nonce != record["nonce"]:
             raise ValueError(f"nonce {record['nonce']} beside {progress.attempts[-1].nonce} for one call")
+        if record["nonce"] < self.next_nonce:
+            raise ValueError(f"nonce {record['nonce']} is used up, the next one is {self.next_nonce}")
+        others = [one.job.name for one in self.open() if one.attempts and one is not progress]
+        if others:
+            raise ValueError(f"{record['name']} beside {others[0]}, which is in flight")
+
+    def _apply_sending(self, record: Record) -> None:
+        self._check_sending(record)
+        progress = self._jobs[record["name"]]
         progress.attempts.append(
             Attempt(
                 record["nonce"],

@@ -143,6 +143,19 @@ class LaneJournal:
             self._broken = f"{self.path}: closed"
 
 
+def read_records(path: Path) -> tuple[Record, ...]:
+    """The records of a journal, also of one that is in use; a last one that is being written is left out.
+
+    Raises
+    ------
+    DataError
+        A record is damaged.
+    OSError
+        The file cannot be read.
+    """
+    return tuple(_parse(path.read_bytes(), path)[0])
+
+
 def _line(record: Record) -> bytes:
     text = json.dumps(record, separators=(",", ":")).encode()
     return b"%08x %s\n" % (zlib.crc32(text), text)

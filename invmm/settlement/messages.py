@@ -44,12 +44,13 @@ class Holding:
 @dataclass(frozen=True, slots=True)
 class Purse:
     """What holds for all markets: cash that nobody has a claim on (None: not known), what the quotes need of
-    it, and whether new jobs are forbidden.
+    it, whether no new risk is taken, and whether everything is being cancelled.
     """
 
     cash_micro: int | None
     need_micro: int
     is_stopped: bool
+    is_killed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

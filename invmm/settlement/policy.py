@@ -123,7 +123,9 @@ class Means:
     need_micro : int
         Of that, what the quotes need.
     is_stopped : bool
-        The kill level, an alarm or a stop forbids new jobs.
+        No new risk: pairs are left as they are; what is resolved is still redeemed.
+    is_killed : bool
+        Everything is being cancelled: nothing new is begun at all.
     has_quota : bool
         The lane takes another job.
     """
@@ -132,6 +134,7 @@ class Means:
     cash_micro: int | None
     need_micro: int = 0
     is_stopped: bool = False
+    is_killed: bool = False
     has_quota: bool = True
 
     @property
@@ -231,7 +234,7 @@ class SettlePolicy:
             return self._split(means)
         if not held.pairs_micro:
             return _wait(_why_no_pairs(held))
-        if means.is_stopped:
+        if means.is_stopped or means.is_killed:
             return _wait(SettleReason.STOPPED)
         if held.pairs_micro < self.min_pairs_micro:
             return _wait(SettleReason.TOO_FEW)
@@ -261,7 +264,7 @@ class SettlePolicy:
         pays = redeemed_micro(max(0, held.up_micro), max(0, held.down_micro), payouts)
         if not pays:
             return _wait(SettleReason.LOST)
-        if means.is_stopped:
+        if means.is_killed:
             return _wait(SettleReason.STOPPED)
         if not means.has_quota:
             return _wait(SettleReason.QUOTA)
@@ -272,7 +275,7 @@ class SettlePolicy:
         )
 
     def _split(self, means: Means) -> Decision:
-        if means.is_stopped:
+        if means.is_stopped or means.is_killed:
             return _wait(SettleReason.STOPPED)
         if not means.has_quota:
             return _wait(SettleReason.QUOTA)

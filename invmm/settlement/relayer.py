@@ -33,8 +33,12 @@ from invmm.settlement.submits import Standing, Submit, Submits
 RESEND_AFTER_S: Final = 20.0
 """From a try that was lost or not taken to the next; doubled each time up to `RESEND_MAX_S`."""
 RESEND_MAX_S: Final = 320.0
-FAILED_GRACE_S: Final = 60.0
-"""How far the finalized block is past the relayer's word that nothing happened, before it is believed."""
+DEATH_MARGIN_S: Final = 120.0
+"""How far the finalized block is past the proof that an envelope can do nothing any more, before that is
+concluded: nodes behind one address differ in age, and one that lags tells too few logs.
+"""
+RELOOK_BLOCKS: Final = 100
+"""Finalized blocks that are looked at again, for the same reason."""
 DEADLINE_MARGIN_S: Final = 60.0
 """With less left before its deadline an envelope is not handed over again."""
 MOST_SIGNINGS: Final = 3
@@ -271,8 +275,8 @@ class RelayerLane:
 
     def _seen(self, submit: Submit, head: Head) -> bool:
         """Whether a transaction moved what every job of the envelope says; ends them once it is final."""
-        states = {job.name: self._submits.standing[job.name] for job in submit.jobs}
-        for sighting in self._chain.sightings(self._wallet.address, submit.since_block + 1, head.block):
+        first = max(submit.since_block, submit.looked_block) + 1
+        for sighting in self._chain.sightings(self._wallet.address, first, head.block):
             if sighting.transaction in self._submits.used or not self._is_of(submit, sighting):
                 continue
             receipt = self._chain.receipt(sighting.transaction, self._wallet.address)
@@ -280,9 +284,11 @@ class RelayerLane:
                 raise TransportError("the chain changed while it was read")
             self._show(submit, sighting.transaction, receipt, head)
             return True
-        for one in states.values():  # a block that showed it may be gone again
+        submit.looked_block = head.final_block - RELOOK_BLOCKS
+        for job in submit.jobs:  # a block that showed it may be gone again
+            one = self._submits.standing[job.name]
             if one.report.state is JobState.MINED:
-                one.report = JobReport(one.job.name, JobState.SENT, reason="no longer in a block")
+                one.report = JobReport(job.name, JobState.SENT, reason="no longer in a block")
         return False
 
     def _is_of(self, submit: Submit, sighting: Sighting) -> bool:
@@ -319,14 +325,18 @@ class RelayerLane:
 
     def _is_dead(self, submit: Submit, head: Head) -> bool:
         """Whether it can never take effect, given that it has not up to the finalized block."""
-        envelope = submit.envelope
-        if envelope.deadline_s:
-            return head.final_time_s > envelope.deadline_s
-        if submit.state in ENDED_WITHOUT and head.final_time_s > submit.ended_s + FAILED_GRACE_S:
+        now_s = head.final_time_s
+        if submit.envelope.deadline_s:
+            return now_s > submit.envelope.deadline_s + DEATH_MARGIN_S
+        if submit.state in ENDED_WITHOUT and now_s > submit.ended_s + DEATH_MARGIN_S:
             return True
         wallet = self._wallet
         nonce = self._chain.next_nonce(wallet.kind, wallet.account, wallet.address, head.final_block)
-        return nonce is not None and nonce > envelope.nonce
+        if nonce is None or nonce <= submit.envelope.nonce:
+            submit.overtaken_s = 0.0
+            return False
+        submit.overtaken_s = submit.overtaken_s or now_s
+        return now_s > submit.overtaken_s + DEATH_MARGIN_S
 
     def _bury(self, submit: Submit) -> None:
         """The envelope is dead, and nothing moved."""

@@ -260,6 +260,7 @@ class Settler:
         usable = tuple(min(a, b) - c for a, b, c in zip(free, shown, holding.offered_micro, strict=True))
         provisional = max(0, min(holding.high_micro)) - max(0, min(holding.low_micro))
         cost_micro, has_room = (0, True) if self._cost is None else self._cost.next(now_ns)
+        purse = self._purse
         decision = self._policy.decide(
             Standing(
                 up_micro=max(0, usable[0]),
@@ -272,10 +273,11 @@ class Settler:
             ),
             Means(
                 cost_micro,
-                self._purse.cash_micro,
-                self._purse.need_micro,
-                self._purse.is_stopped,
-                has_room,
+                purse.cash_micro,
+                purse.need_micro,
+                is_stopped=purse.is_stopped,
+                is_killed=purse.is_killed,
+                has_quota=has_room,
             ),
         )
         if payouts is not None and decision.reason in NOTHING_LEFT:

@@ -105,8 +105,8 @@ class ChainView:
     Parameters
     ----------
     endpoints : sequence of Endpoint
-        All are asked for their head, and the one whose finalized block is lowest for everything else: what
-        it has not seen yet is not concluded from.
+        All are asked for their head and for logs, and the one whose finalized block is lowest for everything
+        else: what it has not seen yet is not concluded from.
     settings : SettlementSettings
     chain_id : int
         137 (Polygon); its contracts are those of the venue's profile.
@@ -153,12 +153,13 @@ class ChainView:
         for start in range(first, last + 1, LOG_BLOCKS):
             span = {"fromBlock": hex(start), "toBlock": hex(min(start + LOG_BLOCKS - 1, last))}
             for topics in ([[_SINGLE, _BATCH], None, own], [[_SINGLE, _BATCH], None, None, own]):
-                answer = self._asked.call("eth_getLogs", {**span, "address": self._tokens, "topics": topics})
-                if not isinstance(answer, list):
-                    raise TransportError(f"{self._asked.name}: eth_getLogs: expected a list")
-                for log in answer:
-                    place = number(log["blockNumber"], "block number"), number(log["logIndex"], "log index")
-                    logs[place] = log
+                question = {**span, "address": self._tokens, "topics": topics}
+                for answer in self._nodes.each("eth_getLogs", question):  # what any of them has counts
+                    if not isinstance(answer, list):
+                        raise TransportError(f"{self._asked.name}: eth_getLogs: expected a list")
+                    for log in answer:
+                        place = number(log["blockNumber"], "block"), number(log["logIndex"], "log index")
+                        logs[place] = log
         by_transaction: dict[tuple[int, str], list[dict[str, Any]]] = {}
         for (block, _), log in sorted(logs.items(), key=lambda item: item[0]):
             by_transaction.setdefault((block, str(log["transactionHash"])), []).append(log)

@@ -38,6 +38,10 @@ class Submit:
         What the relayer said last.
     ended_s : float
         When it first said something final, 0 before.
+    overtaken_s : float
+        Time of the finalized block at which its nonce was first seen used; not journaled.
+    looked_block : int
+        Up to here the chain shows nothing of it; not journaled.
     """
 
     jobs: tuple[Job, ...]
@@ -50,6 +54,8 @@ class Submit:
     state: str = ""
     error: str = ""
     ended_s: float = 0.0
+    overtaken_s: float = 0.0
+    looked_block: int = 0
 
     @property
     def is_doubtful(self) -> bool:

@@ -63,17 +63,19 @@ class MirroredLadder:
             '"last_trade_price":"'
         )
 
-    def refine(self) -> None:
-        """The tick changes from 0.01 to 0.001: every level stays at its price on the finer grid."""
-        if self.ticks != 100:
-            raise ValueError(f"only a grid of 100 ticks can be refined, this one has {self.ticks}")
-        bids, asks = self.bids, self.asks
-        self._set_grid(1000)
+    def refine(self, ticks: int = 1000) -> None:
+        """The tick changes from 0.01 to 0.001, or to another part of a cent (`ticks` in a dollar): every
+        level stays at its price on the finer grid.
+        """
+        if self.ticks != 100 or ticks % 100:
+            raise ValueError(f"only 100 ticks can be refined, to a multiple: {self.ticks} to {ticks}")
+        bids, asks, parts = self.bids, self.asks, ticks // 100
+        self._set_grid(ticks)
         for index in range(1, 100):
             if bids[index]:
-                self.set_bid(index * 10, bids[index])
+                self.set_bid(index * parts, bids[index])
             if asks[index]:
-                self.set_ask(index * 10, asks[index])
+                self.set_ask(index * parts, asks[index])
 
     def set_bid(self, tick: int, size_micro: int) -> None:
         """Sets the Up bid (= Down ask at 1 - p) to an absolute size; 0 removes the level."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from invmm._ext.model_policy import ModelPolicy
+from invmm._ext.model_policy import MarketClient, ModelPolicy
 from invmm._ext.solver import InventoryMMPolicy, Policy
 from invmm.errors import ConfigError, origin_of
 from invmm.settings import POLICIES, ModelSettings, Settings, StrategySettings
+from invmm.types import MICRO
+
+LONG: Final = 1_024  # samples
 
 MODELS: Final = {
     "avellaneda_stoikov": "AvellanedaStoikovModel",
@@ -84,9 +88,14 @@ def resolved(
 
     config = Config(settings.model.params)
     try:
-        ModelFactory.create_model(MODELS[policy] or None, config)  # asks for parameters of its own
+        model = ModelFactory.create_model(MODELS[policy] or None, config)
     except Exception as error:
         if isinstance(error, ValueError):
             raise ConfigError(str(error)) from None
         raise ConfigError(f"inventory model: cannot be made: {origin_of(error)}") from error
+    # Made, and asked with a short and a long history, it has asked for the parameters of its own.
+    sample = dict.fromkeys(("price", "high", "low", "open", "close"), 0.5)
+    for length in (0, LONG):
+        with suppress(Exception):  # told with the reason when it happens in earnest
+            model.calculate_lp_ranges(MICRO, MICRO, 0.5, [sample] * length, "UP", "DOWN", MarketClient())
     return replace(settings, model=replace(settings.model, params=config.params)), policy

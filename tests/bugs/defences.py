@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from invmm.sim.campaign.hazards import Planned
-from invmm.types import MICRO, CommandKind, EventKind, OrderStatus, Outcome, Side, Source
+from invmm.types import MICRO, CommandKind, EventKind, OrderStatus, Outcome, Side
 from tests.bugs.seeding import Bug, Edit
 
 EXPOSURE, TRANSACTION = "invmm/_ext/exposure.pyx", "invmm/_ext/transaction.pyx"
@@ -84,20 +84,36 @@ def always_asking(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Reconciler, "_end_pass", again)
 
 
-def answer_is_all(patch: pytest.MonkeyPatch) -> None:
-    """Whether an order rests is told by the answer to its request alone."""
+def only_the_fence(patch: pytest.MonkeyPatch) -> None:
+    """What becomes known of an order without an answer is not believed before its fence."""
     from invmm.execution.inbox import Inbox
-    from invmm.execution.unknown import Ladder
 
     apply = Inbox._apply
+    unknown: set[int] = set()
 
     def deaf(self: Inbox, record: Any, now_ns: int) -> int:
-        if int(record["status"]) == OrderStatus.LIVE and int(record["source"]) != Source.EXECUTOR:
+        status, key = int(record["status"]), int(record["key"])
+        if status == OrderStatus.UNKNOWN:
+            unknown.add(key)
+        elif key in unknown and status != OrderStatus.FENCED and not int(record["trade"]):
             return int(record["market"])
         return apply(self, record, now_ns)
 
     patch.setattr(Inbox, "_apply", deaf)
-    patch.setattr(Ladder, "due", lambda self, unknown, now_ns: [])
+
+
+def no_lock(patch: pytest.MonkeyPatch) -> None:
+    """Two engines may run from one state folder."""
+    from invmm.execution.state import StateFolder
+
+    patch.setattr(StateFolder, "acquire", lambda self: None)
+
+
+def silence_not_noticed(patch: pytest.MonkeyPatch) -> None:
+    """The executor does not ask whether the engine gives signs of life."""
+    from invmm.execution.watch import EngineWatch
+
+    patch.setattr(EngineWatch, "tick", lambda self, now_ns: False)
 
 
 def retry_signs_anew(patch: pytest.MonkeyPatch) -> None:
@@ -271,12 +287,43 @@ cdef void exposure_order_c""",
         minutes=0.5,
     ),
     Bug(
-        "answer-is-all",
-        "nothing makes up for an answer that was lost",
+        "only-the-fence",
+        "nothing makes up for an answer that was lost but the fence",
         (),
-        2,
+        4,
         "unknown",
-        answer_is_all,
+        only_the_fence,
         minutes=3.0,
+    ),
+    Bug(
+        "no-lock",
+        "a second engine may run from the same folder",
+        _during("second_instance", 20.0, 20.0),
+        1,
+        "engine",
+        no_lock,
+        minutes=0.5,
+    ),
+    Bug(
+        "silence-not-noticed",
+        "the executor of an engine that stands still does nothing",
+        _during("wedged", 20.0, 30.0),
+        1,
+        "guards",
+        silence_not_noticed,
+    ),
+    Bug(
+        "contradiction-ignored",
+        "trading goes on although a trade was told confirmed and failed",
+        _during("contradiction", 20.0, 80.0, until_s=80.0),
+        1,
+        "guards",
+        edits=(
+            Edit(
+                REGISTRY,
+                "self.terminal_conflicts += 1  # the first terminal stage stays",
+                "pass  # the first terminal stage stays",
+            ),
+        ),
     ),
 )

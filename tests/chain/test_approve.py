@@ -14,6 +14,7 @@ from eth_account import Account
 from eth_utils.crypto import keccak
 
 from invmm.errors import ConfigError
+from invmm.execution.state import StateFolder
 from invmm.ops import approve
 from invmm.settlement.approvals import ENDLESS, Purpose, Right, needed, plan, withdrawal
 from invmm.settlement.calls import UNLIMITED, Standard
@@ -43,7 +44,7 @@ def run(
     monkeypatch.setattr(approve, "LOOK_S", 0.01)
     config = tmp_path / "settings.toml"
     config.write_text(
-        f'[settlement]\nrpc_urls = "{chain.url}"\npoll_ms = 1\nhead_max_age_s = 0.0\n'
+        f'[settlement]\nrpc_urls = "{chain.url}"\npoll_ms = 1\n'
         f'[state]\nfolder = "{tmp_path / "state"}"\n[wallet]\nenvironment = true\n'
     )
 
@@ -112,6 +113,18 @@ def test_a_wallet_gives_its_rights_through_the_relayer(chain: LocalChain, run: A
     assert allowance(chain, WALLET, AT.collateral_adapter) == UNLIMITED
     assert len(relayer.submits) == 1
     assert relayer.secret not in json.dumps(facts)
+
+
+def test_nothing_is_sent_while_an_engine_runs_with_the_account(
+    chain: LocalChain, run: Any, tmp_path: Path
+) -> None:
+    account = chain.account("busy")
+    chain.fund(account.address, DOLLARS, 10**18)
+    with StateFolder(tmp_path / "state"):
+        code, facts = run(account.key.hex(), "--yes")
+    assert (code, facts["done"], facts["reports"]) == (3, False, [])
+    assert "expected it to be free" in facts["problems"][0]
+    assert allowance(chain, account.address, AT.exchange_v2) == 0
 
 
 @pytest.mark.parametrize(

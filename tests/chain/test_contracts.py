@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from invmm.sim.chain import LocalChain, published
 from invmm.sim.chain import compile as compiling
-from invmm.sim.chain import published
-from invmm.sim.chain.deployment import ADDRESSES, placed
+from invmm.sim.chain.deployment import ADDRESSES, artifact, placed
 from invmm.sim.identity import ORACLE
-from tests.chain.packages import PINS
+from tests.chain.packages import PINS, need_published
 
 
 @pytest.mark.parametrize("name", compiling.contracts())
@@ -39,6 +40,31 @@ def test_what_the_compiler_gives_is_looked_at(tmp_path: Path, monkeypatch: pytes
 
 def test_the_published_contract_is_the_one_that_tests_pin() -> None:
     assert json.loads(PINS.read_text())["dependencies"][published.PACKAGE] == published.VERSION
+
+
+def test_our_conditional_tokens_have_the_published_abi() -> None:
+    """Names, types, mutability and what is indexed; not the names of arguments."""
+
+    def shape(entry: dict[str, Any]) -> tuple[Any, ...]:
+        types = tuple((one["type"], one.get("indexed", False)) for one in entry["inputs"])
+        returned = tuple(one["type"] for one in entry.get("outputs", ()))
+        return entry["type"], entry["name"], types, returned, entry.get("stateMutability")
+
+    theirs = {shape(entry) for entry in json.loads(need_published().read_text())["abi"]}
+    ours = {shape(entry) for entry in artifact("conditional_tokens").abi}
+    never_emitted = ("event", "URI", (("string", False), ("uint256", True)), (), None)
+    assert theirs - ours <= {never_emitted}
+    assert ours <= theirs
+
+
+def test_without_its_package_the_published_contract_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INVMM_NODE_MODULES", str(tmp_path / "node_modules"))
+    with pytest.raises(
+        compiling.ConfigError, match=r"npm install .* @gnosis.pm/conditional-tokens-contracts"
+    ):
+        LocalChain(contracts="published")
 
 
 def test_every_production_address_that_settlement_calls_has_code() -> None:

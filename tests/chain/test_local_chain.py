@@ -177,6 +177,35 @@ def test_the_neg_risk_adapter_redeems_the_amounts_that_it_is_told(chain: LocalCh
     assert chain.shares_micro(WALLET, condition.down_token) == 6 * DOLLARS
 
 
+def test_the_newer_generation_pays_by_outcome_and_only_after_the_result(chain: LocalChain) -> None:
+    condition = market(chain, ExchangeName.V3, "payout")
+    up, down = int(condition.up_token), int(condition.down_token)
+    name = bytes.fromhex(condition.condition_id[2:])[:31]
+
+    def payout(token: int) -> int:
+        data = keccak(text="getPayout(uint256,uint256)")[:4] + encode(["uint256", "uint256"], [token, 7])
+        return int.from_bytes(chain.call(AT.position_manager, data), "big")
+
+    chain.fund(WALLET, 3 * DOLLARS)
+    chain.approve_wallet(WALLET)
+    split = keccak(text="split(bytes31,uint256)")[:4] + encode(["bytes31", "uint256"], [name, 3 * DOLLARS])
+    chain.finish([chain.execute(WALLET, [WalletCall(AT.router, split)])])
+    redeem = [
+        keccak(text="redeem(bytes31,uint256,uint256)")[:4]
+        + encode(["bytes31", "uint256", "uint256"], [name, outcome, 2 * DOLLARS])
+        for outcome in (0, 1)
+    ]
+    for call in (lambda: payout(up), lambda: chain.call(AT.router, redeem[0], sender=WALLET)):
+        with pytest.raises(Reverted, match="positions: not reported yet"):
+            call()
+    chain.resolve(condition.condition_id, (0, 1))
+    assert (payout(up), payout(down)) == (0, 7)
+    before = chain.collateral_micro(WALLET)
+    chain.finish([chain.execute(WALLET, [WalletCall(AT.router, data) for data in redeem])])
+    assert chain.collateral_micro(WALLET) - before == 2 * DOLLARS
+    assert chain.shares_micro(WALLET, up) == chain.shares_micro(WALLET, down) == 1 * DOLLARS
+
+
 def test_every_dollar_is_backed_and_every_pair_is_a_dollar(chain: LocalChain) -> None:
     """After all the tests above: nothing was made or lost on the way."""
 

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3RPCError
 from web3.middleware import ExtraDataToPOAMiddleware
@@ -20,6 +22,21 @@ from invmm.sim.chain.node import NodeRefusal
 from invmm.venue.profile import CONTRACTS, POLYGON
 
 AT = CONTRACTS[POLYGON]
+METHODS = (
+    "eth_call",
+    "eth_estimateGas",
+    "eth_feeHistory",
+    "eth_getBalance",
+    "eth_getBlockByHash",
+    "eth_getBlockByNumber",
+    "eth_getCode",
+    "eth_getLogs",
+    "eth_getStorageAt",
+    "eth_getTransactionByHash",
+    "eth_getTransactionCount",
+    "eth_getTransactionReceipt",
+    "eth_sendRawTransaction",
+)
 GWEI = 10**9
 
 
@@ -196,6 +213,45 @@ def test_web3_works_over_http(chain: LocalChain) -> None:
     assert web3.eth.get_logs({"fromBlock": 0, "address": web3.to_checksum_address(AT.router)}) == []
 
 
+THINGS = (
+    st.sampled_from(
+        ["latest", "pending", "finalized", "earliest", "0x0", "0x1", "-0x1", "0x" + "f" * 80, "", "0x", "zz"]
+    )
+    | st.sampled_from(
+        [AT.collateral, AT.router, "0x" + "11" * 32, "0x12", 0, 1, -1, True, None, 1e300, [], {}]
+    )
+    | st.fixed_dictionaries(
+        {},
+        optional={
+            "to": st.sampled_from([AT.collateral, "0x", 7, None]),
+            "from": st.sampled_from([AT.router, "0x01", 7]),
+            "data": st.sampled_from(["0x18160ddd", "0x", "0xz", 1]),
+            "value": st.sampled_from(["0x0", "0x1", "-0x1", "0x" + "f" * 80, 3]),
+            "gas": st.sampled_from(["0x0", "0x5208", "-0x1", "0x" + "f" * 80]),
+            "fromBlock": st.sampled_from(["0x0", "0xffff", 0]),
+            "address": st.sampled_from([AT.collateral, [AT.router], 5, [None]]),
+            "topics": st.sampled_from([[], [None], "0x", [[1]], [["0x11"]], 5]),
+        },
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def still() -> LocalChain:
+    return LocalChain(block_time_ms=None)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(method=st.sampled_from(METHODS), parameters=st.lists(THINGS, max_size=3))
+def test_no_request_makes_the_node_raise(still: LocalChain, method: str, parameters: list[Any]) -> None:
+    body = json.dumps({"id": 3, "method": method, "params": parameters}).encode()
+    answer = json.loads(still.rpc.answer(body))
+    assert answer["id"] == 3
+    assert ("result" in answer) != ("error" in answer)
+    if "error" in answer:
+        assert answer["error"]["code"] in (-32602, -32000, 3)
+
+
 def test_whatever_is_asked_is_answered(chain: LocalChain) -> None:
     url = chain.serve()
 
@@ -208,6 +264,8 @@ def test_whatever_is_asked_is_answered(chain: LocalChain) -> None:
         return int(answer["error"]["code"])
 
     assert post(b"nonsense")["error"]["code"] == -32700
+    # Deeper than the recursion limit: what importing py-evm sets would overflow the stack.
+    assert post(b"[" * 100_000)["error"]["code"] == -32700
     assert post(b"[]")["error"]["code"] == -32600
     assert post(b"[7]")[0]["error"]["code"] == -32600
     assert code("eth_mine") == -32601

@@ -65,9 +65,11 @@ class StepPath:
         CommandKind.CANCEL: OrderStatus.CANCELED,
     }
 
+    POLICY: ClassVar = "inventory_mm"
+
     def __init__(self, market: MarketInfo) -> None:
         self.ring = CommandRing(1024)
-        self.step = Engine(Settings()).add_market(market, ring=self.ring).step
+        self.step = Engine(Settings(), policy=self.POLICY).add_market(market, ring=self.ring).step
         self.on_frame = self.step.on_frame
         self.popped = np.zeros(64, dtype=COMMAND_DTYPE)
         self.event = np.zeros(1, dtype=EVENT_DTYPE)
@@ -102,10 +104,17 @@ class MergedPath(StepPath):
         self.lanes[1].on_frame(frame, now_ns, True)
 
 
+class ModelPath(StepPath):
+    """The same with quotes as a compiled inventory model says."""
+
+    POLICY: ClassVar = "avellaneda_stoikov"
+
+
 PATHS: dict[str, Callable[[MarketInfo], Path]] = {
     "market_books": BooksPath,
     "step": StepPath,
     "merged": MergedPath,
+    "model": ModelPath,
 }
 
 

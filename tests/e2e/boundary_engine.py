@@ -24,7 +24,7 @@ from invmm.venue.profile import loopback
 
 # The clock is fast, the machine is not: limits that are about real networks are wide.
 SETTINGS = Settings(
-    engine=EngineSettings(book_max_age_ms=60_000, command_deadline_ms=60_000, cancel_retry_ms=20_000),
+    engine=EngineSettings(book_max_age_ms=600_000, command_deadline_ms=60_000, cancel_retry_ms=20_000),
     executor=ExecutorSettings(rehearse_ms=0, wait="park"),
     strategy=StrategySettings(order_size=10.0),
     state=StateSettings(journal_records=4_096),

@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.allocation_paths import PATHS
 
-SELDOM = ("merged",)  # with the campaigns: not the default, and as long as the others
+SELDOM = ("merged", "model")  # with the campaigns: not the default, and as long as the others
 
 FRAMES = 100_000
 SOURCE = Path(__file__).with_name("malloc_counter.c")
@@ -84,6 +84,12 @@ def test_a_warm_path_allocates_nothing_over_100_000_frames(counter: Path, path: 
     assert found["calls"] == 0
     assert found["block_growth"] == 0
     assert found.get("commands", 1) > 0
+
+
+@pytest.mark.parametrize("path", SELDOM)
+def test_a_path_that_is_counted_seldom_allocates_nothing_over_2000_frames(counter: Path, path: str) -> None:
+    found = count(counter, path, strict=False, frames=2_000)
+    assert (found["calls"], found["block_growth"]) == (0, 0)
 
 
 @pytest.mark.parametrize(("allocate", "strict"), [("malloc", False), ("malloc", True), ("object", True)])

@@ -217,9 +217,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = [(stream, numbers[k :: options.jobs]) for stream in STREAMS for k in range(options.jobs)]
     begun_s = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
-        done = list(pool.map(lambda part: killed(*part, options.seed, end_s), parts))
+        done = list(pool.map(lambda part: killed(part[0], part[1], options.seed, end_s), parts))
     report = report_of([each for one in done for each in one])
     report["wall_s"] = round(time.monotonic() - begun_s, 1)
+    report["load_per_core"] = round(os.getloadavg()[1] / len(os.sched_getaffinity(0)), 1)
     if options.write:
         write_table(Path(options.write), report)
     print(json.dumps(report) if options.json else "\n".join(f"{k}: {v}" for k, v in report.items()))
@@ -280,6 +281,7 @@ def write_table(path: Path, report: dict[str, float]) -> None:
     ):
         values = " / ".join(f"{report[f'{name}_{word}']:.2f}" for word in ("p50", "p99", "max"))
         rows.append((f"{words}: p50 / p99 / max", values))
+    rows.append(("load of the machine, processes for each core", f"{report['load_per_core']:g}"))
     table = "\n".join(["", "| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows), ""])
     path.write_text(before + begin + table + end + after)
 

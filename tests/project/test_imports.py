@@ -67,7 +67,8 @@ ALLOWED = {
 
 def pure_files() -> list[Path]:
     package = ROOT / "invmm"
-    found = [path for name in ("types.py", "settings.py", "setting_rules.py") if (path := package / name).exists()]
+    roots = ("types.py", "settings.py", "setting_rules.py")
+    found = [path for name in roots if (path := package / name).exists()]
     for folder in ("_ext", "strategy", "models"):
         found += [
             path for path in (package / folder).rglob("*") if path.suffix in {".py", ".pyx", ".pxd", ".h"}

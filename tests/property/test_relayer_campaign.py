@@ -90,6 +90,7 @@ def wild(seed: int) -> Rig:
     )
     rig = Rig(kind, mishaps=mishaps, settings=settings, crash_at=rng.randrange(150))
     rig.chain.final_lag = rng.choice((0, 8, 60))
+    rig.chain.log_lag = rng.choice((0, 0, 40))
     rig.relayer.late_s = rng.choice((100.0, 500.0, 1_500.0))
     rig.relayer.per_minute = rng.choice((2, 25))
     for index in range(rng.randint(1, 6)):

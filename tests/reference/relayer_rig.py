@@ -16,9 +16,10 @@ from invmm.settlement.lane import ENDED, Change, Job, JobReport
 from invmm.settlement.relay import Relay
 from invmm.settlement.relayer import RelayerLane
 from invmm.sim.relayer import Answer, FakeRelayer, Mishap
+from tests import markers
 from tests.reference.wallet_chain import COLLATERAL, WalletChain
 
-KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+KEY = "0x" + markers.PRIVATE_KEY
 WALLET = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 CONDITIONS = [bytes([number]) * 32 for number in range(1, 9)]
 TOKENS = {condition: (2 * number + 1, 2 * number + 2) for number, condition in enumerate(CONDITIONS)}
@@ -76,7 +77,10 @@ class Rig:
         held = {("token", token): HELD for pair in TOKENS.values() for token in pair}
         self.chain = WalletChain(TOKENS, {COLLATERAL: HELD, **held})
         self.relayer = FakeRelayer(
-            self.chain, mishap=lambda number: mishaps[number] if number < len(mishaps) else Mishap.NONE
+            self.chain,
+            secret=markers.API_SECRET,
+            passphrase=markers.PASSPHRASE,
+            mishap=lambda number: mishaps[number] if number < len(mishaps) else Mishap.NONE,
         )
         self.settings = settings or SettlementSettings(poll_ms=5_000)
         self.steps = 0

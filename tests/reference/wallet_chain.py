@@ -38,12 +38,14 @@ class WalletChain:
     """`Chain` and `Executor` for a wallet that holds `balances`.
 
     `tokens` maps a condition to its Up and Down ids, `payouts` to what a share of each pays, in millionths.
+    A node that is asked for logs may be `log_lag` blocks behind the one that tells the head.
     """
 
     tokens: dict[bytes, tuple[int, int]]
     balances: dict[tuple[str, int], int]
     payouts: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     final_lag: int = 8
+    log_lag: int = 0
     counts_nonces: bool = True
     now_s: float = 1_790_000_000.0
     begun_s: float = 1_790_000_000.0
@@ -67,7 +69,8 @@ class WalletChain:
         return [
             Sighting(one.hash, one.block, {key: n for key, n in one.moved.items() if key[0] == "token"})
             for one in self.transactions
-            if first <= one.block <= min(last, self._block()) and any(k[0] == "token" for k in one.moved)
+            if first <= one.block <= min(last, self._block() - self.log_lag)
+            and any(key[0] == "token" for key in one.moved)
         ]
 
     def receipt(self, transaction: str, wallet: str) -> Receipt | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 
 from invmm.errors import ConfigError
@@ -24,6 +27,7 @@ def test_the_environment_goes_before_the_file_and_the_file_before_the_settings(t
         {"BASE_SPREAD": 0.03, "MAX_VOLATILITY": 4, "MIN_VOLATILITY": 0.5}, env, {"BASE_SPREAD": "0.01"}
     )
     assert (got.BASE_SPREAD, got.MAX_VOLATILITY, got.MIN_VOLATILITY) == (0.01, 3, 0.5)
+    assert "MINE" not in got.params
     assert got.MINE == "of the file"
 
 
@@ -52,6 +56,12 @@ def test_what_looks_like_a_secret_never_becomes_a_parameter(tmp_path):
     for name in ("PRIVATE_KEY", "API_KEY", "OTHER", "MY_SECRET", "HEX"):
         assert getattr(got, name, None) is None
     assert got.params == DEFAULTS
+
+
+def test_a_copy_knows_the_parameters_and_nothing_of_the_environment():
+    got = pickle.loads(pickle.dumps(config({"MINE": 1}, None, {"MY_PARAM": "3", "OTHER": "4"})))
+    assert (got.MINE, got.BASE_SPREAD, getattr(got, "MY_PARAM", None)) == (1, 0.01, None)
+    assert copy.copy(got).params == got.params
 
 
 def test_a_number_that_is_text_is_refused_by_its_name():

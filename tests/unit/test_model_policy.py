@@ -393,13 +393,14 @@ def test_policies_are_made_by_name_and_an_unknown_model_is_an_error_of_configura
 
 def test_what_the_environment_says_of_a_model_is_written_into_the_settings(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_text("INVENTORY_MODEL=GLFTModel\nPRIVATE_KEY=of the other program\n")
+    (tmp_path / ".env").write_text("INVENTORY_MODEL=GLFTModel\nBOT_TOKEN=x\nINVENTORY_PENALTY=0.1\n")
     monkeypatch.setenv("EXECUTION_COST", "0.5")  # GLFT asks for it, and nobody else has named it
     settings, policy = resolved(Settings(), "model")
     assert policy == "model"
     assert settings.model.params["INVENTORY_MODEL"] == "GLFTModel"
     assert settings.model.params["EXECUTION_COST"] == 0.5
-    assert "PRIVATE_KEY" not in settings.model.params
+    assert settings.model.params["INVENTORY_PENALTY"] == 0.1
+    assert "BOT_TOKEN" not in settings.model.params  # nobody asked for it
     told = json.loads(json.dumps(asdict(settings)))["model"]  # as a journal keeps it
     assert Settings(model=ModelSettings(**told)) == settings
     monkeypatch.setenv("INVENTORY_MODEL", "SimpleModel")
@@ -409,6 +410,26 @@ def test_what_the_environment_says_of_a_model_is_written_into_the_settings(tmp_p
     monkeypatch.setenv("INVENTORY_MODEL", "Other")
     with pytest.raises(ConfigError, match="found 'Other'"):
         resolved(Settings(), "model")
+
+
+class Late(Told):
+    """Asks for its parameters when it is asked itself."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+
+    def calculate_lp_ranges(self, *arguments):
+        if len(arguments[3]) > 20:
+            return GOOD | {"range_a_percentage": self.config.LATE_WIDTH}
+        raise ValueError("too early")
+
+
+def test_a_parameter_that_a_model_asks_for_late_is_found_before_the_engine_starts(monkeypatch):
+    monkeypatch.setattr(ModelFactory, "_models", {"Late": Late})
+    monkeypatch.setenv("INVENTORY_MODEL", "Late")
+    monkeypatch.setenv("LATE_WIDTH", "7")
+    assert resolved(Settings(), "model")[0].model.params["LATE_WIDTH"] == 7
 
 
 def test_a_model_that_cannot_be_made_is_an_error_of_configuration_without_its_text(monkeypatch):

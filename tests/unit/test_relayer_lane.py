@@ -14,6 +14,7 @@ from invmm.settlement.envelopes import WalletKind
 from invmm.settlement.lane import Change, Job, JobState
 from invmm.settlement.quota import DAY_S, Quota
 from invmm.sim.relayer import Mishap
+from tests import markers
 from tests.reference import relayer_rig
 from tests.reference.relayer_rig import CONDITIONS, HELD, ROUTE, TOKENS, Rig, merge_job
 from tests.reference.wallet_chain import COLLATERAL
@@ -167,6 +168,25 @@ def test_a_block_before_the_old_head_is_looked_at_too() -> None:
     rig.settle()
     assert states(rig)[-1] == "final"
     assert merged(rig) == [1, 0]
+
+
+def test_a_node_that_lags_with_its_logs_does_not_make_a_job_dead() -> None:
+    rig = Rig(mishaps=(Mishap.LOST_LATE,))
+    rig.relayer.late_s = 590.0  # just before the deadline
+    rig.chain.final_lag, rig.chain.log_lag = 0, 40
+    rig.submit(merge_job(0, PAIRS))
+    rig.settle()
+    assert states(rig)[-1] == "final"
+    assert merged(rig) == [1, 0]
+
+
+def test_nothing_that_is_kept_or_told_holds_a_secret() -> None:
+    rig = Rig(mishaps=(Mishap.LIMITED, Mishap.ERROR))
+    rig.submit(merge_job(0, PAIRS))
+    rig.settle()
+    finder = markers.SecretFinder()
+    assert finder.find(repr(rig._records) + repr(rig.reports) + repr(vars(rig.lane))) == []
+    assert finder.find(relayer_rig.KEY)
 
 
 def test_fills_that_settle_meanwhile_are_not_taken_for_the_job() -> None:

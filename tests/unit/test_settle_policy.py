@@ -63,13 +63,19 @@ def test_nothing_is_done_without_confirmed_pairs_that_are_free(facts: dict[str, 
 
 
 def test_nothing_new_begins_on_the_safety_path_or_without_quota():
-    stopped = Means(2_000, 0, 10**9, is_stopped=True)
+    stopped = Means(2_000, 0, 10**9, is_killed=True)
     for facts in ({}, {"payouts": (1, 0)}, {"is_fresh": True}):
         up = 0 if "is_fresh" in facts else 100
         policy = SettlePolicy(split_micro=10**6)
         assert decide(up, up, stopped, policy, **facts).reason is SettleReason.STOPPED
-        dry = Means(2_000, 10**9, is_stopped=False, has_quota=False)
+        dry = Means(2_000, 10**9, has_quota=False)
         assert decide(up, up, dry, policy, **facts).reason is SettleReason.QUOTA
+
+
+def test_without_new_risk_pairs_are_left_and_what_is_resolved_is_redeemed():
+    careful = Means(2_000, 0, 10**9, is_stopped=True)
+    assert decide(100, 100, careful).reason is SettleReason.STOPPED
+    assert decide(100, 40, careful, payouts=(1, 0)).action is Action.REDEEM
 
 
 @pytest.mark.parametrize(

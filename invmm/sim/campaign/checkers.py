@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,14 +36,16 @@ from invmm.sim.campaign.network import Incoming
 from invmm.sim.exchange import Exchange
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import SECOND
-from invmm.types import MICRO, Mode, OrderStatus, Outcome, Side
+from invmm.types import MICRO, Mode, OrderStatus, Outcome, Side, VenueMode
 
 if TYPE_CHECKING:
+    from invmm.sim.campaign.process import EngineProcess
     from invmm.sim.campaign.world import World
 
 MS = 1_000_000
-RESOLVED_S = 5.0  # from unknown to known, where all is well
+RESOLVED_NS = 5 * SECOND  # from unknown to known, where all is well
 MARGIN_NS = 400 * MS  # from a decision to its arrival: command deadline, way, timer
+BEAT_NS, PULLED_NS = 3 * SECOND, SECOND  # a silent engine is noticed, and its orders are gone
 LISTING_NS = 10 * MS  # from a pass's beginning to the answer of its first question
 MOST_FAILURES = 20  # kept of each checker
 PLACES = ("/order", "/orders")
@@ -214,6 +217,31 @@ class Guards:
         self._over_ns.clear()
         self._listed_ns = None
 
+    def wedged(self) -> None:
+        """The engine's loop stands still from now on: its executor has three seconds to notice."""
+        world = self._world
+        now_ns = world.loop.now_ns()
+        self.over("its loop had stood still for three seconds", now_ns + BEAT_NS)
+        world.loop.call_in_ns(BEAT_NS + PULLED_NS, self._look_wedged, world.engine, now_ns, context=Context())
+
+    def unwedged(self) -> None:
+        """It goes on."""
+        self._over_ns.pop("its loop had stood still for three seconds", None)
+
+    def _look_wedged(self, process: EngineProcess, since_ns: int) -> None:
+        """Where nothing else is wrong, nothing may be open any more."""
+        world = self._world
+        if world.engine is not process or not process.is_stopped or process.born_ns > since_ns - BEAT_NS:
+            return
+        if sum(world.active.values()) > 1 or world.server.mode.now() != VenueMode.RUNNING:
+            return
+        if world.network.cancelled_ns < since_ns + BEAT_NS // 2:
+            world.fail("guards", "the engine stood still, and its executor has cancelled nothing")
+        for exchange in world.server.floor.exchanges:
+            for order in exchange.open_orders():
+                if world.is_own(order):
+                    world.fail("guards", f"the engine stood still, and {order.request.id_text} is still open")
+
     def over(self, why: str, since_ns: int) -> None:
         """From then on this process may place nothing."""
         self._over_ns.setdefault(why, since_ns)
@@ -274,6 +302,7 @@ class Timers:
     quoting: int = 0
     wanted: int = 0
     _unknown: dict[tuple[int, int], int] = field(default_factory=dict)
+    _late: set[tuple[int, int]] = field(default_factory=set)
     _stalled: dict[str, int] = field(default_factory=dict)
 
     def sample(self, world: World) -> None:
@@ -285,6 +314,9 @@ class Timers:
                 unknown.add((id(world.engine), int(key)))
         for name in unknown:
             self._unknown.setdefault(name, now_ns)
+            if not world.plan and now_ns - self._unknown[name] > RESOLVED_NS and name not in self._late:
+                self._late.add(name)
+                world.fail("unknown", f"the fate of order {name[1]} is unknown for 5 s on a healthy venue")
         for name in [name for name in self._unknown if name not in unknown]:
             self.unknown_s.append((now_ns - self._unknown.pop(name)) / SECOND)
         now_s = now_ns / SECOND
@@ -403,7 +435,7 @@ def compare_journal(world: World) -> None:
     engine.key_of(bytes(32))  # what the executor has announced is taken first
     keys = [int(str(o["key"])) for m in engine.markets.values() for o in m.step.registry.orders_live()]
     memory = set(engine.order_ids(keys).values())
-    journal = {order.order_id for order in possibly_alive(world.folder)}
+    journal = {order.order_id for order in possibly_alive(process.folder)}
     for name in sorted(memory ^ journal):
         world.fail(
             "journal",
@@ -414,15 +446,6 @@ def compare_journal(world: World) -> None:
 def own_leg(leg: Leg, account: str) -> bool:
     """Whether a leg of a trade is of our account."""
     return leg.who is None or leg.who.account.lower() == account.lower()
-
-
-def check_resolved(world: World) -> None:
-    """On a venue where all is well a lost answer is made up for within seconds."""
-    now_ns = world.loop.now_ns()
-    pending = [(now_ns - since_ns) / SECOND for since_ns in world.timers._unknown.values()]
-    for seconds in world.timers.unknown_s + pending:
-        if seconds > RESOLVED_S:
-            world.fail("unknown", f"the fate of an order was unknown for {seconds:.1f} s on a healthy venue")
 
 
 def check_secrets(world: World) -> None:

@@ -7,48 +7,16 @@ a list of `Planned` faults, plain data, so that a failing one can be made smalle
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from invmm.sim.campaign.planned import Figures, Hazard, Planned, lasting
+from invmm.sim.campaign.upsets import UPSETS
 from invmm.sim.profile import SECOND
 from invmm.types import VenueMode
 
 if TYPE_CHECKING:
     from invmm.sim.campaign.world import World
-
-Figures = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Planned:
-    """One fault of a plan: from `at_s` to `until_s` of the world's time."""
-
-    name: str
-    at_s: float
-    until_s: float
-    figures: Figures = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        told = " ".join(f"{name}={value}" for name, value in self.figures.items())
-        return f"{self.at_s:7.1f} to {self.until_s:7.1f} s  {self.name}  {told}"
-
-
-@dataclass(frozen=True)
-class Hazard:
-    """One kind of fault.
-
-    `draw(random)` gives figures and how long it lasts; `begin` and `end` do it to a world. `stops`: it may
-    rightly end all quoting, so that an alarm under it is none too many.
-    """
-
-    what: str
-    rows: str
-    draw: Callable[[Random], tuple[Figures, float]]
-    begin: Callable[[World, Figures], object]
-    end: Callable[[World, Figures], object] = lambda world, figures: None
-    stops: bool = False
-    weight: float = 1.0
 
 
 def _armed(
@@ -114,10 +82,6 @@ def _settle_as_usual(world: World, figures: Figures) -> None:
     faults.failure_rate, faults.retry_rate, faults.delay_ns = None, None, 0
 
 
-def _lasting(low_s: float, high_s: float, **figures: Any) -> Callable[[Random], tuple[Figures, float]]:
-    return lambda random: (dict(figures), random.uniform(low_s, high_s))
-
-
 def _channel(world: World, name: str) -> Any:
     return world.server.user_channel if name == "user" else world.server.market_channel
 
@@ -171,6 +135,8 @@ def _leak(world: World, figures: Figures) -> None:
 def _leak_ends(world: World, figures: Figures) -> None:
     world.server.floor.purses.first.leaked_micro = 0
 
+
+__all__ = ["TABLE", "Hazard", "Planned", "draw_plan"]
 
 TABLE: dict[str, Hazard] = {
     "late_orders": _armed(
@@ -379,10 +345,10 @@ TABLE: dict[str, Hazard] = {
         "hydration", lambda r: {"rate": 1.0, "seconds": r.choice((30, 60))}, "windows are listed late", "F2"
     ),
     "silent_data": Hazard(
-        "market data stops, PONG goes on", "F1", _lasting(1, 20, channel="market"), _stall, _resume
+        "market data stops, PONG goes on", "F1", lasting(1, 20, channel="market"), _stall, _resume
     ),
     "silent_events": Hazard(
-        "own events stop, PONG goes on", "F1 O10", _lasting(1, 30, channel="user"), _stall, _resume
+        "own events stop, PONG goes on", "F1 O10", lasting(1, 30, channel="user"), _stall, _resume
     ),
     "network_down": Hazard(
         "connections are reset and refused",
@@ -394,7 +360,7 @@ TABLE: dict[str, Hazard] = {
     "network_silent": Hazard(
         "TCP stays up, nothing is answered",
         "O13 F1",
-        _lasting(1, 15),
+        lasting(1, 15),
         _set("is_silent", True),
         _set("is_silent", False),
     ),
@@ -420,45 +386,7 @@ TABLE: dict[str, Hazard] = {
         weight=0.2,
         longest_s=10,
     ),
-    "crash": Hazard(
-        "the process is killed at any moment and started again on its journal",
-        "P1 X6",
-        lambda r: ({"down_s": round(r.choice((0.2, 1, 5, 30)) * r.uniform(0.5, 1.5), 2)}, 0.0),
-        lambda world, figures: world.crash(figures["down_s"]),
-    ),
-    "foreign_order": Hazard(
-        "somebody else with our key places an order",
-        "P5",
-        lambda r: ({}, 0.0),
-        lambda world, figures: world.strangers.place_foreign(),
-        stops=True,
-        weight=0.2,
-    ),
-    "disk_full": Hazard(
-        "the next journal file cannot be made",
-        "P4",
-        _lasting(5, 60),
-        lambda world, figures: world.engine.fill_disk(True),
-        lambda world, figures: world.engine.fill_disk(False),
-        stops=True,
-        weight=0.2,
-    ),
-    "stale_taker": Hazard(
-        "somebody buys the other token whenever a quote of ours is good for them: each match mints a pair",
-        "X4",
-        lambda r: (
-            {"until_s": 0.0, "edge_e4": r.choice((0, 50, 100)), "rate": r.choice((0.02, 0.2))},
-            r.uniform(30, 300),
-        ),
-        lambda world, figures: world.strangers.take(**figures),
-    ),
-    "paused": Hazard(
-        "the process is stopped and goes on later",
-        "P3",
-        _lasting(0.5, 20),
-        lambda world, figures: world.engine.stop(),
-        lambda world, figures: world.go_on(),
-    ),
+    **UPSETS,
 }
 
 

@@ -100,6 +100,8 @@ class Network:
         Connections stand, nothing is answered.
     loss : float
         Share of the orders and cancels that are lost on the way; who sent them sees a reset.
+    forgetting : float
+        Share of the answers to orders and cancels that are lost, if they say that it was done.
     digest
         Of all bytes that processes sent.
     """
@@ -109,7 +111,7 @@ class Network:
         self.server = server
         self.is_down = False
         self.is_silent = False
-        self.loss = 0.0
+        self.loss = self.forgetting = 0.0
         self._random = Random("network")
         self.requests = 0
         self.cancelled_ns = 0
@@ -146,6 +148,11 @@ class Network:
             return
         self.loop.call_in_ns(ONE_WAY_NS, self._arrive, request, answered, context, context=self._outside)
 
+    def _forgets(self, request: Incoming, answer: web.Response) -> bool:
+        if not self.forgetting or not request.path.startswith("/order") or not _is_done(answer):
+            return False
+        return self._random.random() < self.forgetting
+
     def _arrive(self, request: Incoming, answered: Callable[..., object], context: Context) -> None:
         for watch in self.watchers:
             watch(request)
@@ -163,10 +170,16 @@ class Network:
             answer = await on_the_way(self.server, http, handler)
         if self.is_silent:
             return
-        lost = request.transport.is_aborted or self.is_down
+        lost = request.transport.is_aborted or self.is_down or self._forgets(request, answer)
         for listen in () if lost else self.listeners:
             listen(request, answer)
         self.loop.call_in_ns(ONE_WAY_NS, answered, None if lost else answer, context=context)
+
+
+def _is_done(answer: web.Response) -> bool:
+    """Whether an answer refuses nothing."""
+    told = answer.body if isinstance(answer.body, bytes) else b""
+    return answer.status == 200 and (b'"errorMsg"' not in told or b'"errorMsg": ""' in told)
 
 
 def answer_bytes(answer: web.Response) -> bytes:

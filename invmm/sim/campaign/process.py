@@ -24,6 +24,7 @@ from invmm.execution.executor import Executor
 from invmm.execution.journal import SessionJournal
 from invmm.execution.left import read_left
 from invmm.execution.remote import TIMEOUT_S, RemoteVenue
+from invmm.execution.state import StateFolder
 from invmm.feed.connection import SupervisedSocket
 from invmm.feed.dial import Call
 from invmm.market import Market
@@ -121,8 +122,10 @@ class VirtualExecutor(Executor):
 class VirtualVenue(RemoteVenue):
     """`RemoteVenue` whose REST clients go over the imagined network."""
 
-    def __init__(self, *args: Any, network: Network, process: Process, journal: SessionJournal) -> None:
-        make = partial(VirtualExecutor, network=network, process=process)
+    def __init__(
+        self, *args: Any, network: Network, process: Process, thread: Process, journal: SessionJournal
+    ) -> None:
+        make = partial(VirtualExecutor, network=network, process=thread)
         super().__init__(*args, executor=make, journal=journal)
         self._network = network
         self._process = process
@@ -206,7 +209,8 @@ class EngineProcess(Process):
     series : str
         What is traded.
     folder : Path
-        Of the journal; what is left in it is recovered.
+        Its state folder; what is left in its journal is recovered. InUseError while another process runs
+        from it.
     """
 
     def __init__(
@@ -222,15 +226,19 @@ class EngineProcess(Process):
         folder: Path,
     ) -> None:
         super().__init__(name)
+        self.lock = StateFolder(folder)
+        self.lock.acquire()
+        self.folder = self.lock.journal
+        self.thread = Process(f"{name}, executor")  # scheduled apart: it goes on while the engine is wedged
         self.upgrades = Upgrades(network, self)
         self.clock = VirtualClock(loop)
         self.loop = loop
         self.network = network
         self.settings = settings
         signer = OrderSigner(key)
-        left = read_left(folder)
+        left = read_left(self.folder)
         self.journal = SessionJournal(
-            folder, settings.state, self.clock, account=signer.address, background=False
+            self.folder, settings.state, self.clock, account=signer.address, background=False
         )
         self.venue = VirtualVenue(
             loopback(80),
@@ -240,6 +248,7 @@ class EngineProcess(Process):
             settings,
             network=network,
             process=self,
+            thread=self.thread,
             journal=self.journal,
         )
         self.engine = Engine(
@@ -308,9 +317,25 @@ class EngineProcess(Process):
         winner = known.market.winner if known.is_resolved else None
         return Found(window, known.market, winner="" if winner is None else winner.name.capitalize())
 
+    def wedge(self) -> None:
+        """The engine's loop does not run any more, until `go_on`; the executor's thread does."""
+        super().stop()
+
+    def stop(self) -> None:
+        """SIGSTOP."""
+        super().stop()
+        self.thread.stop()
+
+    def go_on(self, loop: VirtualLoop) -> None:
+        """SIGCONT, or the end of `wedge`."""
+        super().go_on(loop)
+        self.thread.go_on(loop)
+
     def kill(self) -> None:
-        """SIGKILL: its connections are reset, nothing of it runs again."""
+        """SIGKILL: its connections are reset, nothing of it runs again, its lock is free."""
         super().kill()
+        self.thread.kill()
+        self.lock.release()
         for peer in [
             peer
             for channel in (self.network.server.market_channel, self.network.server.user_channel)

@@ -5,20 +5,24 @@ trades that cannot be.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
+from invmm.feed.user_messages import trade_key
 from invmm.sim.orders import Order
 from invmm.sim.profile import SECOND
 from invmm.sim.rules import OrderRequest, Who
 from invmm.sim.session import Session
-from invmm.types import MICRO, PRICE_ONE_E4, OrderType, Outcome, Side
+from invmm.sim.wire import compact, trade_event
+from invmm.types import MICRO, PRICE_ONE_E4, OrderStatus, OrderType, Outcome, Side
 
 if TYPE_CHECKING:
     from invmm.sim.campaign.world import World
 
 TAKER = "0x000000000000000000000000000000000000ad0e"
 LOOK_NS = SECOND // 10
+TOLD_NS = SECOND // 4  # until the engine's timer has seen what it was told
 
 
 class Strangers:
@@ -94,3 +98,29 @@ class Strangers:
                 who=Who("taker", TAKER, TAKER),
             )
         )
+
+    def contradict(self, until_s: float) -> None:
+        """The user channel tells that a trade has failed which the engine was told is confirmed; looked for
+        once a second.
+        """
+        world = self._world
+        heard = world.server.user_channel.connections
+        if world.now_s >= until_s:
+            return
+        if heard and world.engine_knows and not (world.network.is_down or world.network.is_silent):
+            known = {
+                leg.trade: market.info.condition_id
+                for market in world.engine.engine.markets.values()
+                for leg in market.ledger.legs.values()
+                if leg.status == OrderStatus.TRADE_CONFIRMED
+            }
+            for trade in reversed(world.server.floor.purses.first.trades):
+                session = world.server.floor.sessions.get(trade.condition_id)
+                if session is not None and trade_key(trade.id_text) in known:
+                    who = Who(world.credentials.api_key, world.account, world.account)
+                    told = replace(trade, status=OrderStatus.TRADE_FAILED)
+                    event = trade_event(told, session.market, who, session.exchange.stamp_ms())
+                    world.server.user_channel.garbage(compact(event))
+                    world.guards.over("a trade was told both ways", world.loop.now_ns() + TOLD_NS)
+                    return
+        world.loop.call_in_ns(SECOND, self.contradict, until_s)

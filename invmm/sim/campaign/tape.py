@@ -20,6 +20,7 @@ from invmm.types import Outcome, Side
 LONGEST_GAP_MS = 2_400
 DEPTH = 8
 TICK_CHANGES = 0.15  # of all windows
+FINE_TICKS = (1000, 400)  # in a dollar, afterwards: 0.001 or 0.0025
 Line = tuple[int, bytes]
 
 
@@ -39,6 +40,7 @@ class _Maker:
         self.unit = 1  # ticks of a step
         span_ms = 1000 * (market.end_s - market.start_s)
         at_ms = 1000 * market.start_s + int(self.random.uniform(0.1, 0.9) * span_ms)
+        self.fine = Random(f"{seed}:{market.slug}:grid").choice(FINE_TICKS)
         self.refine_ms = at_ms if self.random.random() < TICK_CHANGES else 1 << 62
         middle = self.random.randrange(30, 70)
         for away in range(1, DEPTH + 1):
@@ -60,8 +62,8 @@ class _Maker:
 
     def _step(self, at: int) -> list[Line]:
         if at >= self.refine_ms:
-            self.refine_ms, self.unit = 1 << 62, 10
-            self.ladder.refine()
+            self.refine_ms, self.unit = 1 << 62, self.fine // 100
+            self.ladder.refine(self.fine)
             stamp = str(at)
             changed = frames.tick_size_changes(self.ladder, stamp, "0.01")
             return [(at, frame) for frame in (*changed, *frames.books_after_trade(self.ladder, stamp))]
@@ -127,7 +129,7 @@ class _Maker:
             self._set(Side.BUY, max(unit, ladder.best_bid - DEPTH * unit), self._size())
         self._fill_up()
         self.prints += 1
-        ladder.last_trade_price = f"{tick * ladder.tick_e4 / 10_000:.3f}"
+        ladder.last_trade_price = f"{tick * ladder.tick_e4 / 10_000:.{3 + (tick * ladder.tick_e4 % 10 > 0)}f}"
         digest = hashlib.sha256(f"{self.name}:{self.prints}".encode()).hexdigest()
         told = frames.last_trade_price(
             ladder,

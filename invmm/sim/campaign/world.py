@@ -10,6 +10,7 @@ import tempfile
 import time
 from bisect import bisect_right
 from collections import Counter
+from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from invmm.errors import origin_of
+from invmm.errors import InUseError, origin_of
 from invmm.settings import EngineSettings, ExecutorSettings, Settings, StateSettings, StrategySettings
 from invmm.sim.account import Leg
 from invmm.sim.campaign import checkers
@@ -48,7 +49,7 @@ CREDENTIALS = (
 )
 SAMPLE_S = 0.5
 MEMORY = Path("/dev/shm")  # where journals need not wait for a disk
-LOST = 1 / 100  # of the answers to orders and cancels, where nothing else goes wrong: networks do that
+LOST, SLOW = 1 / 1000, 1 / 200  # answers that are lost, and that take two seconds, where all else is well
 JOURNAL_EVERY = 240  # samples between two comparisons of the journal with memory
 DRAIN_MOST_S = 420.0  # a fence, a window's end and the longest settlement
 DRAIN_LEAST_S = 12.0  # a difference of balances shows after ten seconds
@@ -131,6 +132,7 @@ class World:
         self.account = OrderSigner(KEY).address
         self.findings = Findings()
         self.struck: Counter[str] = Counter()
+        self.active: Counter[str] = Counter()  # faults that have begun and not ended; sudden ones stay
         self.server = self._new_server()
         self.network: Network = Network(self.loop, self.server, "")
         self.exposure = checkers.Exposure(self)
@@ -210,7 +212,8 @@ class World:
     @property
     def engine_knows(self) -> bool:
         """Whether an engine runs that ought to know every order."""
-        return self.engine.is_alive and self.engine.engine._inbox is not None
+        process = self.engine
+        return process.is_alive and not process.is_stopped and process.engine._inbox is not None
 
     def fail(self, checker: str, text: str) -> None:
         """Something that must not be."""
@@ -256,7 +259,12 @@ class World:
         tell(report)
         if report.order is not None or report.trade is not None:
             self.exposure.at(exchange, report)
-        if report.kind == "placed" and report.order is not None and self.is_own(report.order):
+        if (
+            report.kind == "placed"
+            and report.order is not None
+            and self.engine_knows
+            and self.is_own(report.order)
+        ):
             self.orphans.check(report.order)
             self.sends.booked(exchange, report.order)
 
@@ -278,6 +286,20 @@ class World:
         """SIGCONT, unless it was killed meanwhile."""
         if self.engine.is_alive:
             self.engine.go_on(self.loop)
+            self.guards.unwedged()
+
+    def wedge(self) -> None:
+        """The engine's loop stands still; its executor has to see to the orders."""
+        if self.engine.is_alive and not self.is_draining:
+            self.engine.wedge()
+            self.guards.wedged()
+
+    def start_second(self) -> None:
+        """Somebody starts another engine on the folder of the one that runs: it must be refused."""
+        if self.engine.is_alive and not self.is_draining:
+            with suppress(InUseError):
+                self.new_engine().start()
+                self.fail("engine", "a second engine runs from the state folder of the first")
 
     def crash(self, down_s: float) -> None:
         """SIGKILL at this moment; after a while the engine is started again on the same folder."""
@@ -330,6 +352,8 @@ class World:
             gc.set_threshold(*threshold)
             asyncio.set_event_loop(None)
             self.loop.close()
+            for process in self.processes:
+                process.lock.release()
             self._place.cleanup()
         return self._outcome(time.perf_counter() - began)
 
@@ -353,7 +377,8 @@ class World:
         await asyncio.sleep(0.5)
         self.engine.start()
         if not self.plan:
-            self.arm("lose", {"rate": LOST, "path": "/order"})
+            self.arm("slow", {"rate": SLOW, "path": "/order", "seconds": 2.0})
+            self.network.forgetting = LOST
         for planned in self.plan:
             self.loop.call_at(planned.at_s, self._begin, planned)
             if planned.until_s > planned.at_s:
@@ -364,8 +389,6 @@ class World:
         checkers.compare_positions(self)
         checkers.check_rest(self)
         checkers.check_secrets(self)
-        if not self.plan:
-            checkers.check_resolved(self)
         checkers.compare_journal(self)
         self._digest = self.network.digest.hexdigest()
         self.network.is_down = True
@@ -379,9 +402,11 @@ class World:
 
     def _begin(self, planned: Planned) -> None:
         self.struck[planned.name] += 1
+        self.active[planned.name] += 1
         TABLE[planned.name].begin(self, planned.figures)
 
     def _end(self, planned: Planned) -> None:
+        self.active[planned.name] -= 1
         TABLE[planned.name].end(self, planned.figures)
 
     async def _sample(self) -> None:

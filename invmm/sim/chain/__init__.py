@@ -6,7 +6,16 @@ where), `contracts/` (sources and what `compile` made of them), `published` (whe
 conditional tokens).
 """
 
-from invmm.sim.chain.chain import LocalChain, Mined
-from invmm.sim.chain.stage import Condition, Match, Part, Stage, WalletCall
+import sys
+
+_limit = sys.getrecursionlimit()
+
+from invmm.sim.chain.chain import LocalChain, Mined  # noqa: E402
+from invmm.sim.chain.stage import Condition, Match, Part, Stage, WalletCall  # noqa: E402
+
+# Importing py-evm lets Python recurse twelve thousand frames deep, for contracts that call each other a
+# thousand deep. With that, deeply nested JSON overflows a thread's stack where it should raise
+# RecursionError. No contract here calls more than a few deep.
+sys.setrecursionlimit(_limit)
 
 __all__ = ["Condition", "LocalChain", "Match", "Mined", "Part", "Stage", "WalletCall"]

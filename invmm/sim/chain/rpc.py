@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from eth.abc import ReceiptAPI
 from eth_utils.address import to_checksum_address
+from eth_utils.exceptions import ValidationError
 
 from invmm.errors import InvmmError
 from invmm.sim.chain.node import GAS_LIMIT, TIP_WEI, Block, Node, NodeRefusal, Reverted, Sent
@@ -42,11 +43,11 @@ class Rpc:
             "eth_maxPriorityFeePerGas": lambda: hex(TIP_WEI),
             "eth_feeHistory": self._fee_history,
             "eth_getBalance": lambda owner, tag="latest": hex(
-                node.balance_wei(_bytes(owner), self._number(tag))
+                node.balance_wei(_address(owner), self._number(tag))
             ),
-            "eth_getCode": lambda owner, tag="latest": _hex(node.code(_bytes(owner), self._number(tag))),
+            "eth_getCode": lambda owner, tag="latest": _hex(node.code(_address(owner), self._number(tag))),
             "eth_getStorageAt": lambda owner, slot, tag="latest": _word(
-                node.storage(_bytes(owner), int(slot, 16), self._number(tag))
+                node.storage(_address(owner), int(slot, 16), self._number(tag))
             ),
             "eth_getTransactionCount": self._transaction_count,
             "eth_call": self._call,
@@ -63,7 +64,7 @@ class Rpc:
         """One request, or a list of them, as bytes in and out. Nothing in `body` makes it raise."""
         try:
             asked = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return _json(_error(None, -32700, "parse error"))
         if isinstance(asked, list):
             return _json([self._answer(one) for one in asked] or _error(None, -32600, "empty batch"))
@@ -77,7 +78,9 @@ class Rpc:
         with self._lock:
             try:
                 return handler(*parameters)
-            except (TypeError, ValueError, AttributeError, KeyError, IndexError) as error:
+            except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
+                raise _BadRequest(-32602, f"invalid argument: {error}") from None
+            except ValidationError as error:  # py-evm's, of numbers out of range
                 raise _BadRequest(-32602, f"invalid argument: {error}") from None
 
     def _answer(self, asked: Any) -> dict[str, Any]:
@@ -105,15 +108,15 @@ class Rpc:
 
     def _transaction_count(self, owner: str, tag: str = "latest") -> str:
         if tag == "pending":
-            return hex(self._node.pending_nonce(_bytes(owner)))
-        return hex(self._node.nonce(_bytes(owner), self._number(tag)))
+            return hex(self._node.pending_nonce(_address(owner)))
+        return hex(self._node.nonce(_address(owner), self._number(tag)))
 
     def _call(self, call: dict[str, str], tag: str = "latest") -> str:
         return _hex(
             self._node.call(
-                _bytes(call["to"]),
+                _address(call["to"]),
                 _data(call),
-                sender=_bytes(call.get("from", "0x" + "00" * 20)),
+                sender=_address(call.get("from", "0x" + "00" * 20)),
                 value_wei=int(call.get("value", "0x0"), 16),
                 gas=min(int(call["gas"], 16), GAS_LIMIT) if "gas" in call else GAS_LIMIT,
                 block=self._number(tag),
@@ -122,9 +125,9 @@ class Rpc:
 
     def _estimate(self, call: dict[str, str], tag: str = "latest") -> str:
         del tag  # on the head, which is where it would be mined
-        sender = _bytes(call.get("from", "0x" + "00" * 20))
+        sender = _address(call.get("from", "0x" + "00" * 20))
         value = int(call.get("value", "0x0"), 16)
-        return hex(self._node.estimate(_bytes(call["to"]), _data(call), sender=sender, value_wei=value))
+        return hex(self._node.estimate(_address(call["to"]), _data(call), sender=sender, value_wei=value))
 
     def _fee_history(self, count: str | int, newest: str, percentiles: list[float] | None = None) -> Any:
         last = self._number(newest)
@@ -312,6 +315,13 @@ def _bytes(text: str) -> bytes:
     if text[:2] not in ("0x", "0X"):
         raise ValueError(f"expected 0x and hexadecimal digits, found {text[:80]!r}")
     return bytes.fromhex(text[2:])
+
+
+def _address(text: str) -> bytes:
+    data = _bytes(text)
+    if len(data) != 20:
+        raise ValueError(f"expected an address of 20 bytes, found {len(data)}")
+    return data
 
 
 def _hex(data: bytes) -> str:
