@@ -69,6 +69,10 @@ class TestVenue:
         Orders and trades of so many ended markets are kept.
     in_process : bool
         True: in a thread of this process instead of a child process. Everything else is the same.
+    chain : bool
+        True: matches are settled on a chain (id 137, JSON-RPC at `rpc_url`) on which the account has what it
+        has at the venue, approvals and gas money included, and merges and redeems by itself. Costs the
+        venue some seconds at its start.
 
     Raises
     ------
@@ -94,6 +98,7 @@ class TestVenue:
         port: int = 0,
         remember: int = 16,
         in_process: bool = False,
+        chain: bool = False,
     ) -> None:
         tape = "light" if light else "full"
         self.series = [
@@ -123,6 +128,7 @@ class TestVenue:
             start_ns=None if start_s is None else start_s * SECOND,
             remember=remember,
             port=port,
+            chain=chain,
         )
 
     def __enter__(self) -> TestVenue:
@@ -163,9 +169,14 @@ class TestVenue:
         return self.child.user_url
 
     @property
+    def rpc_url(self) -> str:
+        """JSON-RPC of the venue's chain; empty: it has none."""
+        return self.child.rpc_url
+
+    @property
     def profile(self) -> Profile:
-        """The loopback profile of `invmm.venue.profile` for this port."""
-        return loopback(self.port)
+        """The loopback profile of `invmm.venue.profile` for this port and chain."""
+        return replace(loopback(self.port), rpc_url=self.rpc_url)
 
     # ---- time and markets ----
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from invmm.errors import ConfigError, InvmmError
 from invmm.ops.venue_options import add_account_options, chosen_identity, chosen_profile, chosen_settings
@@ -18,8 +19,12 @@ from invmm.settlement.rpc import RpcEndpoint, endpoints_of
 from invmm.venue.discovery import Discovery
 from invmm.venue.identity import Identity
 from invmm.venue.profile import Profile
+from invmm.venue.rest import Transport
 from invmm.venue.series import Series
 from invmm.venue.wallet_positions import ListedMarket, held_markets
+
+CONTROL_PATH: Final = "/_control/truth"
+"""What an embedded venue says of itself; the real one has no such page and is never asked for it."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +115,28 @@ def account_of(options: argparse.Namespace, *, needs_key: bool) -> Account:
     """The account that the options name; ConfigError for what is missing."""
     profile, settings = chosen_profile(options), chosen_settings(options)
     identity = chosen_identity(options, profile, needs_key=needs_key)
+    if profile.loopback and not (identity.rpc_url or settings.settlement.rpc_urls):
+        profile = replace(profile, rpc_url=asyncio.run(_chain_of(profile)))
     return Account(profile, settings, identity, endpoints_of(settings.settlement, profile, identity.rpc_url))
+
+
+async def _chain_of(profile: Profile) -> str:
+    """Where the chain of an embedded venue is, as that venue says; ConfigError for one without."""
+    host = Transport(profile.rest_url)
+    try:
+        answer = await host.send("GET", CONTROL_PATH)
+        told = json.loads(answer.body)
+        url = str(told.get("chain", {}).get("url", ""))
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{profile.rest_url}: expected an embedded venue, found {error!r}") from None
+    finally:
+        await host.close()
+    if not url:
+        raise ConfigError(
+            f"{profile.rest_url}: expected an embedded venue with a chain, found none; give the address of a "
+            "node in [settlement] rpc_urls"
+        )
+    return url
 
 
 async def read_stakes(account: Account, only: str | None = None) -> Stakes:

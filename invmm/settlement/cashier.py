@@ -8,6 +8,7 @@ handed over are booked directly.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -29,8 +30,9 @@ from invmm.settlement.messages import (
     Purse,
     Told,
     ToSettler,
+    Verdict,
 )
-from invmm.settlement.policy import Action
+from invmm.settlement.policy import Action, SettleReason
 from invmm.strategy.vocabulary import InventorySnapshot
 from invmm.types import EVENT_DTYPE, MICRO, EventKind, Outcome, SettlementFact, Source
 
@@ -66,6 +68,10 @@ class Cashier:
         """Jobs and markets that wait, as the settler said last."""
         self.done: list[tuple[str, Done]] = []
         """Every job that is final, with its market's name, oldest first."""
+        self.verdicts: dict[str, Verdict] = {}
+        """The last decision about each market, by its name."""
+        self.reasons: Counter[SettleReason] = Counter()
+        """How often each reason has decided."""
         self._engine = engine
         self._line = line
         self.say = engine.messages.append
@@ -158,6 +164,16 @@ class Cashier:
                 self.say(message.text)
         elif isinstance(message, Load):
             self.load = message
+        else:
+            self._keep(message)
+
+    def _keep(self, verdict: Verdict) -> None:
+        """What was decided and why, for the journal and the report."""
+        self.verdicts[verdict.slug] = verdict
+        self.reasons[verdict.reason] += 1
+        if self._engine.journal is not None:
+            what = verdict.action if verdict.action is Action.WAIT else f"{verdict.action} {_shares(verdict)}"
+            self._engine.journal.note(f"{verdict.slug}: {what}: {verdict.reason}")
 
     def _set_apart(self, ask: Ask, now_ns: int) -> bool:
         """Whether the pairs are still there to be taken; if so, nobody else gets them from now on."""
@@ -184,6 +200,8 @@ class Cashier:
         if done is None:
             return
         self.done.append((slug, done))
+        if market is not None and self._engine.reconciler is not None:
+            self._engine.reconciler.refresh_balances(market)
         if done.action is Action.REDEEM and ledger is not None:
             ledger.redeem(told.name, done.up_micro, done.down_micro, done.paid_micro)
         self.say(f"{slug}: {_words(done)}")
@@ -238,7 +256,9 @@ def settlement_of(
     before_micro, after_micro : int
         What the account had by the chain's own word (`balanceOf`), micro-dollars.
     """
+    cashiers = list(cashiers)
     every = [(slug, done) for cashier in cashiers for slug, done in cashier.done]
+    reasons = sum((cashier.reasons for cashier in cashiers), Counter[SettleReason]())
     merges = [done for _, done in every if done.action is Action.MERGE]
     redeemed = [done for _, done in every if done.action is Action.REDEEM]
     ledger_micro = before_micro + sum(ledger.cash_micro() for ledger in ledgers)
@@ -253,6 +273,8 @@ def settlement_of(
         "cash_before_micro": before_micro,
         "cash_after_micro": after_micro,
         "ledger_cash_micro": ledger_micro,
+        "left": sum(cashier.load.jobs + cashier.load.markets for cashier in cashiers),
+        "reasons": {str(reason): count for reason, count in reasons.items()},
         "transactions": [
             {
                 "market": slug,
@@ -278,10 +300,14 @@ def _number(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
+def _shares(what: Done | Verdict) -> str:
+    return f"{what.up_micro / MICRO:g} Up, {what.down_micro / MICRO:g} Down"
+
+
 def _words(done: Done) -> str:
-    paid, shares = done.paid_micro / MICRO, f"{done.up_micro / MICRO:g} Up, {done.down_micro / MICRO:g} Down"
+    paid = done.paid_micro / MICRO
     if done.action is Action.MERGE:
         return f"merged {done.up_micro / MICRO:g} pairs into {paid:.6f} dollars"
     if done.action is Action.SPLIT:
         return f"split {done.up_micro / MICRO:g} dollars into pairs"
-    return f"redeemed {shares} for {paid:.6f} dollars"
+    return f"redeemed {_shares(done)} for {paid:.6f} dollars"

@@ -11,7 +11,6 @@ from invmm.errors import ConfigError
 from invmm.settings import SettlementSettings, WalletSettings
 from invmm.settlement.chain import ChainLane
 from invmm.settlement.envelopes import RelayedWallet
-from invmm.settlement.lane import Lane
 from invmm.settlement.lane_journal import LaneJournal
 from invmm.settlement.nodes import Endpoint
 from invmm.settlement.relay import Relay
@@ -45,7 +44,7 @@ def open_lane(
     settings: SettlementSettings,
     clock: Clock,
     relayer_key: BuilderApiKey | RelayerApiKey | None = None,
-) -> Lane:
+) -> ChainLane | RelayerLane:
     """The lane of an identity.
 
     Parameters
@@ -89,13 +88,19 @@ def open_lane(
             f"{RELAYER_KEY_NAMES[0]} and {RELAYER_ADDRESS_NAMES[0]}, in the environment, and --env or "
             "[wallet] environment = true"
         )
-    return RelayerLane(
-        Relay(profile.relayer_url, relayer_key),
-        ChainView(endpoints, settings, chain_id=profile.chain_id, relay_hub=profile.contracts.relay_hub),
-        RelayedWallet(who.signer),
-        LaneJournal(folder / RELAYED_FILE),
-        settings=settings,
-    )
+    wallet = RelayedWallet(who.signer)
+    chain = ChainView(endpoints, settings, chain_id=profile.chain_id, relay_hub=profile.contracts.relay_hub)
+    relay = Relay(profile.relayer_url, relayer_key)
+    try:
+        journal = LaneJournal(folder / RELAYED_FILE)
+        try:
+            return RelayerLane(relay, chain, wallet, journal, settings=settings)
+        except BaseException:
+            journal.close()
+            raise
+    except BaseException:
+        relay.close()
+        raise
 
 
 def find_relayer_key(
@@ -114,6 +119,8 @@ def find_relayer_key(
             raise ConfigError(
                 f"{kind} API key: expected all of its parts in the environment, some are missing"
             )
+    if not all(builder) and not all(relayer):
+        return None
     try:
         from polymarket import BuilderApiKey, RelayerApiKey
         from polymarket.errors import UserInputError
@@ -122,10 +129,8 @@ def find_relayer_key(
     if all(builder):
         key, secret, passphrase = (part[0] for part in builder if part)
         return BuilderApiKey(key=key, secret=secret, passphrase=passphrase)
-    if all(relayer):
-        key, address = (part[0] for part in relayer if part)
-        try:
-            return RelayerApiKey(key=key, address=address)
-        except UserInputError:
-            raise ConfigError(f"{RELAYER_ADDRESS_NAMES[0]}: expected an address") from None
-    return None
+    key, address = (part[0] for part in relayer if part)
+    try:
+        return RelayerApiKey(key=key, address=address)
+    except UserInputError:
+        raise ConfigError(f"{RELAYER_ADDRESS_NAMES[0]}: expected an address") from None

@@ -1,7 +1,7 @@
 """Settlement as a session has it: the settling thread with its lane and files, and the cashier beside the
 engine.
 
-    FOLDER/lane       what the lane has sent (`lane_journal.py`)
+    FOLDER/lane       what the lane has sent (`lane_journal.py`); of a wallet: FOLDER/relayed
     FOLDER/settled    what was begun and ended (`record.py`)
 """
 
@@ -18,7 +18,7 @@ from invmm.errors import InvmmError
 from invmm.settings import SettlementSettings
 from invmm.settlement.cashier import Cashier, settlement_of
 from invmm.settlement.chain import ChainLane, TransactionSigner
-from invmm.settlement.costs import Cost, GasCost
+from invmm.settlement.costs import Cost, GasCost, SubmitCost
 from invmm.settlement.edge import SettlingThread, Tell
 from invmm.settlement.handover import Residue
 from invmm.settlement.holdings import ChainHoldings, Holdings
@@ -26,6 +26,7 @@ from invmm.settlement.lane import Lane
 from invmm.settlement.lane_journal import LaneJournal
 from invmm.settlement.ledger import Ledger
 from invmm.settlement.nodes import Endpoint
+from invmm.settlement.opening import open_lane
 from invmm.settlement.policy import SettlePolicy
 from invmm.settlement.record import SettlementRecord
 from invmm.settlement.rpc import RpcEndpoint, endpoints_of
@@ -34,6 +35,8 @@ from invmm.types import MICRO
 from invmm.venue.profile import POLYGON
 
 if TYPE_CHECKING:
+    from polymarket import BuilderApiKey, RelayerApiKey
+
     from invmm.clock import Clock
     from invmm.engine import Engine
     from invmm.venue.identity import Identity
@@ -90,20 +93,25 @@ def embedded_till(
     return Till(engine, lane, holdings, folder, settings, clock)
 
 
-def account_till(identity: Identity, profile: Profile, settings: SettlementSettings) -> MakeTill | None:
-    """What makes a till for a key's own account, asked of the nodes of the settings or the profile.
+def account_till(
+    identity: Identity,
+    profile: Profile,
+    settings: SettlementSettings,
+    relayer_key: BuilderApiKey | RelayerApiKey | None = None,
+) -> MakeTill | None:
+    """What makes a till for an identity, asked of the nodes of the settings or the profile.
 
-    None where there is none: a wallet's calls go through a relayer, and a venue on this machine may have no
-    chain.
+    None where there is none: a wallet's calls need a relayer and its API key, and a venue on this machine may
+    have no chain.
 
     Raises
     ------
     ConfigError
         A node's address is not one.
     """
-    signer = identity.signer
     has_node = bool(profile.rpc_url or settings.rpc_urls or identity.rpc_url)
-    if signer is None or identity.signature_type != 0 or not has_node:
+    has_relayer = bool(profile.relayer_url and relayer_key)
+    if identity.signer is None or not has_node or (identity.signature_type and not has_relayer):
         return None
     endpoints_of(settings, profile, identity.rpc_url)  # a mistake is told now, not on another thread
     if profile.loopback:
@@ -115,10 +123,26 @@ def account_till(identity: Identity, profile: Profile, settings: SettlementSetti
             return ChainHoldings(nodes, identity.funder, profile.chain_id)
 
         nodes = endpoints_of(settings, profile, identity.rpc_url)
-        lane = partial(own_account, nodes, signer, folder, settings, clock, profile.chain_id)
+        lane = partial(_lane_of, identity, profile, nodes, folder, settings, clock, relayer_key)
         return Till(engine, lane, holdings, folder, settings, clock)
 
     return make
+
+
+def _lane_of(
+    identity: Identity,
+    profile: Profile,
+    nodes: Sequence[Endpoint],
+    folder: Path,
+    settings: SettlementSettings,
+    clock: Clock,
+    relayer_key: BuilderApiKey | RelayerApiKey | None,
+) -> tuple[Lane, Cost]:
+    """The lane of an identity, and what its jobs cost."""
+    lane = open_lane(
+        identity, profile, nodes, folder, settings=settings, clock=clock, relayer_key=relayer_key
+    )
+    return lane, GasCost(lane, settings) if isinstance(lane, ChainLane) else SubmitCost(lane, settings)
 
 
 class Till:

@@ -36,7 +36,7 @@ class VenueChild(VenueHost):
         """Exit code when it has ended by itself, None while it runs."""
         return self._process.poll() if self._process is not None else None
 
-    def start(self, timeout_s: float = 30.0) -> None:
+    def start(self, timeout_s: float = 60.0) -> None:
         """Starts the child and waits until it listens; TransportError with its standard error when it does
         not.
         """
@@ -73,7 +73,8 @@ class VenueChild(VenueHost):
         if not line:
             self.stop()
             raise TransportError(f"the embedded venue did not start within {timeout_s} s:\n{self.errors}")
-        self.port = int(json.loads(line)["port"])
+        told = json.loads(line)
+        self.port, self.rpc_url = int(told["port"]), told["rpc_url"]
         shutil.rmtree(self._folder, ignore_errors=True)  # the child has read it
 
     def _read_errors(self, process: subprocess.Popen[str]) -> None:

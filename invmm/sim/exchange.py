@@ -18,7 +18,9 @@ from invmm.replay.tape import MarketInfo
 from invmm.sim import rules
 from invmm.sim.account import Account, Leg, leg
 from invmm.sim.batches import Batch, up_terms
+from invmm.sim.chained import ChainedSettlement
 from invmm.sim.matching import Overlay, PublicBook
+from invmm.sim.operator import Operator
 from invmm.sim.orders import Level, Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.purses import Purses
@@ -69,13 +71,18 @@ class Exchange:
         self.book = book
         self.overlay = Overlay(book, profile, named(profile.queue_model), self._fill)
         self.tell: Callable[[Report], None] = lambda report: None
+        self.wake: Callable[[], None] = lambda: None  # something is due that was not when it was looked last
         self.accepts_ns = 0  # orders before are refused as not ready
         self.others: Callable[[], Iterable[Exchange]] = lambda: ()  # markets on the same balance
         self._active: dict[bytes, Order] = {}  # LIVE or DELAYED
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = itertools.count()
-        self.settlement = Settlement(self, Random(f"{seed}:{market.slug}:settlement"))
+        self.settlement: Settlement = Settlement(self, Random(f"{seed}:{market.slug}:settlement"))
         self.schedule(market.end_s * SECOND, self._close_market)
+
+    def settle_on(self, operator: Operator, question_id: str) -> None:
+        """Matches are settled on a chain from now on; before the first one."""
+        self.settlement = ChainedSettlement(self, self.settlement.random, operator, question_id)
 
     # ---- time ----------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ import pytest
 from invmm.clock import LiveClock
 from invmm.engine import Engine
 from invmm.market import Market
+from invmm.ops.settled import settlement_problems
 from invmm.permission import AlarmKind
 from invmm.replay.tape import MarketInfo
 from invmm.settings import Settings
@@ -79,15 +80,18 @@ class Desk:
         self.conditions[market.number] = condition
         return market
 
-    def buy(self, market: Market, outcome: Outcome, shares: int, price_e4: int) -> None:
-        """A fill of an order of ours, confirmed, by the operator's transaction."""
+    def buy(
+        self, market: Market, outcome: Outcome, shares: int, price_e4: int, *, is_dropped: bool = False
+    ) -> None:
+        """A fill of an order of ours, confirmed, by the operator's transaction unless that is dropped."""
         self.trades += 1
         cash = shares * price_e4 * 100
         maker = (self.account.address, outcome, Side.BUY, shares * DOLLAR, cash)
         taker = (self.chain.account("flow").address, Outcome(1 - outcome), Side.BUY)
         parts = (Part(*maker), Part(*taker, shares * DOLLAR, shares * DOLLAR - cash))
         exchange = ExchangeName(market.info.exchange)
-        self.chain.settle(Match(self.conditions[market.number], parts, exchange))
+        if not is_dropped:
+            self.chain.settle(Match(self.conditions[market.number], parts, exchange))
         placed = np.zeros(1, COMMAND_DTYPE)
         placed["kind"], placed["key"] = CommandKind.PLACE, ((market.number + 1) << 40) + self.trades
         placed["token"], placed["price_e4"], placed["size_micro"] = outcome, price_e4, shares * DOLLAR
@@ -152,6 +156,31 @@ def test_pairs_are_merged_the_rest_is_redeemed_and_ledger_and_chain_agree_to_the
         )
         assert ledger.held_micro(Outcome.UP) == 0
         assert ledger.settle(None).total == pytest.approx((desk.cash() - start) / DOLLAR, abs=1e-9)
+
+    asyncio.run(session())
+
+
+def test_a_match_that_was_never_settled_on_the_chain_is_seen_in_the_report(
+    chain: LocalChain, tmp_path: Path
+) -> None:
+    desk = Desk(chain, tmp_path, "dropped")
+
+    async def session() -> None:
+        market = desk.market()
+        await desk.till.start()
+        desk.buy(market, Outcome.UP, 20, 4_000)
+        desk.buy(market, Outcome.DOWN, 20, 5_000, is_dropped=True)
+        chain.resolve(market.info.condition_id, (1, 0))
+        ledger = market.ledger
+        object.__setattr__(market.info, "end_s", 0)
+        desk.close(market)
+        assert not await desk.till.end(1.0), "what the chain does not show cannot be redeemed"
+        assert not desk.done
+        told = desk.till.summary([ledger])
+        assert told["cash_after_micro"] == desk.cash() == told["ledger_cash_micro"] + 10 * DOLLAR
+        problem, left = settlement_problems(told, complete=True)
+        assert "1 markets and jobs are left" in left
+        assert "the chain has 992.000000 dollars, the ledger says 982.000000" in problem
 
     asyncio.run(session())
 
