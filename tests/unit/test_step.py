@@ -316,6 +316,21 @@ def test_the_same_bytes_do_not_go_out_again_when(why):
     assert CommandKind.RESEND not in kinds(desk.answer(placed[0], OrderStatus.NOT_FOUND, at))
 
 
+def test_what_takes_does_not_go_out_again_it_was_wanted_when_it_was_decided():
+    desk = Desk()
+    placed = desk.open()
+    desk.accept(placed, 10)
+    bid = next(c for c in placed if c["token"] == Outcome.UP)
+    desk.fill(bid, bid["size_micro"] / 1e6, 20)
+    moved = desk.frame(wire.snapshot({5600: 300}, {5700: 300}, START_S * 1000 + 600), 600)
+    (taker,) = [c for c in moved if c["order_type"] == OrderType.FOK]
+    desk.answer(taker, OrderStatus.UNKNOWN, 1_100)
+    assert CommandKind.RESEND not in kinds(desk.answer(taker, OrderStatus.NOT_FOUND, 1_200))
+    assert taker["key"] in [order["key"] for order in desk.live()], "it may have traded"
+    desk.answer(taker, OrderStatus.REJECTED, 2_600)
+    assert taker["key"] not in [order["key"] for order in desk.live()], "there is no copy that it could be"
+
+
 def test_a_settlement_that_is_both_confirmed_and_failed_closes_trading():
     desk = Desk()
     placed = desk.open()
