@@ -177,9 +177,9 @@ class Network:
 
 
 def _is_done(answer: web.Response) -> bool:
-    """Whether an answer refuses nothing."""
+    """Whether an answer refuses nothing, not even one order of several."""
     told = answer.body if isinstance(answer.body, bytes) else b""
-    return answer.status == 200 and (b'"errorMsg"' not in told or b'"errorMsg": ""' in told)
+    return answer.status == 200 and told.count(b'"errorMsg"') == told.count(b'"errorMsg": ""')
 
 
 def answer_bytes(answer: web.Response) -> bytes:
