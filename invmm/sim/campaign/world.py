@@ -19,7 +19,14 @@ from random import Random
 from typing import Any
 
 from invmm.errors import InUseError, origin_of
-from invmm.settings import EngineSettings, ExecutorSettings, Settings, StateSettings, StrategySettings
+from invmm.settings import (
+    EngineSettings,
+    ExecutorSettings,
+    RiskSettings,
+    Settings,
+    StateSettings,
+    StrategySettings,
+)
 from invmm.sim.account import Leg
 from invmm.sim.campaign import checkers
 from invmm.sim.campaign.budget import Budget
@@ -101,6 +108,8 @@ def settings_of(seed: int) -> Settings:
             order_size=draw.choice((10.0, 25.0, 100.0)),
             update_interval_ms=250,
         ),
+        # A day's loss that ends all quoting leaves the rest of a long seed without orders: few seeds have it.
+        risk=RiskSettings(max_loss_day_dollars=2_000.0 if draw.random() < 0.15 else 40_000.0),
         state=StateSettings(journal_records=2_048, journal_files=64),
     )
 
