@@ -36,8 +36,8 @@ class MarketResult:
 
     @property
     def ledger_cash_micro(self) -> float:
-        """Cash by the ledger, micro-dollars, after resolution if there was one. Before it, by fills alone: the
-        venue sees later what was merged, which is compared with the chain.
+        """Cash by the ledger, micro-dollars, after resolution if there was one. Before it, by fills alone:
+        the venue sees later what was merged, which is compared with the chain.
         """
         start_micro = self.start_cash_micro
         if self.winner is None:
