@@ -61,6 +61,8 @@ class Holding:
     start_micro: tuple[int, int]
     settled_micro: list[int]
     closed_micro: list[int] = field(default_factory=lambda: [0, 0])
+    winner: Outcome | None = None  # of a market that has been paid
+    claim_micro: int = 0  # what was paid for here and is still winning shares on the chain
 
 
 @dataclass
@@ -79,7 +81,6 @@ class Account:
     merged_micro: int = 0
     paid_in_micro: int = 0  # added to the balance, or taken (negative), by whoever sets the stage
     leaked_micro: int = 0  # a fault: collateral that the venue wrongly counts as spent
-    unredeemed_micro: int = 0  # of the payouts: still shares of resolved markets on the chain
     wallet: str = ""  # its address on the chain, where there is one
     voided: int = 0
     trades: list[Trade] = field(default_factory=list)
@@ -105,6 +106,11 @@ class Account:
         if not self.holdings:
             return list(self.start_tokens_micro)
         return [sum(held.settled_micro[token] for held in self.holdings.values()) for token in Outcome]
+
+    @property
+    def unredeemed_micro(self) -> int:
+        """What of the payouts is still shares on a chain; nothing where there is none."""
+        return sum(held.claim_micro for held in self.holdings.values())
 
     @property
     def cash_micro(self) -> int:
@@ -186,6 +192,7 @@ class Account:
         """Resolution: a dollar per settled winning share, nothing for the others; returns what was paid."""
         held = self.holding(market)
         paid = held.settled_micro[winner]
+        held.winner = winner
         for token in Outcome:
             held.closed_micro[token] += held.settled_micro[token]
             held.settled_micro[token] = 0
@@ -193,29 +200,24 @@ class Account:
         self.payout_micro += paid
         return paid
 
-    def moved(self, cash_micro: int, tokens_micro: dict[str, tuple[int, int, Outcome | None]]) -> None:
+    def moved(self, cash_micro: int, tokens_micro: dict[str, tuple[int, int]]) -> None:
         """What else than trades has changed on the chain: merges, splits, redemptions, transfers.
 
-        Parameters
-        ----------
-        cash_micro : int
-            Change of the collateral.
-        tokens_micro : dict
-            By market: change of Up, of Down, and the winner if it is resolved, when its shares have been paid
-            for here already.
+        `cash_micro` is the change of the collateral, `tokens_micro` that of Up and Down by market; shares of
+        resolved ones have been paid for here already.
         """
         redeemed = merged = 0
-        for market, (up, down, winner) in tokens_micro.items():
-            if winner is not None:
-                redeemed -= (up, down)[winner]
-                continue
+        for market, (up, down) in tokens_micro.items():
             held = self.holding(market)
+            if held.winner is not None:
+                held.claim_micro += (up, down)[held.winner]
+                redeemed -= (up, down)[held.winner]
+                continue
             for token, change in zip(Outcome, (up, down), strict=True):
                 held.settled_micro[token] += change
                 held.closed_micro[token] -= change
             if up * down > 0:
                 merged -= min(up, down, key=abs)
-        self.unredeemed_micro -= redeemed
         self.settled_cash_micro += cash_micro - redeemed
         self.merged_micro += merged
         self.paid_in_micro += cash_micro - redeemed - merged
@@ -283,7 +285,9 @@ class Account:
             elif trade.status != OrderStatus.TRADE_FAILED:
                 self._forgotten_micro += sum(leg.cash_micro for leg in self.legs(trade))
         self.trades = kept
-        self.holdings.pop(market, None)
+        held = self.holdings.pop(market, None)
+        if held is not None and held.claim_micro:
+            self.holdings[market] = Holding((0, 0), [0, 0], winner=held.winner, claim_micro=held.claim_micro)
 
     def rebate_micro(self, share: float) -> int:
         """Maker rebate estimate: `share` of the taker fee that the maker fills stand for."""

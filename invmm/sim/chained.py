@@ -23,6 +23,11 @@ LOOK_NS: Final = 100 * MS
 """Venue time between two looks whether everything is settled."""
 
 
+def wallet_of(owner: str) -> str:
+    """The wallet of an account: its key's address."""
+    return owner if owner.strip("0x") else STRANGER
+
+
 class ChainedSettlement(Settlement):
     """The chain's side of one market, whose stages are drawn as ever and then wait for receipts.
 
@@ -47,8 +52,8 @@ class ChainedSettlement(Settlement):
     def _wallet(self, owner: str, account: Account) -> str:
         """Address of an account on the chain, opened when it is new there."""
         if not account.wallet:
-            account.wallet = owner if owner.strip("0x") else STRANGER
-        self._operator.wallet(account.wallet, account.spendable_cash_micro)
+            account.wallet = wallet_of(owner)
+        self._operator.wallet(account.wallet, account.settled_cash_micro - account.unredeemed_micro)
         return account.wallet
 
     def _follow(self, trade: Trade, parties: list[Account], stages: Stages) -> None:
@@ -69,7 +74,8 @@ class ChainedSettlement(Settlement):
     def _pay(self, account: Account) -> None:
         before = account.payout_micro
         super()._pay(account)
-        account.unredeemed_micro += account.payout_micro - before
+        held = account.holding(self._core.market.condition_id)
+        held.claim_micro += account.payout_micro - before
 
     def resolve(self) -> None:
         """Reports the result to the chain once every match has been mined or has failed, then pays."""

@@ -14,6 +14,7 @@ from invmm.replay.tape import Tape
 from invmm.sim import rules
 from invmm.sim.account import Account
 from invmm.sim.batches import Batch
+from invmm.sim.chained import wallet_of
 from invmm.sim.channels import Channel
 from invmm.sim.clock import TapeClock
 from invmm.sim.exchange import Exchange
@@ -64,6 +65,10 @@ class Floor:
         self.operator = operator
         self.profile = profile
         self.purses = Purses(Account(profile.collateral_micro), who.account)
+        if operator is not None:
+            first = self.purses.first
+            first.wallet = wallet_of(who.account)
+            operator.wallet(first.wallet, first.settled_cash_micro)
         self.settlement_faults = SettlementFaults()
         self.clock: TapeClock | None = None
         self.sessions: dict[str, Session] = {}
@@ -247,12 +252,8 @@ class Floor:
         """Takes over what the chain has of an account."""
         if self.operator is None or not account.wallet:
             return
-        known = {exchange.market.condition_id: exchange for exchange in self.exchanges}
-        told = await self.operator.look(account.wallet, list(known))
-        changes = {
-            name: (up, down, known[name].settlement.winner) for name, (up, down) in told["tokens"].items()
-        }
-        account.moved(told["cash"], changes)
+        told = await self.operator.look(account.wallet, list(account.holdings))
+        account.moved(told["cash"], {name: (up, down) for name, (up, down) in told["tokens"].items()})
         self.check_balances()
 
     def check_balances(self) -> None:

@@ -98,11 +98,15 @@ class Operator:
         self._reader.start()
 
     async def ready(self) -> None:
-        """Waits for the chain. TransportError when it does not come up."""
+        """Waits for the chain, and until all that was asked is done. TransportError when it does not come
+        up.
+        """
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._is_ready.wait, READY_S)
         if not self.url:
             raise TransportError(f"the venue's chain did not start within {READY_S:g} s")
+        for ticket in list(self._tickets.values()):
+            await asyncio.to_thread(ticket.wait)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:

@@ -112,7 +112,7 @@ class Settlement:
         core.tell(Report("trade", core.now_ns, trade=trade))
 
     def at_once(self) -> AbstractContextManager[None]:
-        """While it lasts, time is skipped: whatever has to be waited for outside is waited for on the spot."""
+        """While it lasts, time is skipped: what has to be waited for is waited for on the spot."""
         return nullcontext()
 
     def resolve(self) -> None:

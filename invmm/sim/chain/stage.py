@@ -312,7 +312,7 @@ def _selector(signature: str) -> bytes:
 
 def calldata(signature: str, *values: object) -> bytes:
     """Calldata of a function whose arguments have plain types."""
-    types = signature[signature.index("(") + 1 : -1].split(",")
+    types = [one for one in signature[signature.index("(") + 1 : -1].split(",") if one]
     return _selector(signature) + encode(types, values)
 
 
