@@ -76,6 +76,7 @@ class Market:
     on_hash_doubt: Callable[[], object] = field(default=lambda: None, repr=False)
     feed: MarketStream | None = None
     held: bool = False  # connected and followed, but not quoted (yet)
+    unlisted: bool = False  # of an earlier session, whose fills have not been asked for yet
     barred: Reason = Reason.NONE  # why it is not quoted any more
     changes: int = 0  # of its ledger
     serial: int = 0  # how many markets had this number before

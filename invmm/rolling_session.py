@@ -186,9 +186,6 @@ class RollingSession:
         listen(loop, self.engine.kill)
         if self.till is not None:
             await self.till.start()
-        if self.engine.recovery is not None:
-            for market in self.engine.recovery.markets:
-                self.roller.take_over(market)
         if self.hazards is not None:
             self.hazards.say = self.engine.messages.append
             self.hazards.begin(self.clock, self._until_ns)

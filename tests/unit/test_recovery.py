@@ -244,8 +244,10 @@ def test_fills_of_orders_that_had_ended_before_are_booked_and_their_orders_stay_
     ended = order(SECOND, price_e4=4500)
 
     async def act(rig: Rig) -> None:
-        await rig.until(lambda: "start 6/10" in rig.said)
         (market,) = rig.engine.markets.values()
+        assert market.unlisted
+        await rig.until(lambda: "start 6/10" in rig.said)
+        assert not market.unlisted
         assert market.ledger.held_micro(Outcome.UP) == 30_000_000
         assert market.step.registry.position() == (30_000_000, 0)
         assert market.ledger.cash_micro() == -13_500_000
