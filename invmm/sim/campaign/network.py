@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import orjson
 from aiohttp import web
 from multidict import CIMultiDict, MultiDict
 
@@ -149,7 +150,7 @@ class Network:
         self.loop.call_in_ns(ONE_WAY_NS, self._arrive, request, answered, context, context=self._outside)
 
     def _forgets(self, request: Incoming, answer: web.Response) -> bool:
-        if not self.forgetting or not request.path.startswith("/order") or not _is_done(answer):
+        if not self.forgetting or not request.path.startswith("/order") or not is_done(answer):
             return False
         return self._random.random() < self.forgetting
 
@@ -176,10 +177,12 @@ class Network:
         self.loop.call_in_ns(ONE_WAY_NS, answered, None if lost else answer, context=context)
 
 
-def _is_done(answer: web.Response) -> bool:
-    """Whether an answer refuses nothing."""
-    told = answer.body if isinstance(answer.body, bytes) else b""
-    return answer.status == 200 and (b'"errorMsg"' not in told or b'"errorMsg": ""' in told)
+def is_done(answer: web.Response) -> bool:
+    """Whether an answer refuses nothing, no order of a batch either."""
+    if answer.status != 200 or not isinstance(answer.body, bytes):
+        return False
+    told = orjson.loads(answer.body)
+    return not any(one.get("errorMsg") for one in (told if isinstance(told, list) else [told]))
 
 
 def answer_bytes(answer: web.Response) -> bytes:
