@@ -56,7 +56,7 @@ CREDENTIALS = (
 )
 SAMPLE_S = 0.5
 MEMORY = Path("/dev/shm")  # where journals need not wait for a disk
-LOST, SLOW = 1 / 1000, 1 / 200  # answers that are lost, and that take two seconds, where all else is well
+LOST, SLOW = 1 / 1000, 1 / 200  # answers that are lost, and that are slow, where all else is well
 JOURNAL_EVERY = 240  # samples between two comparisons of the journal with memory
 DRAIN_MOST_S = 420.0  # a fence, a window's end and the longest settlement
 DRAIN_LEAST_S = 12.0  # a difference of balances shows after ten seconds
@@ -386,8 +386,7 @@ class World:
         await asyncio.sleep(0.5)
         self.engine.start()
         if not self.plan:
-            self.arm("slow", {"rate": SLOW, "path": "/order", "seconds": 2.0})
-            self.network.forgetting = LOST
+            self.network.slowness, self.network.forgetting = SLOW, LOST
         for planned in self.plan:
             self.loop.call_at(planned.at_s, self._begin, planned)
             if planned.until_s > planned.at_s:
