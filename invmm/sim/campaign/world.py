@@ -28,6 +28,7 @@ from invmm.settings import (
     StrategySettings,
 )
 from invmm.sim.account import Leg
+from invmm.sim.batches import Batch
 from invmm.sim.campaign import checkers
 from invmm.sim.campaign.budget import Budget
 from invmm.sim.campaign.checkers import Failure, Findings
@@ -35,9 +36,9 @@ from invmm.sim.campaign.hazards import TABLE, Planned
 from invmm.sim.campaign.machine import Asleep, Busy, VenueClock, VirtualLoop
 from invmm.sim.campaign.network import Incoming, Network
 from invmm.sim.campaign.process import EngineProcess, imagined
+from invmm.sim.campaign.stalls import Stalls
 from invmm.sim.campaign.strangers import Strangers
 from invmm.sim.campaign.tape import moving_tape
-from invmm.sim.exchange import Exchange
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.server import Credentials, VenueServer
@@ -149,8 +150,9 @@ class World:
         self.sends = checkers.Sends(self)
         self.guards = checkers.Guards(self)
         self.timers = checkers.Timers()
+        self.stalls = Stalls(self)
         self.budget = Budget(self)
-        self.network.watchers += [self.sends.request, self.budget.request, self._watch]
+        self.network.watchers += [self.sends.request, self.budget.request, self.stalls.cancelled, self._watch]
         self.network.listeners.append(self.guards.heard)
         self.is_draining = False
         self.samples = 0
@@ -187,7 +189,9 @@ class World:
 
         def opened(*args: Any, **rest: Any) -> Session:
             session = opens(*args, **rest)
-            session.exchange.tell = partial(self._told, session.exchange, session.exchange.tell)
+            exchange: Any = session.exchange
+            exchange.tell = partial(self._told, session, exchange.tell)
+            exchange.play = partial(self._plays, session, exchange.play)
             return session
 
         any_floor: Any = server.floor
@@ -264,8 +268,13 @@ class World:
 
     # ---- what happens --------------------------------------------------------------------------------------
 
-    def _told(self, exchange: Exchange, tell: Any, report: Report) -> None:
+    def _plays(self, session: Session, play: Any, batch: Batch, *rest: Any) -> None:
+        self.stalls.changing(session, session._receive_ns[batch.first])
+        play(batch, *rest)
+
+    def _told(self, session: Session, tell: Any, report: Report) -> None:
         tell(report)
+        exchange = session.exchange
         if report.order is not None or report.trade is not None:
             self.exposure.at(exchange, report)
         if (
@@ -276,6 +285,7 @@ class World:
         ):
             self.orphans.check(report.order)
             self.sends.booked(exchange, report.order)
+        self.stalls.look(session)
 
     def _watch(self, request: Incoming) -> None:
         if request.path == "/cancel-all" and not self._cancelled:
@@ -480,7 +490,7 @@ class World:
             windows=self.engine.roller.counts.opened,
             requests=self.network.requests,
             unknown_s=self.timers.unknown_s,
-            stall_s=self.timers.stall_s,
+            stall_s=self.stalls.seconds,
             crash_to_cancel_s=self.crash_to_cancel_s,
             crash_to_quoting_s=self.crash_to_quoting_s,
             quoting=self.timers.quoting,
