@@ -261,6 +261,7 @@ class TestVenue:
             "url": self.url,
             "market_url": self.market_url,
             "user_url": self.user_url,
+            "rpc_url": self.rpc_url,
             "chain_id": self.profile.chain_id,
             "private_key": self.private_key,
             "address": self.address,
@@ -294,6 +295,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--start", type=int, metavar="UNIX_S", help="the venue's first moment (default: now)")
     p.add_argument("--seed", type=int, default=1, metavar="N", help="seed of markets, key and randomness")
     p.add_argument("--light", action="store_true", help="a few frames per window, not calibrated markets")
+    p.add_argument("--chain", action="store_true", help="settle matches on a chain, told as rpc_url")
     p.add_argument("--unchecked", action="store_true", help="look at no headers and no signatures")
     return p
 
@@ -310,6 +312,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=options.seed,
             checked=not options.unchecked,
             port=options.port,
+            chain=options.chain,
         )
     except InvmmError as error:
         print(f"invmm.testing: {error}", file=sys.stderr)

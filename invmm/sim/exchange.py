@@ -179,6 +179,7 @@ class Exchange:
         Whoever listened can be dropped.
         """
         self.tell = lambda report: None
+        self.wake = lambda: None
         self.others = lambda: ()
 
     def retire(self) -> None:

@@ -316,19 +316,20 @@ def test_the_same_bytes_do_not_go_out_again_when(why):
     assert CommandKind.RESEND not in kinds(desk.answer(placed[0], OrderStatus.NOT_FOUND, at))
 
 
-def test_what_takes_does_not_go_out_again_it_was_wanted_when_it_was_decided():
-    desk = Desk()
-    placed = desk.open()
-    desk.accept(placed, 10)
-    bid = next(c for c in placed if c["token"] == Outcome.UP)
-    desk.fill(bid, bid["size_micro"] / 1e6, 20)
-    moved = desk.frame(wire.snapshot({5600: 300}, {5700: 300}, START_S * 1000 + 600), 600)
-    (taker,) = [c for c in moved if c["order_type"] == OrderType.FOK]
-    desk.answer(taker, OrderStatus.UNKNOWN, 1_100)
-    assert CommandKind.RESEND not in kinds(desk.answer(taker, OrderStatus.NOT_FOUND, 1_200))
-    assert taker["key"] in [order["key"] for order in desk.live()], "it may have traded"
-    desk.answer(taker, OrderStatus.REJECTED, 2_600)
-    assert taker["key"] not in [order["key"] for order in desk.live()], "there is no copy that it could be"
+@pytest.mark.parametrize("order_type", [OrderType.GTC, OrderType.FOK, OrderType.FAK])
+def test_what_takes_is_not_sent_again_and_its_late_refusal_proves_its_end(order_type):
+    takes = order_type is not OrderType.GTC
+    desk, sent = Desk(), Desk().open()[:1].copy()
+    sent["key"], sent["order_type"], sent["expiration_s"] = sent["key"] + 100, order_type, 0
+    registry = desk.market.step.registry
+    assert registry.add(sent)
+    desk.answer(sent[0], OrderStatus.SENT, 0)
+    desk.open()
+    desk.answer(sent[0], OrderStatus.UNKNOWN, 500)
+    again = CommandKind.RESEND in kinds(desk.answer(sent[0], OrderStatus.NOT_FOUND, 600))
+    assert again is not takes
+    desk.answer(sent[0], OrderStatus.REJECTED, 2_000)
+    assert registry.order(int(sent["key"][0]))["state"] == ("dead" if takes else "unknown")
 
 
 def test_a_settlement_that_is_both_confirmed_and_failed_closes_trading():
