@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from invmm.sim.batches import Batch
 from invmm.sim.campaign.hazards import TABLE
 from invmm.sim.campaign.network import Incoming
 from invmm.sim.profile import SECOND
@@ -42,7 +43,18 @@ class Stalls:
         self._asked: set[str] = set()  # ids that a cancel named
         self._late: set[str] = set()
 
-    def changing(self, session: Session, due_ns: int) -> None:
+    def watch(self, session: Session) -> None:
+        """From now on, whenever the venue's book of a market changes."""
+        exchange: Any = session.exchange
+        play = exchange.play
+
+        def plays(batch: Batch, *rest: Any) -> None:
+            self._changing(session, session._receive_ns[batch.first])
+            play(batch, *rest)
+
+        exchange.play = plays
+
+    def _changing(self, session: Session, due_ns: int) -> None:
         """The venue's book is about to change; who listens will be told at `due_ns`."""
         is_stalled = session.market.slug in self._since_ns and self._world.stale_ns(session) > 0
         if is_stalled and not self._agree(session):

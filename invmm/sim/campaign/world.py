@@ -28,7 +28,6 @@ from invmm.settings import (
     StrategySettings,
 )
 from invmm.sim.account import Leg
-from invmm.sim.batches import Batch
 from invmm.sim.campaign import checkers
 from invmm.sim.campaign.budget import Budget
 from invmm.sim.campaign.checkers import Failure, Findings
@@ -189,9 +188,8 @@ class World:
 
         def opened(*args: Any, **rest: Any) -> Session:
             session = opens(*args, **rest)
-            exchange: Any = session.exchange
-            exchange.tell = partial(self._told, session, exchange.tell)
-            exchange.play = partial(self._plays, session, exchange.play)
+            session.exchange.tell = partial(self._told, session, session.exchange.tell)
+            self.stalls.watch(session)
             return session
 
         any_floor: Any = server.floor
@@ -267,10 +265,6 @@ class World:
         return max(0, now_ns - times[first]) if first < len(times) and heard_ns else 0
 
     # ---- what happens --------------------------------------------------------------------------------------
-
-    def _plays(self, session: Session, play: Any, batch: Batch, *rest: Any) -> None:
-        self.stalls.changing(session, session._receive_ns[batch.first])
-        play(batch, *rest)
 
     def _told(self, session: Session, tell: Any, report: Report) -> None:
         tell(report)
