@@ -37,12 +37,14 @@ from invmm.settlement.policy import Action, Decision, SettleReason
 from invmm.settlement.record import Begun, SettlementRecord
 from invmm.settlement.till import own_account
 from invmm.types import MICRO
+from invmm.venue.client import VenueClient
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_REFUSED: Final = 3
 EXIT_UNDER_WAY: Final = 4
 POLL_S: Final = 0.05
+DONE: Final = {Action.MERGE: "merged", Action.REDEEM: "redeemed", Action.SPLIT: "split"}
 WORDS: Final = {
     Action.MERGE: "Merges pairs into dollars: as many Up as Down shares, a dollar per pair.",
     Action.REDEEM: "Redeems shares of resolved markets for what their resolution pays.",
@@ -91,7 +93,7 @@ def run(action: Action, arguments: Sequence[str] | None) -> int:
     wanted = asyncio.run(_wanted(action, options, account, found.stakes))
     refusals = [] if not wanted else _refusals(action, account, found.cash_micro, wanted)
     if not wanted:
-        refusals = [f"{SETTLEMENT[SettleReason.EMPTY]} that could be {action}d"]
+        refusals = [f"{SETTLEMENT[SettleReason.EMPTY]} that could be {DONE[action]}"]
     report: dict[str, Any] = told(account, found.cash_micro, found.stakes) | {
         "action": str(action),
         "planned": [asdict(begun) | {"action": str(action), "stage": None} for begun, _ in wanted],
@@ -114,6 +116,7 @@ def run(action: Action, arguments: Sequence[str] | None) -> int:
         else:
             report["jobs"] = [asdict(one) | {"state": str(one.state)} for one in reports]
             report["collateral_after_micro"] = account.holdings().collateral_micro()
+            found.problems += asyncio.run(_refresh(account, wanted))
             code = max(code, _code(reports))
     _tell(report, options, found.problems)
     return code
@@ -221,6 +224,28 @@ def _do(
             record.begun(begun)
             lane.submit(job_of(begun, holding, chain_id))
         return _follow(lane, record, clock, [begun.name for begun, _ in wanted], options.wait)
+
+
+async def _refresh(account: Account, wanted: Sequence[tuple[Begun, Holding]]) -> list[str]:
+    """Has the venue read from the chain what was moved: it keeps a view of its own. Needs API credentials;
+    problems in words.
+    """
+    who = account.identity
+    if who.credentials is None:
+        return []
+    try:
+        profile, kind = account.profile, who.signature_type
+        async with VenueClient(
+            profile, who.signer, who.credentials, address=who.address, signature_type=kind
+        ) as client:
+            await client.update_balance_allowance()
+            for _, holding in wanted:
+                asset = "CONDITIONAL-V2" if holding.exchange == "v3" else "CONDITIONAL"
+                for token in (holding.up_token, holding.down_token):
+                    await client.update_balance_allowance(asset, token)
+    except InvmmError as error:
+        return [f"the venue was not told: {error}"]
+    return []
 
 
 def _follow(

@@ -151,9 +151,13 @@ async def read_stakes(account: Account, only: str | None = None) -> Stakes:
     except InvmmError as error:
         found.problems.append(f"positions: {error}")
         return found
+    if only is not None:
+        markets = [market for market in markets if only in (market.slug, market.condition_id)]
+        try:
+            markets = markets or [await named_market(account, only)]  # the index may not know it yet
+        except InvmmError as error:
+            found.problems.append(f"{only}: {error}")
     for market in markets:
-        if only is not None and only not in (market.slug, market.condition_id):
-            continue
         try:
             stake = await asyncio.to_thread(_stake, account, holdings, market)
         except InvmmError as error:
@@ -170,7 +174,8 @@ async def named_market(account: Account, name: str) -> ListedMarket:
     if series.single is None:
         raise ConfigError(f"--market: expected one market, found the series {name!r}")
     async with Discovery(account.profile) as discovery:
-        info = (await discovery.window(series.single)).require()
+        found = await discovery.window(series.single)
+    info = found.info or found.require()  # one that is over is not tradable, and is settled all the same
     return ListedMarket(info.condition_id, info.slug, info.exchange, info.up_token_id, info.down_token_id)
 
 

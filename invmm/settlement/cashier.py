@@ -81,6 +81,7 @@ class Cashier:
         self._purse: Purse | None = None
         self._closed: dict[str, tuple[str, Ledger]] = {}
         self._said = 0  # messages so far
+        self._is_ending = False
 
     # ---- told by the session -------------------------------------------------------------------------------
 
@@ -101,6 +102,16 @@ class Cashier:
         info = residue.info
         self._closed[info.condition_id] = (info.slug, residue.ledger)
         self._tell(_holding_of(info, residue.ledger, is_open=False, rule=residue.merge.reason))
+
+    def begin_nothing(self) -> None:
+        """The session ends: what is under way is followed, nothing new is begun."""
+        self._is_ending = True
+        self._tell_purse()
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether a job is under way, or may be."""
+        return self.load.jobs > 0 or self.load.heard < self._said
 
     @property
     def is_idle(self) -> bool:
@@ -125,7 +136,7 @@ class Cashier:
         cash_micro = None if told is None else (int(told) - int(str(figures["open_e10"]))) // 10_000
         strategy = engine.settings.strategy
         need_micro = round(strategy.num_levels * strategy.order_size * MICRO)  # both bids cost below a dollar
-        is_killed = engine.risk.level >= KillLevel.CANCEL_ALL
+        is_killed = self._is_ending or engine.risk.level >= KillLevel.CANCEL_ALL
         purse = Purse(cash_micro, need_micro, self._is_stopped, is_killed)
         if purse != self._purse:
             self._purse = purse
@@ -135,7 +146,7 @@ class Cashier:
     def _is_stopped(self) -> bool:
         """Whether no new risk is taken: a kill level, or an alarm."""
         engine = self._engine
-        return bool(engine.risk.level or engine.permission.alarms)
+        return bool(self._is_ending or engine.risk.level or engine.permission.alarms)
 
     def _holding(self, market: Market) -> Holding:
         ledger = market.ledger

@@ -46,6 +46,8 @@ MakeTill = Callable[["Engine", Path, "Clock"], "Till"]
 """Makes a till of an engine, for files in a folder, on a clock."""
 
 TURN_S: Final = 0.05
+LAST_WORD_S: Final = 2.0
+"""Real seconds that a job under way is given when a session ends early; the next one finds it."""
 EMBEDDED_TIMEOUT_S: Final = 20.0
 """Real seconds; a chain in another process of a busy machine takes its time."""
 
@@ -217,6 +219,11 @@ class Till:
         loop = asyncio.get_running_loop()
         end = loop.time() + wait_s
         while loop.time() < end and self.thread.is_alive and not self.cashier.is_idle:
+            self.tick()
+            await asyncio.sleep(TURN_S)
+        self.cashier.begin_nothing()
+        end = max(end, loop.time() + LAST_WORD_S)
+        while loop.time() < end and self.thread.is_alive and self.cashier.has_jobs:
             self.tick()
             await asyncio.sleep(TURN_S)
         await asyncio.to_thread(self.thread.close)

@@ -61,13 +61,16 @@ class VenueChild(VenueHost):
         assert process.stdin is not None
         assert process.stdout is not None
         killer = threading.Timer(timeout_s, process.kill)
-        killer.start()
         try:
+            killer.start()
             process.stdin.write(json.dumps(config) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
         except OSError:
             line = ""
+        except BaseException:  # interrupted: what has not begun has nothing to finish
+            process.kill()
+            raise
         finally:
             killer.cancel()
         if not line:
@@ -79,8 +82,11 @@ class VenueChild(VenueHost):
 
     def _read_errors(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            self._errors.append(line)
+        with (
+            process.stderr as stream
+        ):  # closed here: a child of the child may hold its end longer
+            for line in stream:
+                self._errors.append(line)
 
     def stop(self, timeout_s: float = 5.0) -> int | None:
         """Ends the child: closes its standard input, then insists. Returns its exit code."""
@@ -98,7 +104,6 @@ class VenueChild(VenueHost):
             process.wait()
         if self._reader is not None:
             self._reader.join(1.0)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        if process.stdout is not None:
+            process.stdout.close()
         return process.returncode
