@@ -152,6 +152,11 @@ class Permission:
         if self.mode == Mode.RUNNING:
             self._set(Mode.PAUSED)
 
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether an alarm or a kill level forbids new risk, and nobody has lifted that."""
+        return self._forbidden
+
     def lift(self) -> None:
         """A person has looked: the next reconciliation may let quotes go on."""
         self._forbidden = False

@@ -143,9 +143,9 @@ class Cashier:
 
     @property
     def _is_stopped(self) -> bool:
-        """Whether no new risk is taken: a kill level, or an alarm."""
+        """Whether no new risk is taken: a kill level, or an alarm that forbids it."""
         engine = self._engine
-        return bool(self._is_ending or engine.risk.level or engine.permission.alarms)
+        return bool(self._is_ending or engine.risk.level or engine.permission.is_forbidden)
 
     def _holding(self, market: Market) -> Holding:
         ledger = market.ledger
