@@ -30,7 +30,7 @@ from invmm.ops.reaping import why_unwatched
 from invmm.ops.venue_options import chosen_profile
 from invmm.ops.wallet_options import identity_of, wallet_of
 from invmm.settings import Settings
-from invmm.settlement.opening import find_relayer_key
+from invmm.settlement.opening import find_relayer_key, why_unrelayed
 from invmm.settlement.till import MakeTill, account_till
 from invmm.venue.identity import Identity
 from invmm.venue.profile import Profile
@@ -98,6 +98,8 @@ def plan(options: argparse.Namespace, settings: Settings, environ: Mapping[str, 
         who, where = planned.identity, planned.profile
         wallet = wallet_of(options, settings.wallet)
         key = _told(refusals, lambda: find_relayer_key(wallet, environ)) if who.signature_type else None
+        if where.relayer_url and (missing := why_unrelayed(who, where, key)):
+            refusals.append(missing)  # nobody would ever turn its pairs into dollars
         planned.make_till = _told(refusals, lambda: account_till(who, where, settings.settlement, key))
         way = "the venue's relayer" if who.signature_type else "transactions of the account"
         nobody = "nobody: the wallet has to settle by hand"

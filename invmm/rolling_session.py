@@ -373,7 +373,9 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
     if series.single is not None:
         raise ConfigError(f"--series: expected a series such as btc-updown-5m, found {options.series!r}")
     profile = venue_profile(settings.sim)
-    embedded = TestVenue(options.series, speed=speed, seed=options.seed, profile=profile, chain=True)
+    embedded = TestVenue(
+        options.series, speed=speed, seed=options.seed, profile=profile, chain=settings.sim.chain
+    )
     files = TemporaryDirectory(prefix="invmm-settled-")  # of a chain that ends with the venue
     with hold_folder(options.state) as folder, files, embedded:
         _wait_ready(embedded)

@@ -63,7 +63,9 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
     signer = OrderSigner(secrets.token_hex(32))  # of this session only: nobody's key
     child_key = ChildCredentials.fresh(signer.address)
     profile = replace(venue_profile(settings.sim), record_truth=True)
-    child = VenueChild(tapes, credentials=child_key, profile=profile, seed=options.seed, chain=True)
+    child = VenueChild(
+        tapes, credentials=child_key, profile=profile, seed=options.seed, chain=settings.sim.chain
+    )
     with hold_folder(options.state) as folder, TemporaryDirectory(prefix="invmm-settled-") as files, child:
         session = _Session(options, settings, speed, child, signer, child_key, folder)
         session.files = Path(files)  # of a chain that ends with the child

@@ -5,15 +5,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from invmm.errors import ConfigError, InvmmError
-from invmm.ops.venue_options import add_account_options, chosen_identity, chosen_profile, chosen_settings
+from invmm.ops.venue_options import (
+    add_account_options,
+    add_relayer_option,
+    chosen_identity,
+    chosen_profile,
+    chosen_settings,
+    with_relayer,
+)
+from invmm.ops.wallet_options import wallet_of
 from invmm.settings import Settings
 from invmm.settlement.calls import check_tokens
 from invmm.settlement.holdings import ChainHoldings, version_of
+from invmm.settlement.opening import find_relayer_key
 from invmm.settlement.policy import Action, SettleReason, redeemed_micro
 from invmm.settlement.rpc import RpcEndpoint, endpoints_of
 from invmm.venue.discovery import Discovery
@@ -23,18 +33,22 @@ from invmm.venue.rest import Transport
 from invmm.venue.series import Series
 from invmm.venue.wallet_positions import ListedMarket, held_markets
 
+if TYPE_CHECKING:
+    from polymarket import BuilderApiKey, RelayerApiKey
+
 CONTROL_PATH: Final = "/_control/truth"
 """What an embedded venue says of itself; the real one has no such page and is never asked for it."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Whose shares, at which venue, asked of which nodes."""
+    """Whose shares, at which venue, asked of which nodes, and a wallet's key at the relayer."""
 
     profile: Profile
     settings: Settings
     identity: Identity
     nodes: tuple[RpcEndpoint, ...]
+    relayer_key: BuilderApiKey | RelayerApiKey | None = field(default=None, repr=False)
 
     def holdings(self) -> ChainHoldings:
         """What the wallet that pays has on the chain."""
@@ -104,20 +118,25 @@ class Stakes:
 
 
 def add_settling_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of venue, wallet and settings, and `--state`."""
+    """Adds the options of venue, relayer, wallet and settings, and `--state`."""
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="state folder (default: the account's own, as with --live)"
     )
+    add_relayer_option(parser)
     add_account_options(parser)
 
 
 def account_of(options: argparse.Namespace, *, needs_key: bool) -> Account:
     """The account that the options name; ConfigError for what is missing."""
-    profile, settings = chosen_profile(options), chosen_settings(options)
+    settings = chosen_settings(options)
+    profile = with_relayer(chosen_profile(options), options.relayer_port)
     identity = chosen_identity(options, profile, needs_key=needs_key)
     if profile.loopback and not (identity.rpc_url or settings.settlement.rpc_urls):
         profile = replace(profile, rpc_url=asyncio.run(_chain_of(profile)))
-    return Account(profile, settings, identity, endpoints_of(settings.settlement, profile, identity.rpc_url))
+    nodes = endpoints_of(settings.settlement, profile, identity.rpc_url)
+    wallet = wallet_of(options, settings.wallet)
+    key = find_relayer_key(wallet, os.environ) if identity.signature_type and identity.signer else None
+    return Account(profile, settings, identity, nodes, key)
 
 
 async def _chain_of(profile: Profile) -> str:

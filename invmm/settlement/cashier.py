@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from invmm.execution.kill import KillLevel
-from invmm.permission import AlarmKind
 from invmm.settlement.handover import Residue, merger_of
 from invmm.settlement.ledger import Ledger
 from invmm.settlement.messages import (
@@ -144,9 +143,9 @@ class Cashier:
 
     @property
     def _is_stopped(self) -> bool:
-        """Whether no new risk is taken: a kill level, or an alarm."""
+        """Whether no new risk is taken: a kill level, or an alarm that forbids it."""
         engine = self._engine
-        return bool(self._is_ending or engine.risk.level or engine.permission.alarms)
+        return bool(self._is_ending or engine.risk.level or engine.permission.is_forbidden)
 
     def _holding(self, market: Market) -> Holding:
         ledger = market.ledger
@@ -170,7 +169,7 @@ class Cashier:
             self._book(message, now_ns)
         elif isinstance(message, Notice):
             if message.is_alarm:
-                self._engine.permission.alarm(message.text, AlarmKind.SETTLEMENT)
+                self._engine.permission.alarm(message.text, message.kind)
             else:
                 self.say(message.text)
         elif isinstance(message, Load):

@@ -310,14 +310,28 @@ class Ledger:
         return sum(leg.value_e10 if leg.side == Side.BUY else -leg.value_e10 for leg in self.standing)
 
     def paid_micro(self, outcome: Outcome, side: Side) -> int:
-        """Micro-dollars that moved for an outcome's shares bought or sold, fees apart: rounded as cash is."""
-        exact: dict[tuple[int, int], int] = {}
-        for leg in self.standing:
-            if (leg.outcome, leg.side) == (outcome, side):
-                group = (leg.trade, leg.key) if leg.taker else (0, leg.key)
-                exact[group] = exact.get(group, 0) + leg.value_e10
+        """Micro-dollars that moved for an outcome's shares bought or sold, fees apart: rounded as cash is.
+
+        A taker's fill is rounded by itself. What an order's fills that stand cost in all is rounded as well,
+        and those that rested moved what they added to that.
+        """
         up = E10_PER_MICRO_DOLLAR - 1 if side == Side.BUY else 0
-        return sum((value_e10 + up) // E10_PER_MICRO_DOLLAR for value_e10 in exact.values())
+        taken: dict[int, int] = {}
+        rested: dict[int, tuple[int, int]] = {}  # price and size
+        moved = 0
+        for leg in self.standing:
+            if (leg.outcome, leg.side) != (outcome, side):
+                continue
+            if leg.taker:
+                moved += (leg.value_e10 + up) // E10_PER_MICRO_DOLLAR
+                taken[leg.key] = taken.get(leg.key, 0) + leg.size_micro
+            else:
+                rested[leg.key] = leg.price_e4, rested.get(leg.key, (0, 0))[1] + leg.size_micro
+        for key, (price_e4, size_micro) in rested.items():
+            first_micro = taken.get(key, 0)
+            for sign, total_micro in ((1, first_micro + size_micro), (-1, first_micro)):
+                moved += sign * ((total_micro * price_e4 + up) // E10_PER_MICRO_DOLLAR)
+        return moved
 
     @property
     def fees_micro(self) -> int:

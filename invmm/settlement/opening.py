@@ -81,13 +81,9 @@ def open_lane(
             clock=clock,
             chain_id=profile.chain_id,
         )
-    if relayer_key is None:
-        raise ConfigError(
-            f"settling: wallet {who.funder} needs the relayer's API key, found none; expected "
-            f"{BUILDER_KEY_NAMES[0]}, {BUILDER_SECRET_NAMES[0]} and {BUILDER_PASSPHRASE_NAMES[0]}, or "
-            f"{RELAYER_KEY_NAMES[0]} and {RELAYER_ADDRESS_NAMES[0]}, in the environment, and --env or "
-            "[wallet] environment = true"
-        )
+    if missing := why_unrelayed(who, profile, relayer_key):
+        raise ConfigError(f"settling: {missing}")
+    assert relayer_key is not None
     wallet = RelayedWallet(who.signer)
     chain = ChainView(endpoints, settings, chain_id=profile.chain_id, relay_hub=profile.contracts.relay_hub)
     relay = Relay(profile.relayer_url, relayer_key)
@@ -101,6 +97,24 @@ def open_lane(
     except BaseException:
         relay.close()
         raise
+
+
+def why_unrelayed(who: Identity, profile: Profile, relayer_key: BuilderApiKey | RelayerApiKey | None) -> str:
+    """What a wallet lacks to have its calls executed by a relayer; "" for nothing, and for an account that
+    needs none.
+    """
+    if who.signature_type == 0:
+        return ""
+    if relayer_key is None:
+        return (
+            f"wallet {who.funder} needs the relayer's API key, found none; expected "
+            f"{BUILDER_KEY_NAMES[0]}, {BUILDER_SECRET_NAMES[0]} and {BUILDER_PASSPHRASE_NAMES[0]}, or "
+            f"{RELAYER_KEY_NAMES[0]} and {RELAYER_ADDRESS_NAMES[0]}, in the environment, and --env or "
+            "[wallet] environment = true"
+        )
+    if not profile.relayer_url:
+        return f"wallet {who.funder} needs a relayer, found none at the venue {profile.name}"
+    return ""
 
 
 def find_relayer_key(

@@ -28,7 +28,7 @@ from invmm.settlement.ledger import Ledger
 from invmm.settlement.nodes import Endpoint
 from invmm.settlement.opening import open_lane
 from invmm.settlement.policy import SettlePolicy
-from invmm.settlement.record import SettlementRecord
+from invmm.settlement.record import SETTLED_FILE, SettlementRecord
 from invmm.settlement.rpc import RpcEndpoint, endpoints_of
 from invmm.settlement.settler import Settler
 from invmm.types import MICRO
@@ -185,7 +185,7 @@ class Till:
 
     def _settler(self, tell: Tell) -> Settler:
         """On the settling thread."""
-        log = LaneJournal(self._folder / "settled")
+        log = LaneJournal(self._folder / SETTLED_FILE)
         try:
             record = SettlementRecord(log)
             lane, cost = self._open_lane()

@@ -52,6 +52,7 @@ class Trade:
     taker_order_id: bytes = b""
     taker_token: Outcome = Outcome.UP
     taker_side: Side = Side.BUY
+    fails: bool = False  # it is drawn to end FAILED
 
 
 @dataclass(slots=True)

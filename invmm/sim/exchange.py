@@ -410,6 +410,7 @@ class Exchange:
         trade = self.settlement.begin(legs, up_price, lead, is_taker=taker is not None)
         for order, size in parts:
             order.filled_micro += size
+            order.standing_micro += 0 if trade.fails else size
             order.trades.append(trade)
             if order.left_micro == 0:
                 order.state = "MATCHED"
@@ -423,9 +424,10 @@ class Exchange:
         price = up_price if request.token == Outcome.UP else PRICE_ONE_E4 - up_price
         notional = rules.cost_micro(size, price, request.side)
         if not is_taker and price == request.price_e4:
-            # Rounding is cumulative, so that the fills of an order cost together what was reserved for it.
-            whole = rules.cost_micro(order.filled_micro + size, price, request.side)
-            notional = whole - rules.cost_micro(order.filled_micro, price, request.side)
+            # Rounding is cumulative, so that the fills of an order cost together what was reserved for it. A
+            # fill that will fail has no part in it: then the sum follows from the fills that stand.
+            whole = rules.cost_micro(order.standing_micro + size, price, request.side)
+            notional = whole - rules.cost_micro(order.standing_micro, price, request.side)
             order.paid_micro += notional
         else:
             order.paid_micro += rules.cost_micro(size, request.price_e4, request.side)

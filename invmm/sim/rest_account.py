@@ -85,6 +85,11 @@ class Own:
         lag_ns = faults.lag_ns("trades")
         entries = []
         for trade in reversed(self._server.floor.purses.named(account).trades):
+            seconds = trade.time_ns // SECOND
+            if seconds <= after:
+                break  # all others are older
+            if seconds >= before:
+                continue
             who = next((one for one in self._parties(trade) if account in ("", one.account)), None)
             if who is None or trade.time_ns > now_ns - lag_ns:
                 continue
@@ -92,9 +97,6 @@ class Own:
                 continue
             entry = wire.trade_entry(trade, markets[trade.condition_id], who)
             if any(query.get(name) not in (None, entry[name]) for name in ("id", "market", "asset_id")):
-                continue
-            seconds = trade.time_ns // SECOND
-            if not after < seconds < before:
                 continue
             entries.append(entry)
         return page_of(self._server, entries, request)

@@ -88,6 +88,7 @@ class Settlement:
         if retries or fails:
             stages.append((at, OrderStatus.TRADE_RETRYING))
             at += delay(profile.mined_delay_ns)
+        trade.fails = fails
         if fails:
             stages.append((at, OrderStatus.TRADE_FAILED))
         else:
