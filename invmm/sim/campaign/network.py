@@ -110,13 +110,13 @@ class Network:
         Of all bytes that processes sent.
     """
 
-    def __init__(self, loop: VirtualLoop, server: VenueServer, profile_host: str) -> None:
+    def __init__(self, loop: VirtualLoop, server: VenueServer, seed: int) -> None:
         self.loop = loop
         self.server = server
         self.is_down = False
         self.is_silent = False
         self.loss = self.forgetting = self.slowness = 0.0
-        self._random = Random("network")
+        self._random = Random(f"{seed}:network")
         self.requests = 0
         self.cancelled_ns = 0
         """When the last request left that cancels something."""

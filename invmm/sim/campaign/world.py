@@ -15,18 +15,9 @@ from contextvars import Context
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from invmm.errors import InUseError, origin_of
-from invmm.settings import (
-    EngineSettings,
-    ExecutorSettings,
-    RiskSettings,
-    Settings,
-    StateSettings,
-    StrategySettings,
-)
 from invmm.sim.account import Leg
 from invmm.sim.campaign import checkers
 from invmm.sim.campaign.budget import Budget
@@ -38,6 +29,7 @@ from invmm.sim.campaign.process import EngineProcess, imagined
 from invmm.sim.campaign.stalls import Stalls
 from invmm.sim.campaign.strangers import Strangers
 from invmm.sim.campaign.tape import moving_tape
+from invmm.sim.campaign.tuning import settings_of
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.server import Credentials, VenueServer
@@ -95,25 +87,6 @@ class Outcome:
         return self.findings.failures
 
 
-def settings_of(seed: int) -> Settings:
-    """Settings of a world: those that ship, but for what only costs time, and sizes drawn from the seed."""
-    draw = Random(f"{seed}:settings")
-    return Settings(
-        engine=EngineSettings(timer_ms=250),
-        executor=ExecutorSettings(
-            connections=3, cancel_connections=1, rehearse_ms=0, heartbeat="on", ring_capacity=256
-        ),
-        strategy=StrategySettings(
-            num_levels=draw.choice((1, 1, 2)),
-            order_size=draw.choice((10.0, 25.0, 100.0)),
-            update_interval_ms=250,
-        ),
-        # A day's loss that ends all quoting leaves the rest of a long seed without orders: few seeds have it.
-        risk=RiskSettings(max_loss_day_dollars=2_000.0 if draw.random() < 0.15 else 40_000.0),
-        state=StateSettings(journal_records=2_048, journal_files=64),
-    )
-
-
 class World:
     """One seed's world.
 
@@ -143,7 +116,7 @@ class World:
         self.struck: Counter[str] = Counter()
         self.active: Counter[str] = Counter()  # faults that have begun and not ended; sudden ones stay
         self.server = self._new_server()
-        self.network: Network = Network(self.loop, self.server, "")
+        self.network: Network = Network(self.loop, self.server, seed)
         self.exposure = checkers.Exposure(self)
         self.orphans = checkers.Orphans(self)
         self.sends = checkers.Sends(self)
