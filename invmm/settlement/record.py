@@ -15,7 +15,7 @@ in the lane by its name.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from invmm.errors import DataError
@@ -27,6 +27,8 @@ SETTLED_FILE: Final = "settled"
 """In a state folder."""
 SHORTEN_AFTER: Final = 1_000
 """Jobs of markets that are done, after which the file is shortened when it is opened."""
+KEPT_S: Final = 86_400.0
+"""From the end of one market to that of the newest: it is kept so long however many jobs there were."""
 
 
 class RecordLog(Protocol):
@@ -79,6 +81,8 @@ class SettlementRecord:
         self._log = log
         self._markets: dict[str, Holding] = {}
         self._begun: dict[str, Begun] = {}
+        self._pasts: dict[str, list[Begun]] = {}  # of each market that an engine had, since it had it
+        self._newest_s = 0.0
         self.stopped = ""
         """Why nothing is begun until `resume`, or ""."""
         for number, record in enumerate(log.records, 1):
@@ -94,9 +98,9 @@ class SettlementRecord:
         about = dict(record)
         kind = about.pop("kind")
         if kind == "market":
-            self._markets[about["market"]] = Holding(**about, low_micro=(0, 0), high_micro=(0, 0))
+            self._know(Holding(**about, low_micro=(0, 0), high_micro=(0, 0)))
         elif kind == "begun":
-            self._begun[about["name"]] = Begun(**(about | {"action": Action(about["action"])}))
+            self._begin(Begun(**(about | {"action": Action(about["action"])})))
         elif kind == "ended":
             self._begun[about["name"]].stage = Stage.DONE if about["is_done"] else Stage.VOID
         elif kind == "closed":
@@ -108,10 +112,28 @@ class SettlementRecord:
         else:
             raise ValueError(kind)
 
+    def _know(self, holding: Holding) -> None:
+        self._markets[holding.market] = holding
+        self._pasts.setdefault(holding.market, [])
+        self._newest_s = max(self._newest_s, holding.end_s)
+
+    def _begin(self, begun: Begun) -> None:
+        if (known := self._begun.setdefault(begun.name, begun)) is not begun:
+            known.stage = Stage.UNDER_WAY
+        elif (past := self._pasts.get(begun.market)) is not None:
+            past.append(begun)
+
     def _shorten(self) -> None:
-        """Where many jobs are those of markets that are done, forgets these markets."""
+        """Where many jobs are those of markets that are done, forgets these markets, but for the last day's:
+        an engine may open one again.
+        """
         over = {begun.market for begun in self._begun.values() if begun.action is Action.REDEEM}
-        over |= {about["market"] for about in self._log.records if about["kind"] == "closed"}
+        over |= self._pasts.keys()
+        over -= {
+            about["market"]
+            for about in self._log.records
+            if about["kind"] == "market" and about["end_s"] > self._newest_s - KEPT_S
+        }
         over -= {begun.market for begun in self._begun.values() if begun.stage is Stage.UNDER_WAY}
         over -= self._markets.keys()
         done = {begun.name for begun in self._begun.values() if begun.market in over}
@@ -127,6 +149,8 @@ class SettlementRecord:
         self._log.replace([*kept, *([{"kind": "stop", "reason": self.stopped}] if self.stopped else [])])
         for name in done:
             del self._begun[name]
+        for market in over:
+            self._pasts.pop(market, None)
 
     # ---- what is known -------------------------------------------------------------------------------------
 
@@ -135,8 +159,8 @@ class SettlementRecord:
         return [(holding, self.past(name)) for name, holding in self._markets.items()]
 
     def past(self, market: str) -> list[Begun]:
-        """What was begun in a market, by hand too, oldest first."""
-        return [begun for begun in self._begun.values() if begun.market == market]
+        """What was begun in a market since an engine had it first, by hand too, oldest first."""
+        return list(self._pasts.get(market, ()))
 
     def open(self) -> list[str]:
         """Names of jobs without an end, the oldest first."""
@@ -151,7 +175,7 @@ class SettlementRecord:
     def market(self, holding: Holding) -> None:
         """A market of which shares may have to be settled; on disk on return, like all of these."""
         if holding.market not in self._markets:
-            self._markets[holding.market] = holding
+            self._know(holding)
             names = ("market", "slug", "exchange", "up_token", "down_token", "end_s")
             self._log.append({"kind": "market"} | {name: getattr(holding, name) for name in names})
 
@@ -161,7 +185,7 @@ class SettlementRecord:
         self._log.append(
             {"kind": "begun", "action": str(begun.action)} | {name: getattr(begun, name) for name in names}
         )
-        self._begun[begun.name] = begun
+        self._begin(begun)
 
     def ended(
         self,
@@ -191,8 +215,7 @@ class SettlementRecord:
         begun = self._begun.get(name)
         if begun is None:
             return False
-        begun.stage = Stage.UNDER_WAY
-        self.begun(begun)
+        self.begun(replace(begun, stage=Stage.UNDER_WAY))
         return True
 
     def stop(self, reason: str) -> None:

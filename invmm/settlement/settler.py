@@ -169,7 +169,7 @@ class Settler:
 
     def _opened(self, holding: Holding) -> MarketState:
         """A market that was not known; one whose ids are not what they must be is never settled."""
-        market = MarketState(holding)
+        market = MarketState(holding, self._record.past(holding.market))
         try:
             version, neg_risk = version_of(holding.exchange)
             ids = (holding.up_token, holding.down_token)

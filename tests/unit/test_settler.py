@@ -340,6 +340,23 @@ def test_what_a_person_has_to_see_to_is_an_alarm_once_while_it_lasts():
     assert kinds == [AlarmKind.GAS, AlarmKind.SETTLEMENT, AlarmKind.GAS]
 
 
+def test_a_market_that_was_settled_and_is_opened_again_has_its_past():
+    rig = Rig()
+    rig.lane.end(rig.merging(), JobState.FINAL)
+    rig.chain.resolved[holding().market] = (1, 0)
+    rig.turn()
+    rig.hold(holding(low=(40, 60), is_open=False), brings=False)
+    rig.over()
+    assert rig.log.records[-1]["kind"] == "closed"
+    rig.told.clear()
+    rig.begin()
+    rig.hold(holding(low=(40, 60), is_open=False), brings=False)
+    rig.turn(DIFFERENCE_S)
+    rig.turn(DIFFERENCE_S)
+    assert not rig.heard(Notice)
+    assert rig.settler.pools.of(holding().market).free == (0, 20 * SHARE)
+
+
 def test_markets_that_are_done_leave_the_file_and_all_that_matters_stays(monkeypatch: pytest.MonkeyPatch):
     rig = Rig()
     for number in (1, 2):
@@ -358,6 +375,9 @@ def test_markets_that_are_done_leave_the_file_and_all_that_matters_stays(monkeyp
     before = rig.log.records
     assert {"kind": "closed", "market": holding(1).market} in before
     monkeypatch.setattr(record_module, "SHORTEN_AFTER", 1)
+    SettlementRecord(rig.log)
+    assert rig.log.records == before, "an engine may open a market of this day again"
+    monkeypatch.setattr(record_module, "KEPT_S", -1.0)
     shortened = SettlementRecord(rig.log)
     assert len(rig.log.records) == 3 < len(before)
     assert shortened.open() == [names[1]]
