@@ -46,6 +46,7 @@ from invmm.settlement.ledger import E10_PER_MICRO_DOLLAR
 from invmm.settlement.till import Till, embedded_till
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.hazards import QUIET_S, Hazards
+from invmm.sim.identity import tokens_follow
 from invmm.types import Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.profile import loopback
@@ -63,9 +64,8 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
     signer = OrderSigner(secrets.token_hex(32))  # of this session only: nobody's key
     child_key = ChildCredentials.fresh(signer.address)
     profile = replace(venue_profile(settings.sim), record_truth=True)
-    child = VenueChild(
-        tapes, credentials=child_key, profile=profile, seed=options.seed, chain=settings.sim.chain
-    )
+    chain = settings.sim.chain and all(tokens_follow(tape.market) for tape in tapes)
+    child = VenueChild(tapes, credentials=child_key, profile=profile, seed=options.seed, chain=chain)
     with hold_folder(options.state) as folder, TemporaryDirectory(prefix="invmm-settled-") as files, child:
         session = _Session(options, settings, speed, child, signer, child_key, folder)
         session.files = Path(files)  # of a chain that ends with the child

@@ -82,9 +82,7 @@ class VenueChild(VenueHost):
 
     def _read_errors(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
-        with (
-            process.stderr as stream
-        ):  # closed here: a child of the child may hold its end longer
+        with process.stderr as stream:  # closed here: a child of the child may hold its end longer
             for line in stream:
                 self._errors.append(line)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from invmm.errors import InvmmError
+from invmm.replay.tape import MarketInfo
 from invmm.venue.positions import condition_id, position_ids_v1, position_ids_v2
 from invmm.venue.profile import CONTRACTS, POLYGON
 
@@ -41,3 +43,15 @@ def identify(name: str, generation: str = "v1") -> Identity:
     else:
         raise ValueError(f"generation: expected 'v1' or 'v2', got {generation!r}")
     return Identity("0x" + digest.hex(), condition, up, down)
+
+
+def tokens_follow(market: MarketInfo) -> bool:
+    """Whether a market's token ids are those that a chain computes of its condition: not of made-up ones."""
+    try:
+        if GENERATIONS[market.exchange] == "v1":
+            ids = position_ids_v1(market.condition_id, CONTRACTS[POLYGON].bridged_collateral)
+        else:
+            ids = position_ids_v2(market.condition_id)
+    except (InvmmError, ValueError):
+        return False
+    return ids == (market.up_token_id, market.down_token_id)

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from invmm.replay.tape import MarketInfo
 from invmm.settlement.calls import route_of
 from invmm.sim.chain import LocalChain, WalletCall
 from invmm.sim.chain.deployment import ADDRESSES
 from invmm.sim.chain.desk import FLOW_MICRO, Desk
 from invmm.sim.chain.stage import calldata
-from invmm.sim.identity import Identity, identify
+from invmm.sim.identity import Identity, identify, tokens_follow
 from invmm.types import Outcome
 
 SHARE = 1_000_000
@@ -185,8 +186,23 @@ def test_what_a_wallet_does_itself_is_seen_once(office: Office) -> None:
 def test_what_makes_no_sense_is_answered_in_words(office: Office) -> None:
     ids = identify("some").condition_id, identify("other").question_id
     tokens = identify("some").up_token_id, identify("some").down_token_id
-    wrong, unknown = office.ask(("market", *ids, "v2", *tokens), ("settle", "0x" + "cd" * 32, [], False))
+    none = "0x" + "cd" * 32
+    wrong, *unknown = office.ask(
+        ("market", *ids, "v2", *tokens), ("settle", none, [], False), ("resolve", none, 1)
+    )
     assert not wrong["ok"]
     assert "expected its question" in wrong["error"]
-    assert not unknown["ok"]
+    assert [answer["ok"] for answer in unknown] == [False, False]
     assert office.chain.collateral_micro(office.desk.flow) <= FLOW_MICRO
+
+
+@pytest.mark.parametrize(("exchange", "other"), [("v2", "v3"), ("v3", "v2")])
+def test_only_markets_whose_tokens_follow_from_their_condition_can_be_on_a_chain(
+    exchange: str, other: str
+) -> None:
+    made = identify("a market", "v2" if exchange == "v3" else "v1")
+    ids = (made.condition_id, made.up_token_id, made.down_token_id)
+    assert tokens_follow(MarketInfo("m", *ids, 0, 300, exchange=exchange))
+    assert not tokens_follow(MarketInfo("m", *ids, 0, 300, exchange=other))
+    assert not tokens_follow(MarketInfo("m", made.condition_id, "1", "2", 0, 300, exchange=exchange))
+    assert not tokens_follow(MarketInfo("m", "0xab", "1", "2", 0, 300, exchange=exchange))

@@ -135,6 +135,8 @@ class Desk:
         return {"ok": True}
 
     def _resolve(self, condition: str, winner: int) -> dict[str, Any]:
+        if condition not in self._markets:
+            return {"ok": False}
         made, _, known = self._markets[condition]
         report = self.chain.resolve if known else self.chain.decree
         report(made.condition_id, (1 - winner, winner))
