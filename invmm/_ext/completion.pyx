@@ -47,7 +47,7 @@ cdef void complete_c(
         double worth
         double waiting
         double cost
-        double best = -1.0              # what is gained at the best way found, dollars per share
+        double best = -1.0              # what the best way found gains, dollars
         bint buys
         int i
 
@@ -89,8 +89,8 @@ cdef void complete_c(
         worth -= cost + AGAINST_US + MEAN_MOVE * sqrt(variance * rule.delay_s)
         # A maker fill would save the fee and a tick, and bring the rebate.
         worth -= waiting * (fee_of(view, price) * (1.0 + rule.rebate_share) + dollars(view.tick_e4))
-        if worth >= 0.0 and worth > best:
-            best = worth
+        if worth >= 0.0 and worth * size / 1e6 > best + AGAINST_US:
+            best = worth * size / 1e6
             take.size_micro = size
             take.price_e4 = price_e4
             take.token = <uint8_t> (token if buys else 1 - token)

@@ -86,7 +86,7 @@ cdef class Markouts:
         return self.adverse_c()
 
     def stats(self) -> list[dict[str, object]]:
-        """Per horizon: milliseconds (None: the end), observations, mean move against us and the estimate of it,
+        """Per horizon: milliseconds (None: the end), observations, mean move against us, the estimate of it;
         dollars.
         """
         return [

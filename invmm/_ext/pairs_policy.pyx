@@ -144,6 +144,7 @@ cdef class PairsPolicy(Policy):
             uint8_t reason = 0
             int status = check_view(view)
             int token
+            int i
 
         out.n_actions = 0
         out.imbalance = 0.0
@@ -171,7 +172,10 @@ cdef class PairsPolicy(Policy):
             complete_c(&self.rule, view, &self.sides[0], self.watch.variance, &take, &self.counters)
         for token in range(2):
             self.sides[token].reason = reason
-            if reason == 0:
+            if reason:
+                for i in range(self.sides[token].n_bids):
+                    self.ends[self.sides[token].bids[i]] = reason
+            else:
                 ladder_c(
                     &self.rule, view, token, &self.sides[0], self.adverse, &self.ends[0], &self.counters
                 )
@@ -244,10 +248,6 @@ cdef class PairsPolicy(Policy):
                 order = &view.orders[i]
                 if order.token != token:
                     continue
-                if side.reason and side.n_kept + side.n_quotes == 0 and not self.ends[i] and (
-                    order.state <= ORDER_PENDING_NEW and not order.is_taker
-                ):
-                    self.ends[i] = side.reason
                 if self.ends[i]:
                     action = add_c(out, ACTION_CANCEL, token, order.side, self.ends[i], order.price_e4)
                     action.size_micro = order.remaining_micro
