@@ -1,9 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
-A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[model]`, `[pairs]`,
-`[executor]`, `[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`. Unknown
-tables or keys, wrong types and values out of range are errors that name the file, the line and what was
-expected. Secrets have no place in the file; what looks like one is an error too.
+A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[model]`,
+`[pairs]`, `[executor]`, `[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`.
+Unknown tables or keys, wrong types and values out of range are errors that name the file, the line and what
+was expected. Secrets have no place in the file; what looks like one is an error too.
 
 >>> Settings().engine.book_max_age_ms
 3000

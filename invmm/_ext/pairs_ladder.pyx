@@ -45,16 +45,16 @@ cdef inline int32_t floor_price(double price, int32_t tick_e4) noexcept nogil:
 
 
 cdef int32_t target(
-    const pairs_rule_t* rule, const policy_input_t* view, const side_t* side, double adverse, double ahead,
-    double n,
+    const pairs_rule_t* rule, const policy_input_t* view, double value, double adverse, int64_t size
 ) noexcept nogil:
-    """The bid that is wanted for `n` shares after `ahead` more, before any cap; 0: none."""
-    cdef:
-        double value = reservation(side.x, rule.gamma, side.lead + side.dying + ahead, n)
-        double edge = half_spread_of(rule.gamma, n, rule.decay) + adverse
-        double rebate = rule.rebate_share * fee_of(view, value)
+    """The bid that is wanted for shares of a reservation price, before any cap; 0: none."""
+    cdef double edge = adverse - rule.rebate_share * fee_of(view, value)
 
-    return floor_price(value - max(edge - rebate, rule.min_edge), view.tick_e4)
+    if size == rule.order_micro:
+        edge += rule.half_spread
+    else:
+        edge += half_spread_of(rule.gamma, size / 1e6, rule.decay)
+    return floor_price(value - max(edge, rule.min_edge), view.tick_e4)
 
 cdef double earns(
     const pairs_rule_t* rule, const policy_input_t* view, int token, const side_t* side, double adverse,
@@ -83,7 +83,8 @@ cdef void ladder_c(
         double ahead = 0.0              # shares of the better own levels
         double room
         double held = 0.0               # shares of a group
-        double value
+        double value = 0.0              # reservation price …
+        int64_t priced                  # … of so many resting shares, -1: of none
         int64_t size
         int64_t resting = 0             # the same, 1e-6
         int32_t passive = passive_limit(view, token)
@@ -110,6 +111,7 @@ cdef void ladder_c(
         size = <int64_t> (max(0.0, room - side.dying) * 100.0 + 1e-6) * LOT_MICRO
         size = min(rule.order_micro, size)
         wanted = 0
+        priced = -1
         if view.top[token].ask_e4 < 0:
             reason = REASON_NO_ASK
         elif rule.order_micro < view.min_size_micro:
@@ -122,7 +124,10 @@ cdef void ladder_c(
             reason = REASON_POST_ONLY
         else:
             reason = REASON_BELOW_MIN_PRICE
-            wanted = target(rule, view, side, adverse, ahead, size / 1e6)
+            value = reservation(side.x, rule.gamma, side.lead + side.dying + ahead, size / 1e6)
+            wanted = target(rule, view, value, adverse, size)
+            if side.dying == 0.0:
+                priced = size
             wanted = min(min(wanted, passive), min(side.cap_e4, last - view.tick_e4))
             wanted -= wanted % view.tick_e4
             if wanted < MIN_PRICE_E4:
@@ -136,7 +141,9 @@ cdef void ladder_c(
                 resting += view.orders[side.bids[after]].remaining_micro
                 after += 1
             held = resting / 1e6
-            value = reservation(side.x, rule.gamma, side.lead + ahead, held)
+            if resting != priced:
+                value = reservation(side.x, rule.gamma, side.lead + ahead, held)
+                priced = resting
             if price > side.cap_e4:
                 end = side.cap_reason
             elif held > room + DUST:

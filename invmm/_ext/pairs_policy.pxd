@@ -11,6 +11,7 @@ from invmm._ext.solver cimport MAX_ORDERS, Policy, policy_input_t, policy_output
 cdef struct pairs_rule_t:
     double gamma                # 1/dollars
     double decay                # 1/dollars
+    double half_spread          # dollars per share, of a whole order
     double min_edge             # dollars per share
     double message              # dollars
     double rebate_share         # of the taker fee, for the maker

@@ -31,7 +31,7 @@ from invmm._ext.microprice cimport fair_logit_c
 from invmm._ext.pairs_ladder cimport ladder_c
 from invmm._ext.quoting cimport ONE_E4, check_view
 from invmm._ext.records cimport BUY, DOWN, FLAG_TAKER, SELL, UP
-from invmm._ext.reservation cimport reservation, sigmoid
+from invmm._ext.reservation cimport half_spread_of, reservation, sigmoid
 from invmm._ext.solver cimport (
     ACTION_CANCEL, ACTION_QUOTE, ACTION_TAKE, DECIDE_BAD_INTERVAL, DECIDE_OK, ORDER_PENDING_CANCEL,
     ORDER_PENDING_NEW, action_t, own_order_t, read_view,
@@ -131,6 +131,7 @@ cdef class PairsPolicy(Policy):
         rule.patience_ms = <int64_t> (known(patience_s, "patience_s", 0.0, 86_400.0) * 1e3)
         rule.narrow_ms = <int64_t> (known(narrow_s, "narrow_s", 0.0, 86_400.0) * 1e3)
         rule.fair_max_age_ns = <int64_t> (known(fair_max_age_ms, "fair_max_age_ms", 0.0, 1e6) * 1e6)
+        rule.half_spread = half_spread_of(rule.gamma, rule.order_micro / 1e6, rule.decay)
         rule.num_levels = num_levels
         rule.overshoot = overshoot
         rule.sells = sells
