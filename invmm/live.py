@@ -28,8 +28,9 @@ from invmm.execution.state import StateFolder, default_folder
 from invmm.ops.hardening import harden
 from invmm.ops.reaping import why_unwatched
 from invmm.ops.venue_options import chosen_profile
-from invmm.ops.wallet_options import identity_of
+from invmm.ops.wallet_options import identity_of, wallet_of
 from invmm.settings import Settings
+from invmm.settlement.opening import find_relayer_key, why_unrelayed
 from invmm.settlement.till import MakeTill, account_till
 from invmm.venue.identity import Identity
 from invmm.venue.profile import Profile
@@ -95,11 +96,14 @@ def plan(options: argparse.Namespace, settings: Settings, environ: Mapping[str, 
         )
     if planned.identity is not None and planned.profile is not None:
         who, where = planned.identity, planned.profile
-        planned.make_till = _told(refusals, lambda: account_till(who, where, settings.settlement))
-        way = (
-            "transactions of the account" if planned.make_till else "nobody: the wallet has to settle by hand"
-        )
-        planned.facts["pairs_are_settled_by"] = way
+        wallet = wallet_of(options, settings.wallet)
+        key = _told(refusals, lambda: find_relayer_key(wallet, environ)) if who.signature_type else None
+        if where.relayer_url and (missing := why_unrelayed(who, where, key)):
+            refusals.append(missing)  # nobody would ever turn its pairs into dollars
+        planned.make_till = _told(refusals, lambda: account_till(who, where, settings.settlement, key))
+        way = "the venue's relayer" if who.signature_type else "transactions of the account"
+        nobody = "nobody: the wallet has to settle by hand"
+        planned.facts["pairs_are_settled_by"] = way if planned.make_till else nobody
     if planned.identity is not None:
         _plan_state(planned, options, settings, planned.identity.address)
     return planned

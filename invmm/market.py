@@ -76,6 +76,7 @@ class Market:
     on_hash_doubt: Callable[[], object] = field(default=lambda: None, repr=False)
     feed: MarketStream | None = None
     held: bool = False  # connected and followed, but not quoted (yet)
+    unlisted: bool = False  # of an earlier session, whose fills have not been asked for yet
     barred: Reason = Reason.NONE  # why it is not quoted any more
     changes: int = 0  # of its ledger
     serial: int = 0  # how many markets had this number before
@@ -159,7 +160,9 @@ class Market:
         if kind == EventKind.SETTLEMENT:
             self.changes += 1
             if int(event["status"]) == SettlementFact.PAIRS:
-                self.ledger.pairs_left(f"{int(event['trade']):016x}", int(event["filled_micro"]))
+                job, left_micro = f"{int(event['trade']):016x}", int(event["filled_micro"])
+                self.ledger.promised_micro = int(event["size_micro"])
+                self.ledger.pairs_left(job, left_micro, int(event["time_ns"]))
             else:
                 self.winner = Outcome(int(event["token"]))
         elif kind == EventKind.USER_EVENT and int(event["status"]) >= OrderStatus.TRADE_MATCHED:

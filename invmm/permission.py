@@ -32,6 +32,7 @@ class AlarmKind(StrEnum):
 
     TASK = "task", Response.LATCH  # a task of the engine has failed
     SETTLEMENT = "settlement", Response.LATCH  # shares and dollars do not add up, or the chain has others
+    GAS = "gas", Response.TELL  # the account can hardly pay for its transactions: pairs stay pairs
     EXECUTOR = "executor", Response.LATCH  # failed, silent, or the venue takes no new orders from us
     FEED = "feed", Response.LATCH  # a feed has stopped for good: refused with 401 or 403, or failed
     JOURNAL = "journal", Response.LATCH  # nothing can be written any more
@@ -150,6 +151,11 @@ class Permission:
         self._forbidden = True
         if self.mode == Mode.RUNNING:
             self._set(Mode.PAUSED)
+
+    @property
+    def is_forbidden(self) -> bool:
+        """Whether an alarm or a kill level forbids new risk, and nobody has lifted that."""
+        return self._forbidden
 
     def lift(self) -> None:
         """A person has looked: the next reconciliation may let quotes go on."""

@@ -6,7 +6,8 @@ closed after they have ended.
 
 Quoting ends before the close by the step's own guard (`[engine] stop_before_end_ms`). A window that is over
 stays open until no order of it can be alive and its fills are final, or until `[market] settle_wait_s` has
-passed; with an order that may still be alive it stays open beyond that, and says so.
+passed; with an order that may still be alive it stays open beyond that, and says so. One of an earlier
+session stays open until its fills have been listed.
 """
 
 from __future__ import annotations
@@ -128,7 +129,12 @@ class Roller:
         ] = {}  # of ended windows whose orders only the winner proves dead
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Rolls until told to stop, or until the last window that is wanted has been handed over."""
+        """Rolls until told to stop, or until the last window that is wanted has been handed over.
+
+        What the desk has open already is of an earlier session (`execution/recovery.py`) and is taken over.
+        """
+        for market in self.desk.markets.values():
+            self.take_over(market)
         try:
             while not stopping.is_set() and not await self.turn():
                 wait_s = max(SHORTEST_TURN_S, self.clock.wall_s(TURN_NS))
@@ -251,7 +257,7 @@ class Roller:
         """Starts the quoting of an open window, or closes it when it is done with."""
         if market.held and not self._is_early(market.info, now_s):
             self.desk.hold(market.number, False)
-        if now_s < market.info.end_s + LAST_WORD_S:
+        if now_s < market.info.end_s + LAST_WORD_S or market.unlisted:
             return
         alive = market.step.registry.counts()["live"]
         waited = now_s >= market.info.end_s + self.desk.settings.market.settle_wait_s

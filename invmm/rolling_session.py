@@ -186,9 +186,6 @@ class RollingSession:
         listen(loop, self.engine.kill)
         if self.till is not None:
             await self.till.start()
-        if self.engine.recovery is not None:
-            for market in self.engine.recovery.markets:
-                self.roller.take_over(market)
         if self.hazards is not None:
             self.hazards.say = self.engine.messages.append
             self.hazards.begin(self.clock, self._until_ns)
@@ -375,7 +372,10 @@ def run_embedded(options: argparse.Namespace, settings: Settings, speed: float) 
     series = Series.parse(options.series)
     if series.single is not None:
         raise ConfigError(f"--series: expected a series such as btc-updown-5m, found {options.series!r}")
-    embedded = TestVenue(options.series, speed=speed, seed=options.seed, profile=venue_profile(settings.sim))
+    profile = venue_profile(settings.sim)
+    embedded = TestVenue(
+        options.series, speed=speed, seed=options.seed, profile=profile, chain=settings.sim.chain
+    )
     files = TemporaryDirectory(prefix="invmm-settled-")  # of a chain that ends with the venue
     with hold_folder(options.state) as folder, files, embedded:
         _wait_ready(embedded)

@@ -63,7 +63,9 @@ def run_session(options: argparse.Namespace, settings: Settings, speed: float, t
     signer = OrderSigner(secrets.token_hex(32))  # of this session only: nobody's key
     child_key = ChildCredentials.fresh(signer.address)
     profile = replace(venue_profile(settings.sim), record_truth=True)
-    child = VenueChild(tapes, credentials=child_key, profile=profile, seed=options.seed)
+    child = VenueChild(
+        tapes, credentials=child_key, profile=profile, seed=options.seed, chain=settings.sim.chain
+    )
     with hold_folder(options.state) as folder, TemporaryDirectory(prefix="invmm-settled-") as files, child:
         session = _Session(options, settings, speed, child, signer, child_key, folder)
         session.files = Path(files)  # of a chain that ends with the child
@@ -129,7 +131,7 @@ class _Session:
             self.hazards = Hazards(options.faults, child.control, self.messages.append)
         self.tills: list[Till] = []  # of each market
         self._stop = asyncio.Event()
-        self._cash_micro = 0
+        self._cash_micro = self._merged_micro = 0
 
     async def run(self, tapes: Sequence[Tape]) -> None:
         """Every tape in turn, until one is interrupted."""
@@ -306,14 +308,20 @@ class _Session:
         step.end_batch()
         counts, stats = step.registry.counts(), step.stats()
         cash_micro: int | None = None
+        merged_micro = self._merged_micro
         errors: list[int] = []
         try:
             truth = await asyncio.to_thread(self.child.truth)
             cash_micro = int(truth["cash_micro"])
+            merged_micro = int(truth["merged_micro"])
             errors = _queue_errors(estimates, truth["orders"], engine)
         except InvmmError as error:
             self.messages.append(f"the venue's balance could not be read: {error}")
         self.commands += stats["commands"]
+        told_micro = cash_micro
+        if cash_micro is not None and market.winner is None:
+            told_micro = cash_micro - (merged_micro - self._merged_micro)  # see `ledger_cash_micro`
+        self._merged_micro = merged_micro
         self.results.append(
             MarketResult(
                 tape=tape,
@@ -324,7 +332,7 @@ class _Session:
                 placed_micro=counts["placed_micro"],
                 winner=market.winner,
                 start_cash_micro=self._cash_micro,
-                venue_cash_micro=cash_micro,
+                venue_cash_micro=told_micro,
                 mids=np.array(mids, dtype=MID_DTYPE),
                 queue_errors_micro=errors,
                 hash_checks=market.hashes.checks,

@@ -342,6 +342,7 @@ class SimSettings:
     collateral_dollars: float = _number(10_000.0, 0.0, 1e9, "dollars", "starting balance")
     settlement_lag_s: float = _number(5.0, 0.0, 600.0, "s", "window end to resolution (the venue: 53…152 s)")
     speed: float = _number(7.0, 0.01, 1_000.0, "×", "venue seconds per second in the demo")
+    chain: bool = _flag(True, "matches over sockets are settled on a chain, some 50 KB of memory for each")
 
 
 @dataclass(frozen=True, slots=True)

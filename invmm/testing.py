@@ -69,6 +69,10 @@ class TestVenue:
         Orders and trades of so many ended markets are kept.
     in_process : bool
         True: in a thread of this process instead of a child process. Everything else is the same.
+    chain : bool
+        True: matches are settled on a chain (id 137, JSON-RPC at `rpc_url`) on which the account has what it
+        has at the venue, approvals and gas money included, and merges and redeems by itself. Costs the
+        venue some seconds at its start.
 
     Raises
     ------
@@ -94,6 +98,7 @@ class TestVenue:
         port: int = 0,
         remember: int = 16,
         in_process: bool = False,
+        chain: bool = False,
     ) -> None:
         tape = "light" if light else "full"
         self.series = [
@@ -123,6 +128,7 @@ class TestVenue:
             start_ns=None if start_s is None else start_s * SECOND,
             remember=remember,
             port=port,
+            chain=chain,
         )
 
     def __enter__(self) -> TestVenue:
@@ -163,9 +169,14 @@ class TestVenue:
         return self.child.user_url
 
     @property
+    def rpc_url(self) -> str:
+        """JSON-RPC of the venue's chain; empty: it has none."""
+        return self.child.rpc_url
+
+    @property
     def profile(self) -> Profile:
-        """The loopback profile of `invmm.venue.profile` for this port."""
-        return loopback(self.port)
+        """The loopback profile of `invmm.venue.profile` for this port and chain."""
+        return replace(loopback(self.port), rpc_url=self.rpc_url)
 
     # ---- time and markets ----
 
@@ -250,6 +261,7 @@ class TestVenue:
             "url": self.url,
             "market_url": self.market_url,
             "user_url": self.user_url,
+            "rpc_url": self.rpc_url,
             "chain_id": self.profile.chain_id,
             "private_key": self.private_key,
             "address": self.address,
@@ -283,6 +295,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--start", type=int, metavar="UNIX_S", help="the venue's first moment (default: now)")
     p.add_argument("--seed", type=int, default=1, metavar="N", help="seed of markets, key and randomness")
     p.add_argument("--light", action="store_true", help="a few frames per window, not calibrated markets")
+    p.add_argument("--chain", action="store_true", help="settle matches on a chain, told as rpc_url")
     p.add_argument("--unchecked", action="store_true", help="look at no headers and no signatures")
     return p
 
@@ -299,6 +312,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=options.seed,
             checked=not options.unchecked,
             port=options.port,
+            chain=options.chain,
         )
     except InvmmError as error:
         print(f"invmm.testing: {error}", file=sys.stderr)

@@ -193,9 +193,13 @@ cdef bint evidence_cancel_due_c(const order_t* order, int64_t now_ns) noexcept n
 
 
 cdef bint evidence_resend_due_c(const order_t* order, int64_t asked_ns) noexcept nogil:
-    """Whether the same bytes may go out again: still wanted, unanswered, not known to the query, young."""
+    """Whether the same bytes may go out again: still wanted, unanswered, not known to the query, young.
+
+    What takes was wanted at once or not at all; and without a fence it is its one answer that proves its end.
+    """
     return (
         order.state == ORDER_UNKNOWN
+        and order.order_type < FOK
         and not order.cancel_wanted
         and order.cancel_first_ns == 0
         and (order.said & SAID_UNANSWERED) != 0

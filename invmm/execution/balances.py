@@ -18,11 +18,12 @@ def _is_certain(leg: Leg, now_ns: int) -> bool:
 
 
 def cash_bounds(ledgers: Iterable[Ledger], now_ns: int) -> tuple[int, int]:
-    """Least and most change of the collateral by all fills that are known, micro-dollars."""
+    """Least and most change of the collateral by all fills and settlement that are known, micro-dollars."""
     low = high = 0
     for ledger in ledgers:
-        low += ledger.settled_cash_micro
-        high += ledger.settled_cash_micro
+        merged_micro, split_micro = ledger.booked_since(now_ns - SETTLING_NS)
+        low += ledger.settled_cash_micro - merged_micro
+        high += ledger.settled_cash_micro + split_micro + ledger.promised_micro
         for leg in ledger.standing:
             moved = leg.value_e10 // E10_PER_MICRO_DOLLAR * (-1 if leg.side == Side.BUY else 1)
             if leg.taker:
@@ -33,8 +34,10 @@ def cash_bounds(ledgers: Iterable[Ledger], now_ns: int) -> tuple[int, int]:
 
 
 def token_bounds(ledger: Ledger, outcome: Outcome, now_ns: int) -> tuple[int, int]:
-    """Least and most change of an outcome's shares by all fills that are known, micro-shares."""
-    low = high = -ledger.settled_micro(outcome)
+    """Least and most change of an outcome's shares by all fills and settlement known, micro-shares."""
+    merged_micro, split_micro = ledger.booked_since(now_ns - SETTLING_NS)
+    low = -ledger.settled_micro(outcome) - split_micro - ledger.promised_micro
+    high = -ledger.settled_micro(outcome) + merged_micro
     for leg in ledger.standing:
         if leg.outcome == outcome:
             moved = leg.size_micro if leg.side == Side.BUY else -leg.size_micro

@@ -330,6 +330,17 @@ class Reconciler:
             elif difference and all(self._is_open(market) for market in markets.values()):
                 self._permission.say(f"{difference / 1e6:+g} dollars came in that are no fill of ours")
 
+    def refresh_balances(self, market: Market) -> None:
+        """Has the venue read from the chain what settlement has moved: it keeps a view of its own."""
+        kind = "CONDITIONAL-V2" if market.info.exchange == "v3" else "CONDITIONAL"
+
+        async def refresh(venue: Any) -> None:
+            await venue.update_balance_allowance()
+            for token in (market.info.up_token_id, market.info.down_token_id):
+                await venue.update_balance_allowance(kind, token)
+
+        self._edge.ask(refresh, lambda _: None)  # if it fails, the next balances say so
+
     # ---- single orders -----------------------------------------------------------------------------------
 
     def _climb(self, now_ns: int) -> None:

@@ -111,7 +111,7 @@ class Recovery:
             engine.set_caution(True)
         for info in left.markets:
             market = engine.add_market(info)
-            market.held = True
+            market.held = market.unlisted = True
             self.markets.append(market)
             for order in left.orders.values():
                 if order.condition_id == info.condition_id:
@@ -174,6 +174,8 @@ class Recovery:
         reconciler = engine.begin_reconciling(self._trades_from_ns())
         while not reconciler.is_current:
             await asyncio.sleep(TURN_S)
+        for market in self.markets:
+            market.unlisted = False
         for foreign in self.foreign:
             permission.alarm(
                 f"an order that is not ours was open and is cancelled: {foreign}", AlarmKind.FOREIGN_ORDER

@@ -20,7 +20,14 @@ from invmm.clock import LiveClock
 from invmm.errors import ConfigError, InUseError, InvmmError
 from invmm.execution.state import StateFolder, default_folder
 from invmm.ops.hardening import harden
-from invmm.ops.venue_options import add_account_options, chosen_identity, chosen_profile, chosen_settings
+from invmm.ops.venue_options import (
+    add_account_options,
+    add_relayer_option,
+    chosen_identity,
+    chosen_profile,
+    chosen_settings,
+    with_relayer,
+)
 from invmm.ops.wallet_options import DiscreetParser, wallet_of
 from invmm.settings import Settings
 from invmm.settlement.approvals import ENDLESS, Purpose, Right, RightsReader, needed, plan, withdrawal
@@ -90,12 +97,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--state", type=Path, metavar="DIR", help="state folder (default: the account's own, as with --live)"
     )
-    p.add_argument(
-        "--relayer-port",
-        type=int,
-        metavar="N",
-        help="with --profile loopback: where a relayer for wallets listens",
-    )
+    add_relayer_option(p)
     p.add_argument("--json", action="store_true", help="print one JSON object")
     add_account_options(p)
     return p
@@ -111,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         p.error("--yes goes without --dry-run")
     purposes = _purposes(options.purposes)
     harden()
-    profile = _with_relayer(chosen_profile(options), options.relayer_port)
+    profile = with_relayer(chosen_profile(options), options.relayer_port)
     settings = chosen_settings(options)
     who = chosen_identity(options, profile, needs_key=options.yes)
     endpoints = endpoints_of(settings.settlement, profile, who.rpc_url)
@@ -267,14 +269,6 @@ def _dollars(text: str) -> int:
     if not (whole + part).isdigit() or not (whole + part).isascii() or len(part) > 6 or len(whole) > 12:
         raise argparse.ArgumentTypeError(f"expected dollars with at most 6 decimals, found {text!r}")
     return int(whole or "0") * MICRO + int(part.ljust(6, "0"))
-
-
-def _with_relayer(profile: Profile, port: int | None) -> Profile:
-    if port is None:
-        return profile
-    if not profile.loopback:
-        raise ConfigError("--relayer-port: expected with --profile loopback only, found with live")
-    return dataclasses.replace(profile, relayer_url=f"http://127.0.0.1:{port}")
 
 
 def _quiet(_: str) -> None:

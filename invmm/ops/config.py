@@ -32,9 +32,11 @@ def parser() -> argparse.ArgumentParser:
     )
     check.add_argument("files", nargs="+", metavar="FILE")
     check.add_argument("--json", action="store_true", help="print one JSON object with every value in force")
-    actions.add_parser("schema", help="print the JSON Schema of a settings file")
+    described = actions.add_parser("schema", help="print the JSON Schema of a settings file")
+    described.add_argument("--json", action="store_true", help="as without: it is JSON in any case")
     init = actions.add_parser("init", help="write a file with every setting, its default, unit and range")
     init.add_argument("file", nargs="?", metavar="FILE", help="is not overwritten; none: standard output")
+    init.add_argument("--json", action="store_true", help="print one JSON object: file, or text without one")
     return p
 
 
@@ -44,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.action == "schema":
         print(json.dumps(schema(), indent=1, ensure_ascii=False))
     elif options.action == "init":
-        _init(options.file)
+        _init(options.file, options.json)
     else:
         _check(options.files, options.json)
     return EXIT_DONE
@@ -125,9 +127,9 @@ def template() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _init(name: str | None) -> None:
+def _init(name: str | None, as_json: bool) -> None:
     if name is None:
-        sys.stdout.write(template())
+        sys.stdout.write(json.dumps({"text": template()}) + "\n" if as_json else template())
         return
     try:
         with Path(name).open("x", encoding="utf-8") as file:
@@ -136,7 +138,8 @@ def _init(name: str | None) -> None:
         raise ConfigError(f"{name}: expected no file of this name, it exists") from None
     except OSError as error:
         raise ConfigError(f"{name}: cannot be written: {error}") from error
-    print(f"{name}: written; check it with `invmm config check {name}`")
+    told = f"{name}: written; check it with `invmm config check {name}`"
+    print(json.dumps({"file": name}) if as_json else told)
 
 
 def _keys() -> Iterator[tuple[str, dataclasses.Field[Any], Any]]:

@@ -1,7 +1,8 @@
 """`invmm lane`: what the account's transaction lane has sent, what is in flight, and why nothing moves.
 
-It reads the journal of a state folder, also while an engine runs from it; it needs no key and asks no node.
-`--resume` is the answer to a lane that halted: a person has looked.
+It reads the journals of a state folder, also while an engine runs from it; it needs no key and asks no node.
+`--resume` is the answer to a lane that halted, and to a settlement that stopped because something else moved
+than was meant: a person has looked.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from invmm.errors import ConfigError
+from invmm.errors import ConfigError, DataError
 from invmm.ops.kill import folder_of
 from invmm.settlement.fees import GWEI
 from invmm.settlement.lane import ENDED
 from invmm.settlement.lane_book import LaneBook, Progress
 from invmm.settlement.lane_journal import LaneJournal, read_records
+from invmm.settlement.opening import LANE_FILE, RELAYED_FILE
+from invmm.settlement.quota import Quota
+from invmm.settlement.record import SETTLED_FILE, SettlementRecord
+from invmm.settlement.submits import Submits
 
 EXIT_DONE: Final = 0
 EXIT_HALTED: Final = 1
@@ -30,12 +35,12 @@ def parser() -> argparse.ArgumentParser:
     """The command line, complete with help."""
     p = argparse.ArgumentParser(
         prog="invmm lane",
-        description="Shows the account's own transactions on the chain: what waits, what is in flight, how "
-        "the last ones ended, and why nothing new is sent. A lane halts when somebody else used the nonce of "
-        "its transaction, or when one moved something else than its job said; look the account up, then "
-        "--resume.",
-        epilog="Exit codes: 0 done; 1 the lane is halted; 2 usage, no journal of a lane, or with --resume: "
-        "an engine runs from the folder.",
+        description="Shows the account's own transactions on the chain, or what a relayer was given for a "
+        "wallet: what waits, what is in flight, how the last ones ended, and why nothing new is sent. A lane "
+        "halts when somebody else used the nonce of its transaction, and settlement stops when a job moved "
+        "something else than it said; look the account up, then --resume.",
+        epilog="Exit codes: 0 done; 1 the lane is halted or settlement stopped; 2 usage, no journal, "
+        "or with --resume: an engine runs from the folder.",
     )
     p.add_argument("--resume", action="store_true", help="new transactions may be sent again")
     p.add_argument(
@@ -59,7 +64,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; the exit code."""
     options = parser().parse_args(arguments)
-    path = folder_of(options.state, options.config) / "lane"
+    folder = folder_of(options.state, options.config)
+    path = folder / LANE_FILE
+    if not path.is_file() and (folder / RELAYED_FILE).is_file():
+        return _relayed(folder, options)
     if not path.is_file():
         raise ConfigError(f"{path}: expected the journal of a lane, found none: nothing was sent from here")
     if options.resume:
@@ -71,14 +79,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{path}: " + (f"resumed; it was halted: {was}" if was else "was not halted"))
     else:
         book = LaneBook.existing(_Shown(read_records(path)))
+    stopped = _stopped(folder, options)
     jobs = book.all()
     ended = [one for one in jobs if one.state in ENDED]
     shown = [one for one in jobs if one.state not in ENDED] + ended[max(0, len(ended) - options.last) :]
     if options.json:
-        print(json.dumps(_json(path, book, shown, len(jobs))))
+        print(json.dumps(_json(path, book, shown, len(jobs)) | {"stopped": stopped}))
     else:
         _print(path, book, shown, len(jobs))
-    return EXIT_HALTED if book.halted else EXIT_DONE
+        _print_stopped(stopped)
+    return EXIT_HALTED if book.halted or stopped else EXIT_DONE
+
+
+def _stopped(folder: Path, options: argparse.Namespace) -> str:
+    """Why settlement has stopped, "" if it has not, or with `--resume` does so no more."""
+    path = folder / SETTLED_FILE
+    if not path.is_file():
+        return ""
+    if not options.resume:
+        return SettlementRecord(_Shown(read_records(path))).stopped
+    record = SettlementRecord(LaneJournal(path))
+    was = record.stopped
+    record.resume()
+    record.close()
+    if was and not options.json:
+        print(f"{path}: settlement goes on; it had stopped: {was}")
+    return ""
+
+
+def _relayed(folder: Path, options: argparse.Namespace) -> int:
+    """The same of a wallet, whose jobs a relayer was given."""
+    path = folder / RELAYED_FILE
+    records = read_records(path)
+    if not records or records[0].get("is") != "wallet":
+        raise DataError(f"{path}: expected it to begin with its wallet, found another beginning")
+    submits = Submits(_Shown(records), Quota(1, 1), records[0]["address"])
+    stopped = _stopped(folder, options)
+    reports = [one.report for one in submits.standing.values()]
+    ended = [one for one in reports if one.state in ENDED]
+    shown = [one for one in reports if one.state not in ENDED] + ended[max(0, len(ended) - options.last) :]
+    if options.json:
+        facts = {"file": str(path), "wallet": submits.wallet, "stopped": stopped, "jobs_known": len(reports)}
+        print(json.dumps(facts | {"jobs": [asdict(one) for one in shown]}))
+    else:
+        print(f"{path}: wallet {submits.wallet}, {len(reports)} jobs by a relayer")
+        for one in shown:
+            print(f"  {one.state:<8} {one.name}" + (f": {one.reason}" if one.reason else ""))
+            if one.transaction:
+                print(f"           block {one.block}: {one.transaction}")
+        _print_stopped(stopped)
+    return EXIT_HALTED if stopped else EXIT_DONE
+
+
+def _print_stopped(stopped: str) -> None:
+    if stopped:
+        print(f"  STOPPED: {stopped}")
+        print("  look the account up, then: invmm lane --resume")
 
 
 class _Shown:

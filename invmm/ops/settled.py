@@ -28,10 +28,17 @@ def told_cash(settled: dict[str, Any]) -> str:
 
 
 def settlement_problems(settled: dict[str, Any] | None, *, complete: bool) -> list[str]:
-    """Where chain and ledger differ, in words. An incomplete session may have fills that are not final."""
-    if settled is None or not complete or settled["cash_after_micro"] == settled["ledger_cash_micro"]:
+    """Where chain and ledger differ, and what is left, in words; of an incomplete session nothing: its fills
+    need not be final.
+    """
+    if settled is None or not complete:
         return []
-    return [
-        f"settlement: the chain has {settled['cash_after_micro'] / 1e6:.6f} dollars, the ledger says "
-        f"{settled['ledger_cash_micro'] / 1e6:.6f}"
-    ]
+    problems = []
+    if settled["cash_after_micro"] != settled["ledger_cash_micro"]:
+        problems.append(
+            f"settlement: the chain has {settled['cash_after_micro'] / 1e6:.6f} dollars, the ledger says "
+            f"{settled['ledger_cash_micro'] / 1e6:.6f}"
+        )
+    if settled["left"]:
+        problems.append(f"settlement: {settled['left']} markets and jobs are left")
+    return problems

@@ -27,22 +27,23 @@ from invmm.ops.reason_words import SETTLEMENT
 from invmm.ops.stakes import Account, Stake, account_of, add_settling_options, named_market, read_stakes
 from invmm.ops.wallet_options import DiscreetParser
 from invmm.settlement.calls import Standard, route_of
-from invmm.settlement.chain import ChainLane
 from invmm.settlement.holdings import version_of
 from invmm.settlement.jobs import job_of, one_outcome
-from invmm.settlement.lane import ENDED, JobReport, JobState
+from invmm.settlement.lane import ENDED, JobReport, JobState, Lane
 from invmm.settlement.lane_journal import LaneJournal
 from invmm.settlement.messages import Holding
+from invmm.settlement.opening import open_lane, why_unrelayed
 from invmm.settlement.policy import Action, Decision, SettleReason
-from invmm.settlement.record import Begun, SettlementRecord
-from invmm.settlement.till import own_account
+from invmm.settlement.record import SETTLED_FILE, Begun, SettlementRecord
 from invmm.types import MICRO
+from invmm.venue.client import VenueClient
 
 EXIT_DONE: Final = 0
 EXIT_FAILED: Final = 1
 EXIT_REFUSED: Final = 3
 EXIT_UNDER_WAY: Final = 4
 POLL_S: Final = 0.05
+DONE: Final = {Action.MERGE: "merged", Action.REDEEM: "redeemed", Action.SPLIT: "split"}
 WORDS: Final = {
     Action.MERGE: "Merges pairs into dollars: as many Up as Down shares, a dollar per pair.",
     Action.REDEEM: "Redeems shares of resolved markets for what their resolution pays.",
@@ -55,7 +56,8 @@ def parser(action: Action) -> argparse.ArgumentParser:
     p = DiscreetParser(
         prog=f"invmm {action}",
         description=f"{WORDS[action]} Shows what would be done; --yes does it, by transactions of the key's "
-        "own account, and waits until they are final.",
+        "own account or, for a wallet (signature types 1 to 3), by the venue's relayer with its API key, and "
+        "waits until they are final.",
         epilog="Exit codes: 0 shown or done, 1 a transaction failed or something was not learnt, 2 usage or "
         "configuration, 3 refused (the numbered list says why), 4 still under way: the same command again "
         "follows it.",
@@ -91,7 +93,7 @@ def run(action: Action, arguments: Sequence[str] | None) -> int:
     wanted = asyncio.run(_wanted(action, options, account, found.stakes))
     refusals = [] if not wanted else _refusals(action, account, found.cash_micro, wanted)
     if not wanted:
-        refusals = [f"{SETTLEMENT[SettleReason.EMPTY]} that could be {action}d"]
+        refusals = [f"{SETTLEMENT[SettleReason.EMPTY]} that could be {DONE[action]}"]
     report: dict[str, Any] = told(account, found.cash_micro, found.stakes) | {
         "action": str(action),
         "planned": [asdict(begun) | {"action": str(action), "stage": None} for begun, _ in wanted],
@@ -114,6 +116,7 @@ def run(action: Action, arguments: Sequence[str] | None) -> int:
         else:
             report["jobs"] = [asdict(one) | {"state": str(one.state)} for one in reports]
             report["collateral_after_micro"] = account.holdings().collateral_micro()
+            found.problems += asyncio.run(_refresh(account, wanted))
             code = max(code, _code(reports))
     _tell(report, options, found.problems)
     return code
@@ -173,11 +176,8 @@ def _refusals(
     """Why it is not done, each with what was expected and found."""
     refusals = []
     who, holdings = account.identity, account.holdings()
-    if who.signature_type != 0:
-        refusals.append(
-            f"expected signature type 0 (the key's own account), found {who.signature_type}: a wallet's "
-            "calls go through the venue's relayer, which this command does not use"
-        )
+    if who.signer is not None and (missing := why_unrelayed(who, account.profile, account.relayer_key)):
+        refusals.append(missing)
     needed = sum(begun.up_micro for begun, _ in wanted) if action is Action.SPLIT else 0
     if needed and (cash_micro is None or cash_micro < needed):
         found = "an unknown balance" if cash_micro is None else f"{cash_micro / MICRO:.6f}"
@@ -210,12 +210,20 @@ def _do(
     is_local = account.profile.loopback
     with ExitStack() as stack:
         folder = stack.enter_context(StateFolder(path, "" if is_local else who.address))
-        record = SettlementRecord(LaneJournal(folder.path / "settled"))
+        record = SettlementRecord(LaneJournal(folder.path / SETTLED_FILE))
         stack.callback(record.close)
         settings, clock, chain_id = account.settings.settlement, LiveClock(), account.profile.chain_id
         if is_local:  # the blocks of an embedded venue's chain are made when there is something to put in
             settings = replace(settings, head_max_age_s=0.0)
-        lane, _ = own_account(account.nodes, who.signer, folder.path, settings, clock, chain_id)
+        lane = open_lane(
+            who,
+            account.profile,
+            account.nodes,
+            folder.path,
+            settings=settings,
+            clock=clock,
+            relayer_key=account.relayer_key,
+        )
         stack.callback(lane.close)
         for begun, holding in wanted:
             record.begun(begun)
@@ -223,8 +231,30 @@ def _do(
         return _follow(lane, record, clock, [begun.name for begun, _ in wanted], options.wait)
 
 
+async def _refresh(account: Account, wanted: Sequence[tuple[Begun, Holding]]) -> list[str]:
+    """Has the venue read from the chain what was moved: it keeps a view of its own. Needs API credentials;
+    problems in words.
+    """
+    who = account.identity
+    if who.credentials is None:
+        return []
+    try:
+        profile, kind = account.profile, who.signature_type
+        async with VenueClient(
+            profile, who.signer, who.credentials, address=who.address, signature_type=kind
+        ) as client:
+            await client.update_balance_allowance()
+            for _, holding in wanted:
+                asset = "CONDITIONAL-V2" if holding.exchange == "v3" else "CONDITIONAL"
+                for token in (holding.up_token, holding.down_token):
+                    await client.update_balance_allowance(asset, token)
+    except InvmmError as error:
+        return [f"the venue was not told: {error}"]
+    return []
+
+
 def _follow(
-    lane: ChainLane, record: SettlementRecord, clock: LiveClock, names: Sequence[str], wait_s: float
+    lane: Lane, record: SettlementRecord, clock: LiveClock, names: Sequence[str], wait_s: float
 ) -> list[JobReport]:
     """Until all jobs have ended, those of an interrupted command too, or the time is over."""
     end = time.monotonic() + wait_s
@@ -233,6 +263,8 @@ def _follow(
             if report.state in ENDED and report.name in record.open():
                 is_done = report.state is JobState.FINAL
                 cost = (report.transaction, report.gas_used, report.fee_wei)
+                if is_done and report.reason:
+                    record.stop(f"{report.name} ({report.transaction}) moved something else: {report.reason}")
                 record.ended(report.name, is_done, *cost, reason=report.reason)
         time.sleep(POLL_S)
     return [report for report in map(lane.report_of, names) if report is not None]

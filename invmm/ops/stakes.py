@@ -4,32 +4,51 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from dataclasses import dataclass, field
+import json
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from invmm.errors import ConfigError, InvmmError
-from invmm.ops.venue_options import add_account_options, chosen_identity, chosen_profile, chosen_settings
+from invmm.ops.venue_options import (
+    add_account_options,
+    add_relayer_option,
+    chosen_identity,
+    chosen_profile,
+    chosen_settings,
+    with_relayer,
+)
+from invmm.ops.wallet_options import wallet_of
 from invmm.settings import Settings
 from invmm.settlement.calls import check_tokens
 from invmm.settlement.holdings import ChainHoldings, version_of
+from invmm.settlement.opening import find_relayer_key
 from invmm.settlement.policy import Action, SettleReason, redeemed_micro
 from invmm.settlement.rpc import RpcEndpoint, endpoints_of
 from invmm.venue.discovery import Discovery
 from invmm.venue.identity import Identity
 from invmm.venue.profile import Profile
+from invmm.venue.rest import Transport
 from invmm.venue.series import Series
 from invmm.venue.wallet_positions import ListedMarket, held_markets
+
+if TYPE_CHECKING:
+    from polymarket import BuilderApiKey, RelayerApiKey
+
+CONTROL_PATH: Final = "/_control/truth"
+"""What an embedded venue says of itself; the real one has no such page and is never asked for it."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Whose shares, at which venue, asked of which nodes."""
+    """Whose shares, at which venue, asked of which nodes, and a wallet's key at the relayer."""
 
     profile: Profile
     settings: Settings
     identity: Identity
     nodes: tuple[RpcEndpoint, ...]
+    relayer_key: BuilderApiKey | RelayerApiKey | None = field(default=None, repr=False)
 
     def holdings(self) -> ChainHoldings:
         """What the wallet that pays has on the chain."""
@@ -99,18 +118,44 @@ class Stakes:
 
 
 def add_settling_options(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of venue, wallet and settings, and `--state`."""
+    """Adds the options of venue, relayer, wallet and settings, and `--state`."""
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help="state folder (default: the account's own, as with --live)"
     )
+    add_relayer_option(parser)
     add_account_options(parser)
 
 
 def account_of(options: argparse.Namespace, *, needs_key: bool) -> Account:
     """The account that the options name; ConfigError for what is missing."""
-    profile, settings = chosen_profile(options), chosen_settings(options)
+    settings = chosen_settings(options)
+    profile = with_relayer(chosen_profile(options), options.relayer_port)
     identity = chosen_identity(options, profile, needs_key=needs_key)
-    return Account(profile, settings, identity, endpoints_of(settings.settlement, profile, identity.rpc_url))
+    if profile.loopback and not (identity.rpc_url or settings.settlement.rpc_urls):
+        profile = replace(profile, rpc_url=asyncio.run(_chain_of(profile)))
+    nodes = endpoints_of(settings.settlement, profile, identity.rpc_url)
+    wallet = wallet_of(options, settings.wallet)
+    key = find_relayer_key(wallet, os.environ) if identity.signature_type and identity.signer else None
+    return Account(profile, settings, identity, nodes, key)
+
+
+async def _chain_of(profile: Profile) -> str:
+    """Where the chain of an embedded venue is, as that venue says; ConfigError for one without."""
+    host = Transport(profile.rest_url)
+    try:
+        answer = await host.send("GET", CONTROL_PATH)
+        told = json.loads(answer.body)
+        url = str(told.get("chain", {}).get("url", ""))
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(f"{profile.rest_url}: expected an embedded venue, found {error!r}") from None
+    finally:
+        await host.close()
+    if not url:
+        raise ConfigError(
+            f"{profile.rest_url}: expected an embedded venue with a chain, found none; give the address of a "
+            "node in [settlement] rpc_urls"
+        )
+    return url
 
 
 async def read_stakes(account: Account, only: str | None = None) -> Stakes:
@@ -125,9 +170,13 @@ async def read_stakes(account: Account, only: str | None = None) -> Stakes:
     except InvmmError as error:
         found.problems.append(f"positions: {error}")
         return found
+    if only is not None:
+        markets = [market for market in markets if only in (market.slug, market.condition_id)]
+        try:
+            markets = markets or [await named_market(account, only)]  # the index may not know it yet
+        except InvmmError as error:
+            found.problems.append(f"{only}: {error}")
     for market in markets:
-        if only is not None and only not in (market.slug, market.condition_id):
-            continue
         try:
             stake = await asyncio.to_thread(_stake, account, holdings, market)
         except InvmmError as error:
@@ -144,7 +193,8 @@ async def named_market(account: Account, name: str) -> ListedMarket:
     if series.single is None:
         raise ConfigError(f"--market: expected one market, found the series {name!r}")
     async with Discovery(account.profile) as discovery:
-        info = (await discovery.window(series.single)).require()
+        found = await discovery.window(series.single)
+    info = found.info or found.require()  # one that is over is not tradable, and is settled all the same
     return ListedMarket(info.condition_id, info.slug, info.exchange, info.up_token_id, info.down_token_id)
 
 

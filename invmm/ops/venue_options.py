@@ -6,6 +6,7 @@ Used by every command that asks the venue something, so that the choice is spell
 from __future__ import annotations
 
 import argparse
+import dataclasses
 
 from invmm.errors import ConfigError
 from invmm.ops.wallet_options import add_wallet_options, identity_of
@@ -40,6 +41,25 @@ def chosen_profile(options: argparse.Namespace) -> Profile:
         return loopback(options.port)
     except ValueError as error:
         raise ConfigError(f"--port: {error}") from None
+
+
+def add_relayer_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--relayer-port`; `with_relayer` reads it."""
+    parser.add_argument(
+        "--relayer-port",
+        type=int,
+        metavar="N",
+        help="with --profile loopback: where a relayer for wallets listens",
+    )
+
+
+def with_relayer(profile: Profile, port: int | None) -> Profile:
+    """The profile with a relayer on this machine, if one is named; ConfigError for one that is not meant."""
+    if port is None:
+        return profile
+    if not profile.loopback:
+        raise ConfigError("--relayer-port: expected with --profile loopback only, found with live")
+    return dataclasses.replace(profile, relayer_url=f"http://127.0.0.1:{port}")
 
 
 def add_account_options(parser: argparse.ArgumentParser) -> None:

@@ -36,11 +36,13 @@ class MarketResult:
 
     @property
     def ledger_cash_micro(self) -> float:
-        """Cash by the ledger, micro-dollars, after resolution if there was one."""
-        return (
-            self.ledger.cash_e10(self.start_cash_micro * E10_PER_MICRO_DOLLAR, self.winner)
-            / E10_PER_MICRO_DOLLAR
-        )
+        """Cash by the ledger, micro-dollars, after resolution if there was one. Before it, by fills alone:
+        the venue sees later what was merged, which is compared with the chain.
+        """
+        start_micro = self.start_cash_micro
+        if self.winner is None:
+            start_micro -= self.ledger.settled_cash_micro
+        return self.ledger.cash_e10(start_micro * E10_PER_MICRO_DOLLAR, self.winner) / E10_PER_MICRO_DOLLAR
 
     @property
     def reconciled(self) -> bool:

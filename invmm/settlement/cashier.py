@@ -8,6 +8,7 @@ handed over are booked directly.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -15,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from invmm.execution.kill import KillLevel
-from invmm.permission import AlarmKind
 from invmm.settlement.handover import Residue, merger_of
 from invmm.settlement.ledger import Ledger
 from invmm.settlement.messages import (
@@ -29,8 +29,9 @@ from invmm.settlement.messages import (
     Purse,
     Told,
     ToSettler,
+    Verdict,
 )
-from invmm.settlement.policy import Action
+from invmm.settlement.policy import Action, SettleReason
 from invmm.strategy.vocabulary import InventorySnapshot
 from invmm.types import EVENT_DTYPE, MICRO, EventKind, Outcome, SettlementFact, Source
 
@@ -66,6 +67,10 @@ class Cashier:
         """Jobs and markets that wait, as the settler said last."""
         self.done: list[tuple[str, Done]] = []
         """Every job that is final, with its market's name, oldest first."""
+        self.verdicts: dict[str, Verdict] = {}
+        """The last decision about each market, by its name."""
+        self.reasons: Counter[SettleReason] = Counter()
+        """How often each reason has decided."""
         self._engine = engine
         self._line = line
         self.say = engine.messages.append
@@ -75,6 +80,7 @@ class Cashier:
         self._purse: Purse | None = None
         self._closed: dict[str, tuple[str, Ledger]] = {}
         self._said = 0  # messages so far
+        self._is_ending = False
 
     # ---- told by the session -------------------------------------------------------------------------------
 
@@ -95,6 +101,16 @@ class Cashier:
         info = residue.info
         self._closed[info.condition_id] = (info.slug, residue.ledger)
         self._tell(_holding_of(info, residue.ledger, is_open=False, rule=residue.merge.reason))
+
+    def begin_nothing(self) -> None:
+        """The session ends: what is under way is followed, nothing new is begun."""
+        self._is_ending = True
+        self._tell_purse()
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether a job is under way, or may be."""
+        return self.load.jobs > 0 or self.load.heard < self._said
 
     @property
     def is_idle(self) -> bool:
@@ -119,7 +135,7 @@ class Cashier:
         cash_micro = None if told is None else (int(told) - int(str(figures["open_e10"]))) // 10_000
         strategy = engine.settings.strategy
         need_micro = round(strategy.num_levels * strategy.order_size * MICRO)  # both bids cost below a dollar
-        is_killed = engine.risk.level >= KillLevel.CANCEL_ALL
+        is_killed = self._is_ending or engine.risk.level >= KillLevel.CANCEL_ALL
         purse = Purse(cash_micro, need_micro, self._is_stopped, is_killed)
         if purse != self._purse:
             self._purse = purse
@@ -127,9 +143,9 @@ class Cashier:
 
     @property
     def _is_stopped(self) -> bool:
-        """Whether no new risk is taken: a kill level, or an alarm."""
+        """Whether no new risk is taken: a kill level, or an alarm that forbids it."""
         engine = self._engine
-        return bool(engine.risk.level or engine.permission.alarms)
+        return bool(self._is_ending or engine.risk.level or engine.permission.is_forbidden)
 
     def _holding(self, market: Market) -> Holding:
         ledger = market.ledger
@@ -153,11 +169,21 @@ class Cashier:
             self._book(message, now_ns)
         elif isinstance(message, Notice):
             if message.is_alarm:
-                self._engine.permission.alarm(message.text, AlarmKind.SETTLEMENT)
+                self._engine.permission.alarm(message.text, message.kind)
             else:
                 self.say(message.text)
         elif isinstance(message, Load):
             self.load = message
+        else:
+            self._keep(message)
+
+    def _keep(self, verdict: Verdict) -> None:
+        """What was decided and why, for the journal and the report."""
+        self.verdicts[verdict.slug] = verdict
+        self.reasons[verdict.reason] += 1
+        if self._engine.journal is not None:
+            what = verdict.action if verdict.action is Action.WAIT else f"{verdict.action} {_shares(verdict)}"
+            self._engine.journal.note(f"{verdict.slug}: {what}: {verdict.reason}")
 
     def _set_apart(self, ask: Ask, now_ns: int) -> bool:
         """Whether the pairs are still there to be taken; if so, nobody else gets them from now on."""
@@ -184,6 +210,8 @@ class Cashier:
         if done is None:
             return
         self.done.append((slug, done))
+        if market is not None and self._engine.reconciler is not None:
+            self._engine.reconciler.refresh_balances(market)
         if done.action is Action.REDEEM and ledger is not None:
             ledger.redeem(told.name, done.up_micro, done.down_micro, done.paid_micro)
         self.say(f"{slug}: {_words(done)}")
@@ -238,7 +266,9 @@ def settlement_of(
     before_micro, after_micro : int
         What the account had by the chain's own word (`balanceOf`), micro-dollars.
     """
+    cashiers = list(cashiers)
     every = [(slug, done) for cashier in cashiers for slug, done in cashier.done]
+    reasons = sum((cashier.reasons for cashier in cashiers), Counter[SettleReason]())
     merges = [done for _, done in every if done.action is Action.MERGE]
     redeemed = [done for _, done in every if done.action is Action.REDEEM]
     ledger_micro = before_micro + sum(ledger.cash_micro() for ledger in ledgers)
@@ -253,6 +283,8 @@ def settlement_of(
         "cash_before_micro": before_micro,
         "cash_after_micro": after_micro,
         "ledger_cash_micro": ledger_micro,
+        "left": sum(cashier.load.jobs + cashier.load.markets for cashier in cashiers),
+        "reasons": {str(reason): count for reason, count in reasons.items()},
         "transactions": [
             {
                 "market": slug,
@@ -278,10 +310,14 @@ def _number(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
+def _shares(what: Done | Verdict) -> str:
+    return f"{what.up_micro / MICRO:g} Up, {what.down_micro / MICRO:g} Down"
+
+
 def _words(done: Done) -> str:
-    paid, shares = done.paid_micro / MICRO, f"{done.up_micro / MICRO:g} Up, {done.down_micro / MICRO:g} Down"
+    paid = done.paid_micro / MICRO
     if done.action is Action.MERGE:
         return f"merged {done.up_micro / MICRO:g} pairs into {paid:.6f} dollars"
     if done.action is Action.SPLIT:
         return f"split {done.up_micro / MICRO:g} dollars into pairs"
-    return f"redeemed {shares} for {paid:.6f} dollars"
+    return f"redeemed {_shares(done)} for {paid:.6f} dollars"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
+from invmm.permission import AlarmKind
 from invmm.settings import SettlementSettings
 from invmm.settlement.chain import LaneStatus
 from invmm.settlement.lane import JobReport
@@ -23,6 +24,11 @@ class Cost(Protocol):
 
     def next(self, now_ns: int) -> tuple[int | None, bool]:
         """Micro-dollars of the next job, None while that is not known; and whether the lane takes one."""
+
+    def concerns(self) -> list[tuple[AlarmKind, str]]:
+        """What a person has to see to before the lane can go on as it should, in words without figures that
+        change by themselves; empty while all is well.
+        """
 
 
 class StatusLane(Protocol):
@@ -50,6 +56,7 @@ class GasCost:
         self._lane = lane
         self._gas = settings.merge_gas
         self._tip_wei = settings.tip_floor_gwei * GWEI
+        self._least_pol = settings.min_balance_pol
         self._coin_micro = round(settings.pol_dollars * MICRO)
 
     def heard(self, report: JobReport) -> None:
@@ -64,6 +71,17 @@ class GasCost:
         return gas_cost_micro(
             self._gas, status.base_fee_wei + self._tip_wei, self._coin_micro
         ), not status.halted
+
+    def concerns(self) -> list[tuple[AlarmKind, str]]:
+        """See `Cost`: a halted lane, and an account that is short of gas money."""
+        status = self._lane.status()
+        found = []
+        if status.halted:
+            text = f"the lane sends nothing until `invmm lane --resume`: {status.halted}"
+            found.append((AlarmKind.SETTLEMENT, text))
+        if status.is_balance_low:
+            found.append((AlarmKind.GAS, f"expected {self._least_pol:g} POL for gas or more, found less"))
+        return found
 
 
 class SubmitCost:
@@ -87,3 +105,7 @@ class SubmitCost:
         """See `Cost`."""
         left = self._lane.submits_left(now_ns)
         return quota_cost_micro(self._price_micro, left, self._per_day), left > 0
+
+    def concerns(self) -> list[tuple[AlarmKind, str]]:
+        """See `Cost`; a quota comes back by itself."""
+        return []

@@ -242,19 +242,21 @@ class LaneBook:
         self._log.replace(
             [
                 owner,
-                {"kind": "until", "next_nonce": self.next_nonce, "halted": self.halted},
                 *(
                     asdict(self._jobs[name].report()) | {"kind": "ended"}
                     for name in self._jobs
                     if name in ended
                 ),
                 *(record for record in kept if record["kind"] in (*kinds, "ended")),
+                {"kind": "until", "next_nonce": self.next_nonce, "halted": self.halted},
             ]
         )
         for name in ended:
             self._jobs[name] = Progress(Job(name, (), ()), **_standing(self._jobs[name].report()))
 
     def _write(self, record: Record) -> None:
+        if record["kind"] == "sending":
+            self._check_sending(record)
         self._log.append(record)
         self._apply(record)
 
@@ -300,12 +302,22 @@ class LaneBook:
         else:
             raise ValueError(f"unknown kind {kind!r}")
 
-    def _apply_sending(self, record: Record) -> None:
+    def _check_sending(self, record: Record) -> None:
+        """ValueError for a transaction that could be a call's second one."""
         progress = self._jobs[record["name"]]
         if record["call"] != progress.done or progress.state in ENDED:
             raise ValueError(f"call {record['call']} of {progress.job.name} is not the one in flight")
         if progress.attempts and progress.attempts[-1].nonce != record["nonce"]:
             raise ValueError(f"nonce {record['nonce']} beside {progress.attempts[-1].nonce} for one call")
+        if record["nonce"] < self.next_nonce:
+            raise ValueError(f"nonce {record['nonce']} is used up, the next one is {self.next_nonce}")
+        others = [one.job.name for one in self.open() if one.attempts and one is not progress]
+        if others:
+            raise ValueError(f"{record['name']} beside {others[0]}, which is in flight")
+
+    def _apply_sending(self, record: Record) -> None:
+        self._check_sending(record)
+        progress = self._jobs[record["name"]]
         progress.attempts.append(
             Attempt(
                 record["nonce"],

@@ -98,6 +98,8 @@ class Ledger:
     merges: dict[str, int] = field(default_factory=dict)
     splits: dict[str, int] = field(default_factory=dict)
     redemptions: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    booked_ns: dict[str, int] = field(default_factory=dict)  # when merges and splits were
+    promised_micro: int = 0  # pairs promised to a merge that is not booked yet, and may be made already
 
     def fill(
         self,
@@ -175,13 +177,17 @@ class Ledger:
         self.splits[name] = pairs_micro
         return True
 
-    def pairs_left(self, name: str, left_micro: int) -> None:
+    def pairs_left(self, name: str, left_micro: int, time_ns: int = 0) -> None:
         """So many pairs have left by merges, less those that splits brought; `name` did what is new of it."""
         moved_micro = left_micro - self.merged_micro + self.split_micro
+        if not moved_micro:
+            return
+        name = f"{name}:{left_micro}"
+        self.booked_ns[name] = time_ns
         if moved_micro > 0:
-            self.merge(f"{name}:{left_micro}", moved_micro)
-        elif moved_micro < 0:
-            self.split(f"{name}:{left_micro}", -moved_micro)
+            self.merge(name, moved_micro)
+        else:
+            self.split(name, -moved_micro)
 
     def redeem(self, name: str, up_micro: int, down_micro: int, paid_micro: int) -> bool:
         """Takes resolved shares out for what they were paid; False for a redemption whose `name` is known."""
@@ -227,6 +233,14 @@ class Ledger:
         """What settlement has brought in micro-dollars: merged pairs and redemptions, less what was split."""
         redeemed = sum(paid for _, _, paid in self.redemptions.values())
         return self.merged_micro - self.split_micro + redeemed
+
+    def booked_since(self, since_ns: int) -> tuple[int, int]:
+        """Pairs of merges and of splits that were booked after that time: a balance of then may lack them."""
+        merged, split = (
+            sum(pairs for name, pairs in jobs.items() if self.booked_ns.get(name, 0) > since_ns)
+            for jobs in (self.merges, self.splits)
+        )
+        return merged, split
 
     def settled_micro(self, outcome: Outcome) -> int:
         """Shares of an outcome that settlement has taken: merged and redeemed, less those that splits
@@ -296,14 +310,28 @@ class Ledger:
         return sum(leg.value_e10 if leg.side == Side.BUY else -leg.value_e10 for leg in self.standing)
 
     def paid_micro(self, outcome: Outcome, side: Side) -> int:
-        """Micro-dollars that moved for an outcome's shares bought or sold, fees apart: rounded as cash is."""
-        exact: dict[tuple[int, int], int] = {}
-        for leg in self.standing:
-            if (leg.outcome, leg.side) == (outcome, side):
-                group = (leg.trade, leg.key) if leg.taker else (0, leg.key)
-                exact[group] = exact.get(group, 0) + leg.value_e10
+        """Micro-dollars that moved for an outcome's shares bought or sold, fees apart: rounded as cash is.
+
+        A taker's fill is rounded by itself. What an order's fills that stand cost in all is rounded as well,
+        and those that rested moved what they added to that.
+        """
         up = E10_PER_MICRO_DOLLAR - 1 if side == Side.BUY else 0
-        return sum((value_e10 + up) // E10_PER_MICRO_DOLLAR for value_e10 in exact.values())
+        taken: dict[int, int] = {}
+        rested: dict[int, tuple[int, int]] = {}  # price and size
+        moved = 0
+        for leg in self.standing:
+            if (leg.outcome, leg.side) != (outcome, side):
+                continue
+            if leg.taker:
+                moved += (leg.value_e10 + up) // E10_PER_MICRO_DOLLAR
+                taken[leg.key] = taken.get(leg.key, 0) + leg.size_micro
+            else:
+                rested[leg.key] = leg.price_e4, rested.get(leg.key, (0, 0))[1] + leg.size_micro
+        for key, (price_e4, size_micro) in rested.items():
+            first_micro = taken.get(key, 0)
+            for sign, total_micro in ((1, first_micro + size_micro), (-1, first_micro)):
+                moved += sign * ((total_micro * price_e4 + up) // E10_PER_MICRO_DOLLAR)
+        return moved
 
     @property
     def fees_micro(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from invmm.permission import AlarmKind
 from invmm.settlement.policy import Action, SettleReason
 
 
@@ -121,10 +122,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What people should know; an alarm: what a person must look at."""
+    """What people should know; an alarm: what a person must look at, and what it is about."""
 
     text: str
     is_alarm: bool = False
+    kind: AlarmKind = AlarmKind.SETTLEMENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from invmm.errors import ConfigError
 from invmm.settings import SettlementSettings, WalletSettings
 from invmm.settlement.chain import ChainLane
 from invmm.settlement.envelopes import RelayedWallet
-from invmm.settlement.lane import Lane
 from invmm.settlement.lane_journal import LaneJournal
 from invmm.settlement.nodes import Endpoint
 from invmm.settlement.relay import Relay
@@ -45,7 +44,7 @@ def open_lane(
     settings: SettlementSettings,
     clock: Clock,
     relayer_key: BuilderApiKey | RelayerApiKey | None = None,
-) -> Lane:
+) -> ChainLane | RelayerLane:
     """The lane of an identity.
 
     Parameters
@@ -82,20 +81,40 @@ def open_lane(
             clock=clock,
             chain_id=profile.chain_id,
         )
+    if missing := why_unrelayed(who, profile, relayer_key):
+        raise ConfigError(f"settling: {missing}")
+    assert relayer_key is not None
+    wallet = RelayedWallet(who.signer)
+    chain = ChainView(endpoints, settings, chain_id=profile.chain_id, relay_hub=profile.contracts.relay_hub)
+    relay = Relay(profile.relayer_url, relayer_key)
+    try:
+        journal = LaneJournal(folder / RELAYED_FILE)
+        try:
+            return RelayerLane(relay, chain, wallet, journal, settings=settings)
+        except BaseException:
+            journal.close()
+            raise
+    except BaseException:
+        relay.close()
+        raise
+
+
+def why_unrelayed(who: Identity, profile: Profile, relayer_key: BuilderApiKey | RelayerApiKey | None) -> str:
+    """What a wallet lacks to have its calls executed by a relayer; "" for nothing, and for an account that
+    needs none.
+    """
+    if who.signature_type == 0:
+        return ""
     if relayer_key is None:
-        raise ConfigError(
-            f"settling: wallet {who.funder} needs the relayer's API key, found none; expected "
+        return (
+            f"wallet {who.funder} needs the relayer's API key, found none; expected "
             f"{BUILDER_KEY_NAMES[0]}, {BUILDER_SECRET_NAMES[0]} and {BUILDER_PASSPHRASE_NAMES[0]}, or "
             f"{RELAYER_KEY_NAMES[0]} and {RELAYER_ADDRESS_NAMES[0]}, in the environment, and --env or "
             "[wallet] environment = true"
         )
-    return RelayerLane(
-        Relay(profile.relayer_url, relayer_key),
-        ChainView(endpoints, settings, chain_id=profile.chain_id, relay_hub=profile.contracts.relay_hub),
-        RelayedWallet(who.signer),
-        LaneJournal(folder / RELAYED_FILE),
-        settings=settings,
-    )
+    if not profile.relayer_url:
+        return f"wallet {who.funder} needs a relayer, found none at the venue {profile.name}"
+    return ""
 
 
 def find_relayer_key(
@@ -114,6 +133,8 @@ def find_relayer_key(
             raise ConfigError(
                 f"{kind} API key: expected all of its parts in the environment, some are missing"
             )
+    if not all(builder) and not all(relayer):
+        return None
     try:
         from polymarket import BuilderApiKey, RelayerApiKey
         from polymarket.errors import UserInputError
@@ -122,10 +143,8 @@ def find_relayer_key(
     if all(builder):
         key, secret, passphrase = (part[0] for part in builder if part)
         return BuilderApiKey(key=key, secret=secret, passphrase=passphrase)
-    if all(relayer):
-        key, address = (part[0] for part in relayer if part)
-        try:
-            return RelayerApiKey(key=key, address=address)
-        except UserInputError:
-            raise ConfigError(f"{RELAYER_ADDRESS_NAMES[0]}: expected an address") from None
-    return None
+    key, address = (part[0] for part in relayer if part)
+    try:
+        return RelayerApiKey(key=key, address=address)
+    except UserInputError:
+        raise ConfigError(f"{RELAYER_ADDRESS_NAMES[0]}: expected an address") from None

@@ -5,6 +5,8 @@
      "pays_micro": …}
     {"kind": "ended", "name": …, "is_done": true, "transaction": "0x…", "gas_used": …, "fee_wei": …}
     {"kind": "closed", "market": "0x…"}
+    {"kind": "stop", "reason": …}    nothing is begun any more, by no session, until
+    {"kind": "resume"}               a person has looked
 
 "begun" is on disk before the lane hears of the job; whatever a crash leaves without an "ended" is looked up
 in the lane by its name.
@@ -12,13 +14,19 @@ in the lane by its name.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from invmm.errors import DataError
 from invmm.settlement.messages import Holding
 from invmm.settlement.policy import Action
 from invmm.settlement.pools import Stage
+
+SETTLED_FILE: Final = "settled"
+"""In a state folder."""
+SHORTEN_AFTER: Final = 1_000
+"""Jobs of markets that are done, after which the file is shortened when it is opened."""
 
 
 class RecordLog(Protocol):
@@ -28,6 +36,8 @@ class RecordLog(Protocol):
     def records(self) -> tuple[dict[str, Any], ...]: ...
 
     def append(self, record: dict[str, Any], /) -> None: ...
+
+    def replace(self, records: Iterable[dict[str, Any]], /) -> None: ...
 
     def close(self) -> None: ...
 
@@ -69,6 +79,8 @@ class SettlementRecord:
         self._log = log
         self._markets: dict[str, Holding] = {}
         self._begun: dict[str, Begun] = {}
+        self.stopped = ""
+        """Why nothing is begun until `resume`, or ""."""
         for number, record in enumerate(log.records, 1):
             try:
                 self._read(record)
@@ -76,6 +88,7 @@ class SettlementRecord:
                 raise DataError(
                     f"settlement record {number}: expected a market, a job or its end: {error!r}"
                 ) from None
+        self._shorten()
 
     def _read(self, record: dict[str, Any]) -> None:
         about = dict(record)
@@ -88,17 +101,42 @@ class SettlementRecord:
             self._begun[about["name"]].stage = Stage.DONE if about["is_done"] else Stage.VOID
         elif kind == "closed":
             del self._markets[about["market"]]
+        elif kind == "stop":
+            self.stopped = about["reason"]
+        elif kind == "resume":
+            self.stopped = ""
         else:
             raise ValueError(kind)
+
+    def _shorten(self) -> None:
+        """Where many jobs are those of markets that are done, forgets these markets."""
+        over = {begun.market for begun in self._begun.values() if begun.action is Action.REDEEM}
+        over |= {about["market"] for about in self._log.records if about["kind"] == "closed"}
+        over -= {begun.market for begun in self._begun.values() if begun.stage is Stage.UNDER_WAY}
+        over -= self._markets.keys()
+        done = {begun.name for begun in self._begun.values() if begun.market in over}
+        if len(done) < SHORTEN_AFTER:
+            return
+        kept = [
+            about
+            for about in self._log.records
+            if about.get("market") not in over
+            and about.get("name") not in done
+            and about["kind"] not in ("stop", "resume")
+        ]
+        self._log.replace([*kept, *([{"kind": "stop", "reason": self.stopped}] if self.stopped else [])])
+        for name in done:
+            del self._begun[name]
 
     # ---- what is known -------------------------------------------------------------------------------------
 
     def markets(self) -> list[tuple[Holding, list[Begun]]]:
         """Markets that are not closed, each with what was begun in it, oldest first."""
-        return [
-            (holding, [begun for begun in self._begun.values() if begun.market == name])
-            for name, holding in self._markets.items()
-        ]
+        return [(holding, self.past(name)) for name, holding in self._markets.items()]
+
+    def past(self, market: str) -> list[Begun]:
+        """What was begun in a market, by hand too, oldest first."""
+        return [begun for begun in self._begun.values() if begun.market == market]
 
     def open(self) -> list[str]:
         """Names of jobs without an end, the oldest first."""
@@ -147,6 +185,27 @@ class SettlementRecord:
             }
         )
         self._begun[name].stage = Stage.DONE if is_done else Stage.VOID
+
+    def revive(self, name: str) -> bool:
+        """A job that counted as void may take effect after all; False for a name that is not known."""
+        begun = self._begun.get(name)
+        if begun is None:
+            return False
+        begun.stage = Stage.UNDER_WAY
+        self.begun(begun)
+        return True
+
+    def stop(self, reason: str) -> None:
+        """Something moved that should not have."""
+        if not self.stopped:
+            self._log.append({"kind": "stop", "reason": reason})
+            self.stopped = reason
+
+    def resume(self) -> None:
+        """A person has looked."""
+        if self.stopped:
+            self._log.append({"kind": "resume"})
+            self.stopped = ""
 
     def closed(self, market: str) -> None:
         """Nothing of a market is left to settle."""

@@ -23,6 +23,7 @@ from typing import Final
 
 from invmm.clock import NS
 from invmm.errors import DataError, TransportError, VenueError
+from invmm.permission import AlarmKind
 from invmm.settlement.calls import check_tokens
 from invmm.settlement.costs import Cost
 from invmm.settlement.holdings import Holdings, version_of
@@ -101,12 +102,16 @@ class Settler:
         self._jobs = set(record.open())  # that the lane has, or may have
         self._load = Load(0, 0, 0)
         self._heard = 0
+        self._concerns: list[tuple[AlarmKind, str]] = []
         self._now_ns = self._begun_ns = 0
         self._markets |= {
             left.market: MarketState(left, begun, is_left=True) for left, begun in record.markets()
         }
+        self._stop_at_strangers()
         for name in record.open():
             self._look_up(name)
+        if record.stopped:
+            self._break(record.stopped)
 
     # ---- messages ------------------------------------------------------------------------------------------
 
@@ -130,6 +135,7 @@ class Settler:
         try:
             for report in self._lane.advance(now_ns):
                 self._reported(report)
+            self._worry()
             if not self.broken:
                 self._settle_due(now_ns)
         except ConservationError as error:
@@ -328,7 +334,8 @@ class Settler:
         condition = market.holding.market
         void = sum(begun.stage is Stage.VOID for begun in market.past)
         number = 1 + len(self.pools.of(condition).flows) + void
-        name = f"{decision.action}:{condition}:{number}"
+        while self._lane.report_of(name := f"{decision.action}:{condition}:{number}") is not None:
+            number += 1  # the lane has names that the record has forgotten
         return self.pools.reserve(name, condition, decision.action, decision.up_micro, decision.down_micro)
 
     def _submit(self, flow: Flow, pays_micro: int) -> None:
@@ -348,6 +355,21 @@ class Settler:
         self.pools.begin(flow.name)
         self._told(flow.market, flow.name)
 
+    def _stop_at_strangers(self) -> None:
+        """What the lane is about to do has to be in the record: a job that is void there, since another lane
+        was asked about it, is under way again; shares that an unknown one takes cannot be set apart.
+        """
+        for job in self._lane.open():
+            if job.name in self._jobs or not job.changes:  # nothing of a market is in the second's hands
+                continue
+            if self._record.revive(job.name):
+                self._jobs.add(job.name)
+            else:
+                self._break(
+                    f"{job.name}: the lane is about to do it, and the record of what was begun does not have "
+                    "it; start again when it has ended (`invmm lane` shows it)"
+                )
+
     def _look_up(self, name: str) -> None:
         """What became of a job of an earlier session."""
         report = self._lane.report_of(name)
@@ -364,7 +386,11 @@ class Settler:
         market = self._markets.get(begun.market)
         is_pooled = market is not None and market.is_adopted  # else the record alone has it for now
         if report.state is JobState.FINAL and report.reason:
-            self._break(f"{report.name} ({report.transaction}) moved something else: {report.reason}")
+            why = f"{report.name} ({report.transaction}) moved something else: {report.reason}"
+            self._record.stop(why)
+            cost = (report.transaction, report.gas_used, report.fee_wei)
+            self._record.ended(report.name, True, *cost, reason=report.reason)
+            self._break(f"{why}; look the account up, then: invmm lane --resume")
         elif report.state is JobState.FINAL:
             cost = (report.transaction, report.gas_used, report.fee_wei)
             self._record.ended(report.name, True, *cost)
@@ -380,6 +406,15 @@ class Settler:
             self._record.ended(report.name, False, reason=report.reason)
             if is_pooled:
                 self._void(report.name, SettleReason.LANE)
+
+    def _worry(self) -> None:
+        """An alarm for each concern when it comes up, not again while it lasts."""
+        concerns = [] if self._cost is None else self._cost.concerns()
+        for kind, text in concerns:
+            is_told = self.broken and kind is AlarmKind.SETTLEMENT
+            if (kind, text) not in self._concerns and not is_told:
+                self._tell(Notice(text, True, kind))
+        self._concerns = concerns
 
     # ---- words ---------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Settlement as a session has it: the settling thread with its lane and files, and the cashier beside the
 engine.
 
-    FOLDER/lane       what the lane has sent (`lane_journal.py`)
+    FOLDER/lane       what the lane has sent (`lane_journal.py`); of a wallet: FOLDER/relayed
     FOLDER/settled    what was begun and ended (`record.py`)
 """
 
@@ -18,7 +18,7 @@ from invmm.errors import InvmmError
 from invmm.settings import SettlementSettings
 from invmm.settlement.cashier import Cashier, settlement_of
 from invmm.settlement.chain import ChainLane, TransactionSigner
-from invmm.settlement.costs import Cost, GasCost
+from invmm.settlement.costs import Cost, GasCost, SubmitCost
 from invmm.settlement.edge import SettlingThread, Tell
 from invmm.settlement.handover import Residue
 from invmm.settlement.holdings import ChainHoldings, Holdings
@@ -26,14 +26,17 @@ from invmm.settlement.lane import Lane
 from invmm.settlement.lane_journal import LaneJournal
 from invmm.settlement.ledger import Ledger
 from invmm.settlement.nodes import Endpoint
+from invmm.settlement.opening import open_lane
 from invmm.settlement.policy import SettlePolicy
-from invmm.settlement.record import SettlementRecord
+from invmm.settlement.record import SETTLED_FILE, SettlementRecord
 from invmm.settlement.rpc import RpcEndpoint, endpoints_of
 from invmm.settlement.settler import Settler
 from invmm.types import MICRO
 from invmm.venue.profile import POLYGON
 
 if TYPE_CHECKING:
+    from polymarket import BuilderApiKey, RelayerApiKey
+
     from invmm.clock import Clock
     from invmm.engine import Engine
     from invmm.venue.identity import Identity
@@ -43,6 +46,8 @@ MakeTill = Callable[["Engine", Path, "Clock"], "Till"]
 """Makes a till of an engine, for files in a folder, on a clock."""
 
 TURN_S: Final = 0.05
+LAST_WORD_S: Final = 2.0
+"""Real seconds that a job under way is given when a session ends early; the next one finds it."""
 EMBEDDED_TIMEOUT_S: Final = 20.0
 """Real seconds; a chain in another process of a busy machine takes its time."""
 
@@ -90,20 +95,25 @@ def embedded_till(
     return Till(engine, lane, holdings, folder, settings, clock)
 
 
-def account_till(identity: Identity, profile: Profile, settings: SettlementSettings) -> MakeTill | None:
-    """What makes a till for a key's own account, asked of the nodes of the settings or the profile.
+def account_till(
+    identity: Identity,
+    profile: Profile,
+    settings: SettlementSettings,
+    relayer_key: BuilderApiKey | RelayerApiKey | None = None,
+) -> MakeTill | None:
+    """What makes a till for an identity, asked of the nodes of the settings or the profile.
 
-    None where there is none: a wallet's calls go through a relayer, and a venue on this machine may have no
-    chain.
+    None where there is none: a wallet's calls need a relayer and its API key, and a venue on this machine may
+    have no chain.
 
     Raises
     ------
     ConfigError
         A node's address is not one.
     """
-    signer = identity.signer
     has_node = bool(profile.rpc_url or settings.rpc_urls or identity.rpc_url)
-    if signer is None or identity.signature_type != 0 or not has_node:
+    has_relayer = bool(profile.relayer_url and relayer_key)
+    if identity.signer is None or not has_node or (identity.signature_type and not has_relayer):
         return None
     endpoints_of(settings, profile, identity.rpc_url)  # a mistake is told now, not on another thread
     if profile.loopback:
@@ -115,10 +125,26 @@ def account_till(identity: Identity, profile: Profile, settings: SettlementSetti
             return ChainHoldings(nodes, identity.funder, profile.chain_id)
 
         nodes = endpoints_of(settings, profile, identity.rpc_url)
-        lane = partial(own_account, nodes, signer, folder, settings, clock, profile.chain_id)
+        lane = partial(_lane_of, identity, profile, nodes, folder, settings, clock, relayer_key)
         return Till(engine, lane, holdings, folder, settings, clock)
 
     return make
+
+
+def _lane_of(
+    identity: Identity,
+    profile: Profile,
+    nodes: Sequence[Endpoint],
+    folder: Path,
+    settings: SettlementSettings,
+    clock: Clock,
+    relayer_key: BuilderApiKey | RelayerApiKey | None,
+) -> tuple[Lane, Cost]:
+    """The lane of an identity, and what its jobs cost."""
+    lane = open_lane(
+        identity, profile, nodes, folder, settings=settings, clock=clock, relayer_key=relayer_key
+    )
+    return lane, GasCost(lane, settings) if isinstance(lane, ChainLane) else SubmitCost(lane, settings)
 
 
 class Till:
@@ -159,7 +185,7 @@ class Till:
 
     def _settler(self, tell: Tell) -> Settler:
         """On the settling thread."""
-        log = LaneJournal(self._folder / "settled")
+        log = LaneJournal(self._folder / SETTLED_FILE)
         try:
             record = SettlementRecord(log)
             lane, cost = self._open_lane()
@@ -193,6 +219,11 @@ class Till:
         loop = asyncio.get_running_loop()
         end = loop.time() + wait_s
         while loop.time() < end and self.thread.is_alive and not self.cashier.is_idle:
+            self.tick()
+            await asyncio.sleep(TURN_S)
+        self.cashier.begin_nothing()
+        end = max(end, loop.time() + LAST_WORD_S)
+        while loop.time() < end and self.thread.is_alive and self.cashier.has_jobs:
             self.tick()
             await asyncio.sleep(TURN_S)
         await asyncio.to_thread(self.thread.close)

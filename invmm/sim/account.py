@@ -52,6 +52,7 @@ class Trade:
     taker_order_id: bytes = b""
     taker_token: Outcome = Outcome.UP
     taker_side: Side = Side.BUY
+    fails: bool = False  # it is drawn to end FAILED
 
 
 @dataclass(slots=True)
@@ -61,6 +62,8 @@ class Holding:
     start_micro: tuple[int, int]
     settled_micro: list[int]
     closed_micro: list[int] = field(default_factory=lambda: [0, 0])
+    winner: Outcome | None = None  # of a market that has been paid
+    claim_micro: int = 0  # what was paid for here and is still winning shares on the chain
 
 
 @dataclass
@@ -79,6 +82,7 @@ class Account:
     merged_micro: int = 0
     paid_in_micro: int = 0  # added to the balance, or taken (negative), by whoever sets the stage
     leaked_micro: int = 0  # a fault: collateral that the venue wrongly counts as spent
+    wallet: str = ""  # its address on the chain, where there is one
     voided: int = 0
     trades: list[Trade] = field(default_factory=list)
     holdings: dict[str, Holding] = field(default_factory=dict)
@@ -105,6 +109,11 @@ class Account:
         return [sum(held.settled_micro[token] for held in self.holdings.values()) for token in Outcome]
 
     @property
+    def unredeemed_micro(self) -> int:
+        """What of the payouts is still shares on a chain; nothing where there is none."""
+        return sum(held.claim_micro for held in self.holdings.values())
+
+    @property
     def cash_micro(self) -> int:
         """Collateral with every matched trade that has not failed."""
         return self.settled_cash_micro + sum(
@@ -121,7 +130,7 @@ class Account:
     def spendable_cash_micro(self) -> int:
         """Settled collateral less what matched trades will take (strict rule)."""
         spent = sum(min(0, leg.cash_micro) for t in self._unsettled.values() for leg in self.legs(t))
-        return self.settled_cash_micro + spent - self.leaked_micro
+        return self.settled_cash_micro - self.unredeemed_micro + spent - self.leaked_micro
 
     def spendable_tokens_micro(self, token: Outcome, market: str | None = None) -> int:
         """Settled tokens less what matched trades will take (strict rule)."""
@@ -184,12 +193,35 @@ class Account:
         """Resolution: a dollar per settled winning share, nothing for the others; returns what was paid."""
         held = self.holding(market)
         paid = held.settled_micro[winner]
+        held.winner = winner
         for token in Outcome:
             held.closed_micro[token] += held.settled_micro[token]
             held.settled_micro[token] = 0
         self.settled_cash_micro += paid
         self.payout_micro += paid
         return paid
+
+    def moved(self, cash_micro: int, tokens_micro: dict[str, tuple[int, int]]) -> None:
+        """What else than trades has changed on the chain: merges, splits, redemptions, transfers.
+
+        `cash_micro` is the change of the collateral, `tokens_micro` that of Up and Down by market; shares of
+        resolved ones have been paid for here already.
+        """
+        redeemed = merged = 0
+        for market, (up, down) in tokens_micro.items():
+            held = self.holding(market)
+            if held.winner is not None:
+                held.claim_micro += (up, down)[held.winner]
+                redeemed -= (up, down)[held.winner]
+                continue
+            for token, change in zip(Outcome, (up, down), strict=True):
+                held.settled_micro[token] += change
+                held.closed_micro[token] -= change
+            if up * down > 0:
+                merged -= min(up, down, key=abs)
+        self.settled_cash_micro += cash_micro - redeemed
+        self.merged_micro += merged
+        self.paid_in_micro += cash_micro - redeemed - merged
 
     def pay_in(self, amount_micro: int) -> None:
         """Collateral from outside, or to there (negative); never below nothing."""
@@ -254,7 +286,9 @@ class Account:
             elif trade.status != OrderStatus.TRADE_FAILED:
                 self._forgotten_micro += sum(leg.cash_micro for leg in self.legs(trade))
         self.trades = kept
-        self.holdings.pop(market, None)
+        held = self.holdings.pop(market, None)
+        if held is not None and held.claim_micro:
+            self.holdings[market] = Holding((0, 0), [0, 0], winner=held.winner, claim_micro=held.claim_micro)
 
     def rebate_micro(self, share: float) -> int:
         """Maker rebate estimate: `share` of the taker fee that the maker fills stand for."""

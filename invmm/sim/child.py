@@ -36,7 +36,7 @@ class VenueChild(VenueHost):
         """Exit code when it has ended by itself, None while it runs."""
         return self._process.poll() if self._process is not None else None
 
-    def start(self, timeout_s: float = 30.0) -> None:
+    def start(self, timeout_s: float = 60.0) -> None:
         """Starts the child and waits until it listens; TransportError with its standard error when it does
         not.
         """
@@ -61,25 +61,32 @@ class VenueChild(VenueHost):
         assert process.stdin is not None
         assert process.stdout is not None
         killer = threading.Timer(timeout_s, process.kill)
-        killer.start()
         try:
+            killer.start()
             process.stdin.write(json.dumps(config) + "\n")
             process.stdin.flush()
             line = process.stdout.readline()
         except OSError:
             line = ""
+        except BaseException:  # interrupted: what has not begun has nothing to finish
+            process.kill()
+            raise
         finally:
             killer.cancel()
         if not line:
             self.stop()
             raise TransportError(f"the embedded venue did not start within {timeout_s} s:\n{self.errors}")
-        self.port = int(json.loads(line)["port"])
+        told = json.loads(line)
+        self.port, self.rpc_url = int(told["port"]), told["rpc_url"]
         shutil.rmtree(self._folder, ignore_errors=True)  # the child has read it
 
     def _read_errors(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            self._errors.append(line)
+        with (
+            process.stderr as stream
+        ):  # closed here: a child of the child may hold its end longer
+            for line in stream:
+                self._errors.append(line)
 
     def stop(self, timeout_s: float = 5.0) -> int | None:
         """Ends the child: closes its standard input, then insists. Returns its exit code."""
@@ -97,7 +104,6 @@ class VenueChild(VenueHost):
             process.wait()
         if self._reader is not None:
             self._reader.join(1.0)
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        if process.stdout is not None:
+            process.stdout.close()
         return process.returncode

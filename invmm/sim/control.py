@@ -15,7 +15,8 @@ be narrowed by `method` and by a `path` prefix. `struck` in the truth counts wha
 | stall        | channel                            | no data any more, PONG goes on, what is missed is lost
 | resume       | channel                            | ends a stall
 | settlement   | fail_rate, retry_rate, delay_s (0) | matches from now on: share FAILED, share RETRYING,
-|              |                                    | seconds before the first stage; until cleared
+|              | lose (0)                           | seconds before the first stage; so many are confirmed
+|              |                                    | and never reach the chain; until cleared
 | http         | status (503), body, retry_after,   | the answer to a REST request is this instead; `done`:
 |              | done (false)                       | what was asked is done all the same
 | lose         |                                    | an order or cancel is done, but never answered
@@ -245,6 +246,8 @@ class Control:
             "rebate_estimate_micro": rebate,
             "payout_micro": account.payout_micro,
             "merged_micro": account.merged_micro,
+            "unredeemed_micro": account.unredeemed_micro,
+            "chain": _chain(server),
             "voided_trades": account.voided,
             "heartbeat_ended": list(server.switch.ended),
             "dropped_silent": server.market_channel.dropped_silent + server.user_channel.dropped_silent,
@@ -254,10 +257,12 @@ class Control:
         }
 
     async def merge(self, request: web.Request) -> web.Response:
-        """Burns settled pairs for a dollar each. JSON: `size_micro`, `market` (condition id), `account` (the
-        first one by default).
+        """Burns settled pairs for a dollar each, unless the venue has a chain: then who holds them does it.
+        JSON: `size_micro`, `market` (condition id), `account` (the first one by default).
         """
         told = await request.json()
+        if self._server.operator is not None:
+            raise ValueError("merge: expected a venue without a chain; there, merge on the chain")
         session = self._server.session
         if "market" in told:
             session = self._server.floor.sessions.get(told["market"])
@@ -304,7 +309,10 @@ class Control:
         told = await request.json()
         account = self._server.floor.purses.named(_owner(told))
         if "collateral_micro" in told:
-            account.pay_in(int(told["collateral_micro"]) - account.settled_cash_micro)
+            before = account.settled_cash_micro
+            account.pay_in(int(told["collateral_micro"]) + account.unredeemed_micro - before)
+            if (operator := self._server.operator) is not None and account.wallet:
+                operator.pay(account.wallet, account.settled_cash_micro - before)
         account.leaked_micro = int(told.get("leaked_micro", account.leaked_micro))
         for spender, amount in dict(told.get("allowances", {})).items():
             if amount is None:
@@ -339,6 +347,7 @@ class Control:
             faults = server.floor.settlement_faults
             faults.failure_rate, faults.retry_rate = told.get("fail_rate"), told.get("retry_rate")
             faults.delay_ns = int(float(told.get("delay_s", 0)) * SECOND)
+            faults.lost = int(told.get("lose", 0))
         elif kind in KINDS:
             server.faults.arm(kind, {k: v for k, v in told.items() if k not in ("kind", "channel")})
         elif kind == "clear":
@@ -354,6 +363,12 @@ def _owner(told: dict[str, Any]) -> str:
     """Whose balances a control request is about, as an address; empty: the first account's."""
     owner = told.get("account", "")
     return str(to_checksum_address(owner)) if owner else ""
+
+
+def _chain(server: VenueServer) -> dict[str, str]:
+    """Where the chain is, and whose the accounts on the venue's side are; empty without one."""
+    operator = server.operator
+    return {} if operator is None else {"url": operator.url, **operator.accounts}
 
 
 def _purse(account: Account) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from invmm.replay.tape import MarketInfo
 from invmm.sim import rules
 from invmm.sim.account import Account, Leg, leg
 from invmm.sim.batches import Batch, up_terms
+from invmm.sim.chained import ChainedSettlement
 from invmm.sim.matching import Overlay, PublicBook
+from invmm.sim.operator import Operator
 from invmm.sim.orders import Level, Order, Report
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.purses import Purses
@@ -69,13 +71,18 @@ class Exchange:
         self.book = book
         self.overlay = Overlay(book, profile, named(profile.queue_model), self._fill)
         self.tell: Callable[[Report], None] = lambda report: None
+        self.wake: Callable[[], None] = lambda: None  # something is due that was not when it was looked last
         self.accepts_ns = 0  # orders before are refused as not ready
         self.others: Callable[[], Iterable[Exchange]] = lambda: ()  # markets on the same balance
         self._active: dict[bytes, Order] = {}  # LIVE or DELAYED
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = itertools.count()
-        self.settlement = Settlement(self, Random(f"{seed}:{market.slug}:settlement"))
+        self.settlement: Settlement = Settlement(self, Random(f"{seed}:{market.slug}:settlement"))
         self.schedule(market.end_s * SECOND, self._close_market)
+
+    def settle_on(self, operator: Operator, question_id: str) -> None:
+        """Matches are settled on a chain from now on; before the first one."""
+        self.settlement = ChainedSettlement(self, self.settlement.random, operator, question_id)
 
     # ---- time ----------------------------------------------------------------------------------------------
 
@@ -172,6 +179,7 @@ class Exchange:
         Whoever listened can be dropped.
         """
         self.tell = lambda report: None
+        self.wake = lambda: None
         self.others = lambda: ()
 
     def retire(self) -> None:
@@ -402,6 +410,7 @@ class Exchange:
         trade = self.settlement.begin(legs, up_price, lead, is_taker=taker is not None)
         for order, size in parts:
             order.filled_micro += size
+            order.standing_micro += 0 if trade.fails else size
             order.trades.append(trade)
             if order.left_micro == 0:
                 order.state = "MATCHED"
@@ -415,9 +424,10 @@ class Exchange:
         price = up_price if request.token == Outcome.UP else PRICE_ONE_E4 - up_price
         notional = rules.cost_micro(size, price, request.side)
         if not is_taker and price == request.price_e4:
-            # Rounding is cumulative, so that the fills of an order cost together what was reserved for it.
-            whole = rules.cost_micro(order.filled_micro + size, price, request.side)
-            notional = whole - rules.cost_micro(order.filled_micro, price, request.side)
+            # Rounding is cumulative, so that the fills of an order cost together what was reserved for it. A
+            # fill that will fail has no part in it: then the sum follows from the fills that stand.
+            whole = rules.cost_micro(order.standing_micro + size, price, request.side)
+            notional = whole - rules.cost_micro(order.standing_micro, price, request.side)
             order.paid_micro += notional
         else:
             order.paid_micro += rules.cost_micro(size, request.price_e4, request.side)

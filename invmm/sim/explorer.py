@@ -175,6 +175,12 @@ SHORTCUT_NAMES = ", ".join(each.name for each in SHORTCUTS)
 def chosen(options: argparse.Namespace) -> tuple[list[Setting], list[Shortcut]]:
     """The worlds and the shortcuts that the options ask for."""
     settings: list[Setting] = []
+    asked = {name: getattr(options, name) for name in ("capacity", "retry", "orders")}
+    if (options.retry and options.capacity == 2) or (
+        options.orders == 3 and (options.retry or options.capacity)
+    ):
+        told = " ".join(f"--{name} {value}".removesuffix(" True") for name, value in asked.items() if value)
+        parser().error(f"expected --capacity, or --retry, or --orders 3; there is no world of {told}")
     if options.all:
         settings = list(SETTINGS)
     elif options.orders == 3:

@@ -14,10 +14,12 @@ from invmm.replay.tape import Tape
 from invmm.sim import rules
 from invmm.sim.account import Account
 from invmm.sim.batches import Batch
+from invmm.sim.chained import wallet_of
 from invmm.sim.channels import Channel
 from invmm.sim.clock import TapeClock
 from invmm.sim.exchange import Exchange
 from invmm.sim.faults import Faults
+from invmm.sim.operator import Operator
 from invmm.sim.orders import Order
 from invmm.sim.profile import VenueProfile
 from invmm.sim.purses import Purses
@@ -45,6 +47,8 @@ class Floor:
     remember
         So many ended markets keep their orders and trades; of older ones only the cash remains, so that
         memory stays flat however many windows come. None: all of them.
+    operator
+        Settles on a chain; None: nothing but delays.
     """
 
     def __init__(
@@ -56,9 +60,15 @@ class Floor:
         user_channel: Channel,
         faults: Faults,
         remember: int | None = None,
+        operator: Operator | None = None,
     ) -> None:
+        self.operator = operator
         self.profile = profile
         self.purses = Purses(Account(profile.collateral_micro), who.account)
+        if operator is not None:
+            first = self.purses.first
+            first.wallet = wallet_of(who.account)
+            operator.wallet(first.wallet, first.settled_cash_micro)
         self.settlement_faults = SettlementFaults()
         self.clock: TapeClock | None = None
         self.sessions: dict[str, Session] = {}
@@ -94,11 +104,18 @@ class Floor:
         self.clock = clock
         for session in list(self.sessions.values()):
             if session.clock is not None:
-                session.start(clock)
+                with session.exchange.settlement.at_once():
+                    session.start(clock)
 
     # ---- markets ----
 
-    def open(self, tape: Tape, accepts_from_ns: int = 0, batches: list[Batch] | None = None) -> Session:
+    def open(
+        self,
+        tape: Tape,
+        accepts_from_ns: int = 0,
+        batches: list[Batch] | None = None,
+        question_id: str = "",
+    ) -> Session:
         """A new market, not yet started. Orders are refused as not ready before `accepts_from_ns`."""
         session = Session(
             tape,
@@ -112,6 +129,9 @@ class Floor:
             batches,
         )
         session.exchange.accepts_ns = accepts_from_ns
+        if self.operator is not None:
+            question_id = question_id or tape.meta.get("question_id", "")
+            session.exchange.settle_on(self.operator, question_id)
         session.exchange.settlement.faults = self.settlement_faults
         session.exchange.others = lambda: (
             other.exchange for other in self.sessions.values() if other is not session
@@ -227,6 +247,14 @@ class Floor:
         session = next((s for s in self.sessions.values() if s.clock is not None), None)
         if session is not None:
             await session.place([])
+
+    async def refresh(self, account: Account) -> None:
+        """Takes over what the chain has of an account."""
+        if self.operator is None or not account.wallet:
+            return
+        told = await self.operator.look(account.wallet, list(account.holdings))
+        account.moved(told["cash"], {name: (up, down) for name, (up, down) in told["tokens"].items()})
+        self.check_balances()
 
     def check_balances(self) -> None:
         """Cancels what the balances no longer cover, in every market."""

@@ -71,6 +71,8 @@ class VenueHost(ABC):
     access : AccessRules, optional
         Accounts and what they must prove. Without it: the credentials' account alone, and no checks when
         there are no credentials either.
+    chain : bool
+        True: matches are settled on a chain of the venue's own (`rpc_url`), in a process of its own.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class VenueHost(ABC):
         remember: int | None = None,
         port: int = 0,
         access: AccessRules | None = None,
+        chain: bool = False,
     ) -> None:
         self.credentials = credentials
         self.profile = profile or VenueProfile()
@@ -105,6 +108,7 @@ class VenueHost(ABC):
             "remember": remember,
             "port": port,
             "access": asdict(access) if access is not None else None,
+            "chain": chain,
         }
         self._errors: deque[str] = deque(maxlen=200)
 

@@ -68,8 +68,9 @@ def generate(
     -------
     Tape
         Origin "GENERATED", winner set by the time-average rule. `meta` holds `seed`, `day`, `strike`,
-        `final`, `settlement_lag_s`, `tick_change_ms`, and the underlying as `path_price` (dollars),
-        `path_start_ms` (relative to the start of the window), `path_step_ms`.
+        `final`, `settlement_lag_s`, `tick_change_ms`, the underlying as `path_price` (dollars),
+        `path_start_ms` (relative to the start of the window), `path_step_ms`, and unless the market was
+        given `question_id`, of which its condition was made.
     """
     if day is not None and day not in DAY_TYPES:
         raise ValueError(f"day: expected one of {sorted(DAY_TYPES)}, got {day!r}")
@@ -101,6 +102,7 @@ class _Market:
         self._start_ms = start_s * 1000
         self._window_s = window_s
         self._pre_s = pre_s
+        self._question_id = ""
         if market is None:
             named = identify(f"{seed} {start_s}")
             market = MarketInfo(
@@ -111,6 +113,7 @@ class _Market:
                 start_s=start_s,
                 end_s=start_s + window_s,
             )
+            self._question_id = named.question_id
         self._quiet_ms = quiet_s * 1000
         self._path = price_path(rng, DAY_TYPES[day], window_s, pre_s + 2, POST_S + 1)
         self._ladder = MirroredLadder(
@@ -155,6 +158,7 @@ class _Market:
             "path_price": path.price,
             "path_start_ms": path.start_ms,
             "path_step_ms": STEP_MS,
+            **({"question_id": self._question_id} if self._question_id else {}),
         }
         return pack(self._info, ((at, venue, 0, frame) for at, venue, frame in rows), meta)
 

@@ -21,6 +21,7 @@ class Order:
     arrived_ns: int
     state: str = "NEW"  # NEW, DELAYED, LIVE, MATCHED, CANCELED (plus a suffix)
     filled_micro: int = 0
+    standing_micro: int = 0  # of it, by matches that are not drawn to fail
     paid_micro: int = 0  # notional of maker fills so far
     ahead_micro: int = 0  # before decreases whose print may still come
     ceiling_micro: int = 0  # least displayed size since it rests

@@ -85,6 +85,11 @@ class Own:
         lag_ns = faults.lag_ns("trades")
         entries = []
         for trade in reversed(self._server.floor.purses.named(account).trades):
+            seconds = trade.time_ns // SECOND
+            if seconds <= after:
+                break  # all others are older
+            if seconds >= before:
+                continue
             who = next((one for one in self._parties(trade) if account in ("", one.account)), None)
             if who is None or trade.time_ns > now_ns - lag_ns:
                 continue
@@ -92,9 +97,6 @@ class Own:
                 continue
             entry = wire.trade_entry(trade, markets[trade.condition_id], who)
             if any(query.get(name) not in (None, entry[name]) for name in ("id", "market", "asset_id")):
-                continue
-            seconds = trade.time_ns // SECOND
-            if not after < seconds < before:
                 continue
             entries.append(entry)
         return page_of(self._server, entries, request)
@@ -105,7 +107,7 @@ class Own:
     async def balance(self, _: bytes, request: web.Request) -> web.Response:
         """Settled balance of the collateral or of a token, 6-decimal integers."""
         account, query = self._server.floor.purses.named(account_of(request)), request.query
-        value = account.settled_cash_micro
+        value = account.settled_cash_micro - account.unredeemed_micro
         if query.get("asset_type") != "COLLATERAL":
             found = token_of(self._server, asset_of(request))
             if found is None:
@@ -119,8 +121,12 @@ class Own:
         }
         return web.json_response({"balance": str(value), "allowances": spenders})
 
-    async def refresh_balance(self, _: bytes, __: web.Request) -> web.Response:
-        """There is no cache to refresh; the answer is empty, as the venue's."""
+    async def refresh_balance(self, _: bytes, request: web.Request) -> web.Response:
+        """Looks at the chain, where there is one: only then own merges and redemptions are known here. The
+        answer is empty, as the venue's.
+        """
+        floor = self._server.floor
+        await floor.refresh(floor.purses.named(account_of(request)))
         return web.Response()
 
     async def notifications(self, _: bytes, __: web.Request) -> web.Response:

@@ -1,8 +1,8 @@
 """The embedded venue behind real loopback sockets: REST, market and user WebSocket, and a control face.
 
 Run as a child process: `python -m invmm.sim.server` reads one JSON line of configuration from standard input,
-answers with one line `{"port": …}` on standard output, and ends when its standard input ends, so that it
-never outlives its parent. With `--recorded PATH` it serves recorded markets for a look by hand.
+answers with one line `{"port": …, "rpc_url": …}` on standard output, and ends when its standard input ends,
+so that it never outlives its parent. With `--recorded PATH` it serves recorded markets for a look by hand.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from invmm.sim.heartbeat import DeadMansSwitch
 from invmm.sim.limits import Limits
 from invmm.sim.mishaps import on_the_way
 from invmm.sim.modes import Mode
+from invmm.sim.operator import Operator
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.rules import Who
 from invmm.sim.session import Session
@@ -76,6 +77,7 @@ class VenueServer:
     series: list[Series] = field(default_factory=list)
     index: int = -1  # number of the last tape that was opened
     background: list[asyncio.Task[None]] = field(default_factory=list)
+    operator: Operator | None = None  # settles on a chain
     access_rules: AccessRules | None = None  # None: the credentials' account, and checks only if there is one
 
     def __post_init__(self) -> None:
@@ -93,6 +95,7 @@ class VenueServer:
             self.user_channel,
             self.faults,
             self.remember,
+            self.operator,
         )
         self.market_channel.bend = StreamFaults(self.faults, self.floor.now_ns).bend
         self.switch = DeadMansSwitch(self.floor, self.seed)
@@ -249,7 +252,7 @@ def application(server: VenueServer) -> web.Application:
     return app
 
 
-def made(told: dict[str, Any], tapes: list[Tape]) -> VenueServer:
+def made(told: dict[str, Any], tapes: list[Tape], operator: Operator | None = None) -> VenueServer:
     """A server from plain data (see `invmm.sim.host`); with series its clock runs from now on."""
     server = VenueServer(
         tapes,
@@ -260,6 +263,7 @@ def made(told: dict[str, Any], tapes: list[Tape]) -> VenueServer:
         told["page_limit"],
         told["remember"],
         [Series(**series) for series in told["series"]],
+        operator=operator,
         access_rules=AccessRules.read(told["access"]) if told["access"] else None,
     )
     if told["series"]:
@@ -270,10 +274,12 @@ def made(told: dict[str, Any], tapes: list[Tape]) -> VenueServer:
 async def serve(
     server: VenueServer, port: int, *, until: asyncio.Event, ready: Callable[[int], None]
 ) -> None:
-    """Serves on loopback until told to stop; `ready` gets the port."""
+    """Serves on loopback until told to stop; `ready` gets the port. The chain, if any, ends with it."""
     runner = web.AppRunner(application(server), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
+        if server.operator is not None:
+            await server.operator.ready()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         await server.windows.step()
         ready(runner.addresses[0][1])
@@ -282,6 +288,8 @@ async def serve(
         server.market_channel.kill()
         server.user_channel.kill()
         await runner.cleanup()
+        if server.operator is not None:
+            await asyncio.to_thread(server.operator.close)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
@@ -303,7 +311,8 @@ async def _main(options: argparse.Namespace) -> None:
         server = VenueServer(tapes, VenueProfile(), Credentials(), options.seed)
     else:
         told = json.loads(await asyncio.to_thread(sys.stdin.readline))
-        server = made(told, [spool.read(Path(folder)) for folder in told["tapes"]])
+        operator = Operator() if told["chain"] else None
+        server = made(told, [spool.read(Path(folder)) for folder in told["tapes"]], operator)
 
         async def orphaned() -> None:
             reader = asyncio.StreamReader()
@@ -317,7 +326,8 @@ async def _main(options: argparse.Namespace) -> None:
         server.background.append(asyncio.create_task(orphaned()))
 
     def ready(port: int) -> None:
-        print(json.dumps({"port": port}), flush=True)
+        url = server.operator.url if server.operator is not None else ""
+        print(json.dumps({"port": port, "rpc_url": url}), flush=True)
         if options.recorded:
             first_ns = int(server.tapes[0].rows["recv_ns"][0])
             server.start(TapeClock(time.monotonic_ns(), first_ns, options.speed), 0)

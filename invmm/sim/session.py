@@ -51,6 +51,7 @@ class Session:
         self.books = MarketBooks(self.market.up_token_id, self.market.down_token_id, self.market.tick_e4)
         self.exchange = Exchange(self.market, self.books.up, profile, seed, purses)
         self.exchange.tell = self._told
+        self.exchange.wake = self._tick
         self.clock: TapeClock | None = None
         self.sent_rows = 0
         self.last_price = ""
@@ -107,7 +108,8 @@ class Session:
             self._timer.cancel()
             self._timer = None
         self.sent_rows = len(self.tape)
-        self._advance(1 << 62)
+        with self.exchange.settlement.at_once():
+            self._advance(1 << 62)
 
     def _tick(self) -> None:
         if self._timer is not None:

@@ -15,10 +15,11 @@ from invmm.types import Outcome
 
 
 def write(tape: Tape, folder: Path) -> Path:
-    """Writes a tape's market, index and frames into a new folder and returns it."""
+    """Writes a tape's market, its question, index and frames into a new folder and returns it."""
     folder.mkdir(parents=True)
     market = asdict(tape.market)
     market["winner"] = None if tape.market.winner is None else tape.market.winner.name
+    market["question_id"] = tape.meta.get("question_id", "")
     (folder / "market.json").write_text(json.dumps(market))
     np.save(folder / "rows.npy", tape.rows)
     (folder / "frames").write_bytes(tape.data)
@@ -29,7 +30,7 @@ def read(folder: Path) -> Tape:
     """The tape of a folder written by `write`; DataError when it is none."""
     try:
         market = json.loads((folder / "market.json").read_text())
-        winner = market.pop("winner")
+        winner, question = market.pop("winner"), market.pop("question_id")
         rows = np.load(folder / "rows.npy", allow_pickle=False)
         data = (folder / "frames").read_bytes()
         info = MarketInfo(**market, winner=None if winner is None else Outcome[winner])
@@ -37,7 +38,7 @@ def read(folder: Path) -> Tape:
         raise DataError(f"{folder}: expected a spooled tape, found {error!r}") from error
     if rows.dtype != TAPE_DTYPE:
         raise DataError(f"{folder}: expected rows of {TAPE_DTYPE}, found {rows.dtype}")
-    return Tape(info, data, rows)
+    return Tape(info, data, rows, {"question_id": question} if question else {})
 
 
 def environment() -> dict[str, str]:

@@ -61,6 +61,7 @@ class VenueThread(VenueHost):
                 listening.set_exception(error)
 
     async def _serve(self, listening: Future[int]) -> None:
+        from invmm.sim.operator import Operator
         from invmm.sim.server import made, serve  # late: whoever starts a child does not need a server here
 
         until = asyncio.Event()
@@ -68,8 +69,14 @@ class VenueThread(VenueHost):
         if not listening.set_running_or_notify_cancel():  # it took too long to get here
             return
         config = self._config()
-        server = made(config, self._tapes)
-        await serve(server, config["port"], until=until, ready=listening.set_result)
+        operator = Operator() if config["chain"] else None
+        server = made(config, self._tapes, operator)
+
+        def ready(port: int) -> None:
+            self.rpc_url = operator.url if operator is not None else ""
+            listening.set_result(port)
+
+        await serve(server, config["port"], until=until, ready=ready)
 
     def stop(self, timeout_s: float = _LAST_WORDS_S) -> int | None:
         """Ends the server and waits for its thread: its sockets are closed, its tasks are over. Returns 0, or

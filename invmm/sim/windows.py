@@ -210,7 +210,12 @@ class Windows:
         """Lists a market that is started by hand."""
         market = tape.market
         self.by_condition[market.condition_id] = Window(
-            market, identify(market.slug).question_id, next(self._numbers), 0, 0, 0
+            market,
+            tape.meta.get("question_id") or identify(market.slug).question_id,
+            next(self._numbers),
+            0,
+            0,
+            0,
         )
 
     def add(self, series: Series) -> None:
@@ -338,7 +343,7 @@ class Windows:
         else:
             tape = self.light(window.market, self._seed, window.listed_ns // SECOND)
         window.market = tape.market
-        window.session = self._floor.open(tape, window.accepts_ns, batches)
+        window.session = self._floor.open(tape, window.accepts_ns, batches, window.question_id)
         window.session.join(self._floor.clock)
 
     async def _make(self, window: Window) -> tuple[Tape, list[Batch]]:

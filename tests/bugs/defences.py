@@ -64,6 +64,17 @@ def age_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(limits, "feed_settings_of", patient)
 
 
+def age_doubled(patch: pytest.MonkeyPatch) -> None:
+    """Data may be six seconds old instead of three, and no witness is asked."""
+    from invmm import engine, limits
+    from invmm.feed.witness import BookWitness
+
+    step_limits, feed_settings_of = engine.step_limits, limits.feed_settings_of
+    patch.setattr(engine, "step_limits", lambda *args: step_limits(*args) | {"book_max_age_ns": 6 * 10**9})
+    patch.setattr(limits, "feed_settings_of", lambda *args: replace(feed_settings_of(*args), silence_s=6.0))
+    patch.setattr(BookWitness, "tick", lambda self, now_ns, wanted=True: None)
+
+
 def foreign_ignored(patch: pytest.MonkeyPatch) -> None:
     """An open order that is not ours is somebody else's business."""
     from invmm.execution.reconcile import Reconciler
@@ -242,6 +253,14 @@ cdef void exposure_order_c""",
         1,
         "guards",
         age_ignored,
+    ),
+    Bug(
+        "age-doubled",
+        "quotes rest on a book of twice the age that is allowed",
+        _during("silent_data", 30.0, 40.0, channel="market"),
+        1,
+        "stall",
+        age_doubled,
     ),
     Bug(
         "foreign-ignored",

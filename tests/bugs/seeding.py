@@ -45,6 +45,7 @@ CHECKERS = frozenset(
         "engine",
         "budget",
         "unknown",
+        "stall",
     ]
 )
 

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from polymarket import BuilderApiKey, RelayerApiKey
 
-from invmm import OrderSigner
-from invmm.clock import NS
-from invmm.errors import ConfigError
+from invmm import OrderSigner, loopback
+from invmm.clock import NS, LiveClock
+from invmm.errors import ConfigError, InUseError
 from invmm.settings import SettlementSettings
 from invmm.settlement.calls import check_tokens, route_of
+from invmm.settlement.costs import SubmitCost
 from invmm.settlement.envelopes import RelayedWallet, WalletKind
+from invmm.settlement.holdings import ChainHoldings
 from invmm.settlement.lane import Change, Job, JobReport, JobState
 from invmm.settlement.lane_journal import LaneJournal
+from invmm.settlement.messages import Holding, Purse, Told
+from invmm.settlement.opening import open_lane
+from invmm.settlement.policy import Action, SettlePolicy
+from invmm.settlement.record import SettlementRecord
 from invmm.settlement.relay import Relay
 from invmm.settlement.relayer import RelayerLane
 from invmm.settlement.rpc import RpcEndpoint
+from invmm.settlement.settler import Settler
 from invmm.settlement.sightings import ChainView
-from invmm.sim.chain import Condition, LocalChain
+from invmm.settlement.till import account_till
+from invmm.sim.chain import Condition, LocalChain, WalletCall
 from invmm.sim.relayed import LocalExecutor
 from invmm.sim.relayer import FakeRelayer, Mishap, serve
+from invmm.venue.identity import Identity
 
 WALLET = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
@@ -161,6 +171,66 @@ def test_pairs_are_split_merged_and_redeemed(
     last = desk.settle(Job("redeem again", redeem.calls, redeem.changes))[-1]
     assert (last.state, last.reason) == (JobState.FINAL, "")
     assert held(chain, market) == (before, 0, 0)
+
+
+def test_the_settler_turns_a_wallets_pairs_into_dollars(
+    chain: LocalChain, desks: Any, tmp_path: Path
+) -> None:
+    market = chain.prepare(b"relayed by the settler".ljust(32))
+    before = chain.collateral_micro(WALLET)
+    n = 20 * DOLLARS
+    rights = [right.give(n) for right in route_of("v1", False).approvals]
+    chain.execute(WALLET, [WalletCall(call.to, call.data) for call in rights])
+    split = route_of("v1", False).split(market.condition_id, n)
+    desk = desks(WalletKind.DEPOSIT, Mishap.NONE, Mishap.LOST)
+    desk.settle(Job("split", (split,), changes(market, n, n, -n)))
+
+    told: list[Any] = []
+    record = LaneJournal(tmp_path / "settled")
+    settler = Settler(
+        desk.lane,
+        ChainHoldings([RpcEndpoint(chain.url)], WALLET),
+        SettlePolicy(return_ppm_day=10**6),
+        SettlementRecord(record),
+        tell=told.append,
+        cost=SubmitCost(desk.lane, SETTINGS),
+    )
+    ids = (market.condition_id, "m", "v2", market.up_token, market.down_token)
+    settler.hear(Holding(*ids, TIME.now_s + 300.0, (n, n), (n, n)))
+    settler.hear(Purse(0, DOLLARS, False))
+    for _ in range(30):
+        TIME.now_s += 5.0
+        desk.relayer.advance(TIME.now_s)
+        chain.mine()
+        settler.turn(int(TIME.now_s * NS))
+    done = [one.done for one in told if isinstance(one, Told) and one.done is not None]
+    assert [(one.action, one.paid_micro) for one in done] == [(Action.MERGE, n)]
+    assert held(chain, market) == (before, 0, 0)
+    assert len(desk.relayer.submits) == 2  # the split, and one merge whose answer was lost
+    record.close()
+
+
+def test_a_wallet_has_a_till_where_there_is_a_relayer_and_its_key(chain: LocalChain, tmp_path: Path) -> None:
+    profile = replace(loopback(9), relayer_url="http://127.0.0.1:9", rpc_url=chain.url)
+    signer = OrderSigner(KEY, 3, WALLET)
+    who = Identity(signer, None, signer.address, WALLET, 3, None, {})
+    key = RelayerApiKey(key="it", address=OWNER.address)
+    assert account_till(who, profile, SETTINGS) is None
+    assert account_till(who, replace(profile, relayer_url=""), SETTINGS, key) is None
+    assert account_till(who, profile, SETTINGS, key) is not None
+    nodes = [RpcEndpoint(chain.url)]
+    opened: dict[str, Any] = {"settings": SETTINGS, "clock": LiveClock()}
+    lane = open_lane(who, profile, nodes, tmp_path, relayer_key=key, **opened)
+    assert isinstance(lane, RelayerLane)
+    assert lane.submits_left(0) == SETTINGS.relayer_submits_per_day
+    with pytest.raises(InUseError):
+        open_lane(who, profile, nodes, tmp_path, relayer_key=key, **opened)
+    lane.close()
+    other = replace(who, signer=OrderSigner(KEY, 3, OWNER.address))
+    with pytest.raises(ConfigError, match="expected one of wallet"):
+        open_lane(other, profile, nodes, tmp_path, relayer_key=key, **opened)
+    with pytest.raises(ConfigError, match="found none"):
+        open_lane(who, profile, nodes, tmp_path, **opened)
 
 
 def test_nothing_is_sent_that_the_wallet_has_not_approved(chain: LocalChain, desks: Any) -> None:

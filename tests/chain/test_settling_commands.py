@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,22 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from invmm.execution.state import StateFolder
-from invmm.ops import merge, positions, redeem, settling, split
+from invmm.ops import lane, merge, positions, redeem, settling, split
 from invmm.settlement.chain import ChainLane
 from invmm.sim.chain import Condition, LocalChain
+from invmm.sim.chain.stage import approvals
+from invmm.sim.relayed import LocalExecutor
+from invmm.sim.relayer import FakeRelayer, Mishap, serve
 from invmm.venue.wallet_positions import ListedMarket
 from tests.e2e.scripted_venue import Reply, ScriptedVenue, Seen, http
 
 DOLLAR = 1_000_000
+WALLET = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 
 
 @pytest.fixture(scope="module")
 def chain() -> Iterator[LocalChain]:
-    with LocalChain() as chain:
+    with LocalChain(wallets=[WALLET]) as chain:
         chain.serve()
         yield chain
 
@@ -33,7 +38,8 @@ class Desk:
     def __init__(self, chain: LocalChain, folder: Path, patch: pytest.MonkeyPatch, name: str) -> None:
         self.chain, self.folder = chain, folder
         self.account = chain.account(name)
-        chain.fund(self.account.address, 100 * DOLLAR, 10**19)
+        self.holder = self.account.address
+        chain.fund(self.holder, 100 * DOLLAR, 10**19)
         self.condition = chain.prepare(name.encode().ljust(32, b"."))
         self.venue = ScriptedVenue(self._answer)
         config = folder / "my.toml"
@@ -70,7 +76,7 @@ class Desk:
         return code, json.loads(capsys.readouterr().out)
 
     def shares(self) -> tuple[int, int]:
-        up, down = (self.chain.shares_micro(self.account.address, t) for t in self._tokens(self.condition))
+        up, down = (self.chain.shares_micro(self.holder, t) for t in self._tokens(self.condition))
         return up, down
 
 
@@ -116,6 +122,49 @@ def test_dollars_become_pairs_pairs_dollars_and_the_rest_is_redeemed(
     assert desk.shares() == (0, 0)
     code, told = desk.run(positions, capsys)
     assert (code, told["markets"]) == (0, [])
+
+
+def test_a_wallets_shares_go_through_the_relayer_that_knows_its_key(
+    chain: LocalChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = Desk(chain, tmp_path, monkeypatch, "owner of a wallet")
+    desk.holder = WALLET
+    chain.fund(WALLET, 40 * DOLLAR)
+    chain.act(WALLET, approvals())
+    monkeypatch.setenv("POLYMARKET_SIGNATURE_TYPE", "3")
+    monkeypatch.setenv("POLYMARKET_FUNDER", WALLET)
+    wanted = ("--market", "m", "--dollars", "30", "--yes")
+    code, told = desk.run(split, capsys, *wanted)
+    assert code == 3
+    assert told["refusals"][0].startswith(f"wallet {WALLET} needs the relayer's API key, found none")
+    mishaps = iter([Mishap.NONE, Mishap.ERROR])
+    relayer = FakeRelayer(LocalExecutor(chain), mishap=lambda number: next(mishaps, Mishap.NONE), delay_s=0.0)
+    monkeypatch.setenv("POLY_BUILDER_API_KEY", relayer.key)
+    monkeypatch.setenv("POLY_BUILDER_SECRET", relayer.secret)
+    monkeypatch.setenv("POLY_BUILDER_PASSPHRASE", relayer.passphrase)
+    code, told = desk.run(split, capsys, *wanted)
+    assert (code, told["refusals"]) == (
+        3,
+        [f"wallet {WALLET} needs a relayer, found none at the venue loopback"],
+    )
+    with serve(relayer, time.time) as url:
+        desk.given += ["--relayer-port", url.rpartition(":")[2]]
+        code, told = desk.run(split, capsys, *wanted)
+        assert (code, told["jobs"][0]["state"], told["funder"]) == (0, "final", WALLET)
+        assert desk.shares() == (30 * DOLLAR, 30 * DOLLAR)
+        code, told = desk.run(merge, capsys, "--pairs", "20", "--yes")  # whose answer is lost
+        assert (code, told["jobs"][0]["state"]) == (0, "final")
+        assert desk.shares() == (10 * DOLLAR, 10 * DOLLAR)
+        chain.resolve(desk.condition.condition_id, (1, 0))
+        code, told = desk.run(redeem, capsys, "--yes")
+        assert (code, told["collateral_after_micro"]) == (0, 40 * DOLLAR)
+    assert desk.shares() == (0, 0)
+    assert len(relayer.submits) == 3
+    assert lane.main(["--state", str(tmp_path / "state"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["wallet"] == WALLET
+    assert [job["state"] for job in told["jobs"]] == ["final"] * 3
+    assert bytes(desk.account.key).hex() not in json.dumps(told)
 
 
 def test_a_command_gives_way_to_an_engine_and_carries_on_what_was_interrupted(

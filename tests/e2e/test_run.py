@@ -120,12 +120,12 @@ def test_default_run_reports_all_figures_on_the_last_line_and_no_escape_codes(tm
     report = report_of(out)
     assert [key for key in KEYS if key not in report] == []
     assert report["origin"] == "GENERATED"
-    assert report["clean"] is True
-    assert report["failed_checks"] == []
+    assert (report["clean"], report["failed_checks"]) == (True, [])
     assert report["orders"] > 0
     assert report["best_checks"] > 1000
     assert report["mirror_checks"] > 1000
     assert set(report["profit"]) == {"pair_edge", "orphans", "fees", "rebates", "total"}
+    assert report["settlement"]["cash_before_micro"] == 10_000_000_000
     assert report["latency_ns"]["pop_to_write"]["count"] > 0
     assert "\x1b" not in out + err
     assert "GENERATED" in err

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -73,6 +75,34 @@ def test_child_that_cannot_start_says_why(tmp_path: Path) -> None:
     with pytest.raises(TransportError, match="queue model"):
         venue.start()
     assert venue.pid is None
+
+
+def test_child_that_is_given_up_while_it_starts_is_gone_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(threading.Timer):
+        def start(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("invmm.sim.child.threading.Timer", Interrupted)
+    venue = VenueChild([a_tape()])
+    with pytest.raises(KeyboardInterrupt):
+        venue.start()
+    assert venue.stop() == -signal.SIGKILL
+
+
+def test_who_holds_the_childs_standard_error_longer_than_it_lives_breaks_nothing() -> None:
+    venue = VenueChild([a_tape()])
+    command = ["sh", "-c", "sleep 60 <&- >&- & echo $! >&2; exec cat"]
+    pipe = subprocess.PIPE
+    venue._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    venue._reader = reader = threading.Thread(target=venue._read_errors, args=(venue._process,), daemon=True)
+    reader.start()
+    while not venue.errors:
+        time.sleep(0.01)
+    assert venue.stop() == 0
+    assert reader.is_alive()
+    os.kill(int(venue.errors), signal.SIGKILL)
+    reader.join(60)
+    assert not reader.is_alive()  # and it ended without an exception, which would fail the test
 
 
 def test_spooled_tape_is_the_same_tape(tmp_path: Path) -> None:

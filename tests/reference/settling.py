@@ -47,6 +47,9 @@ class ListLog:
             raise OSError("no space left on device")
         self.records = (*self.records, record)
 
+    def replace(self, records: Any, /) -> None:
+        self.records = tuple(records)
+
     def close(self) -> None:
         """Nothing to close."""
 

@@ -32,6 +32,20 @@ def test_init_overwrites_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert path.read_text() == "[risk]\n"
 
 
+def test_every_action_answers_in_json_when_asked_to(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "my.toml")
+    assert config.main(["init", path, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": path}
+    assert config.main(["init", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"text": Path(path).read_text()}
+    assert config.main(["schema", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "invmm settings"
+    assert config.main(["check", path, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[path]["risk"]["max_order_shares"] > 0
+
+
 def test_check_lists_what_differs_from_the_defaults(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -92,6 +92,18 @@ def test_the_command_refuses_a_shortcut_that_does_not_exist(capsys: pytest.Captu
     assert "no-journal" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("options", ["--capacity 2 --retry", "--orders 3 --capacity 2", "--orders 3 --retry"])
+def test_the_command_refuses_worlds_that_do_not_exist(
+    options: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(options.split())
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert "there is no world of" in told
+    assert all(word in told for word in options.split())
+
+
 def test_the_command_fails_when_a_shortcut_breaks_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,7 @@ from invmm.ops.cli import main
 from invmm.settings import SettlementSettings
 from invmm.settlement.chain import ChainLane
 from invmm.settlement.lane_journal import LaneJournal
+from invmm.settlement.record import SettlementRecord
 from tests.unit.fake_chain import ACCOUNT, Signer, merge_job, merge_logs
 from tests.unit.lane_rig import Rig
 
@@ -79,6 +80,22 @@ def test_a_halted_lane_goes_on_when_a_person_says_so_and_not_under_a_running_eng
     (job,) = [job for job in json.loads(out)["jobs"] if job["name"] == "next"]
     assert [one["transaction"] for one in job["in_flight"]] == [job["transaction"]]
     rig.lane.close()
+
+
+def test_a_settlement_that_stopped_goes_on_when_a_person_says_so(
+    rig: FileRig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rig.lane.resume()
+    rig.lane.close()
+    record = SettlementRecord(LaneJournal(tmp_path / "settled"))
+    record.stop("merge:1 moved something else")
+    record.close()
+    code, out, _ = run(capsys, "--state", str(tmp_path), "--json")
+    assert (code, json.loads(out)["stopped"]) == (1, "merge:1 moved something else")
+    code, out, _ = run(capsys, "--state", str(tmp_path), "--resume")
+    assert (code, "settlement goes on; it had stopped: merge:1" in out) == (0, True)
+    code, out, _ = run(capsys, "--state", str(tmp_path), "--json")
+    assert (code, json.loads(out)["stopped"]) == (0, "")
 
 
 def test_a_folder_without_a_lane_is_said_to_be_one(

@@ -149,3 +149,21 @@ def test_a_merge_pays_a_dollar_per_pair_once_however_often_it_is_told():
     for winner in Outcome:
         assert ledger.settle(winner).pair_edge == pytest.approx(80 * 0.02)
         assert ledger.settle(winner).total * 1e6 == pytest.approx(ledger.realised_micro(winner))
+
+
+def test_the_fills_that_stand_are_rounded_together():
+    """Each fill is worth 333,300.3333 micro-dollars."""
+    ledger = Ledger()
+    for trade in (1, 2, 3):
+        status = OrderStatus.TRADE_FAILED if trade == 1 else OrderStatus.TRADE_CONFIRMED
+        told = {"price_e4": 3_333, "size_micro": 1_000_001, "status": status}
+        ledger.fill(trade=trade, key=7, outcome=Outcome.UP, side=Side.BUY, **told)
+    assert ledger.cash_micro() == -666_601
+
+
+def test_what_a_resting_order_took_first_counts_in_its_rounding_but_is_rounded_alone():
+    ledger = Ledger(fee_rate_ppm=0)
+    told = {"outcome": Outcome.UP, "side": Side.BUY, "size_micro": 1_000_001}
+    ledger.fill(trade=2, key=7, price_e4=3_333, **told)
+    ledger.fill(trade=1, key=7, price_e4=3_333, taker=True, **told)
+    assert ledger.cash_micro() == -333_301 - 333_300

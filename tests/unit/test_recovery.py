@@ -174,6 +174,13 @@ class Rig:
         return "\n".join(self.engine.messages)
 
     @property
+    def cancelled_ns(self) -> int:
+        """Engine time at which the venue had cancelled everything, 0 before."""
+        assert self.engine.recovery is not None
+        assert self.engine.clock is not None
+        return self.engine.clock.at_ns(round(self.engine.recovery.cancelled_s * NS))
+
+    @property
     def alive(self) -> dict[str, str]:
         """State by order id."""
         orders = [o for m in self.engine.markets.values() for o in m.step.registry.orders_live()]
@@ -226,8 +233,7 @@ def test_what_may_be_alive_is_unknown_from_the_start_and_dead_when_the_venue_has
 
 
 def test_an_order_that_the_venue_does_not_know_keeps_the_quotes_small_until_its_fence() -> None:
-    async def act(rig: Rig) -> None:
-        await rig.until(lambda: "start 9/10, mode: running" in rig.said)
+    async def act(rig: Rig) -> None:  # a busy machine may be past the fence before it comes to quote
         (market,) = rig.engine.markets.values()
         (known,) = market.step.registry.orders_live()
         assert known["state"] == "unknown"
@@ -236,6 +242,10 @@ def test_an_order_that_the_venue_does_not_know_keeps_the_quotes_small_until_its_
         assert rig.engine.clock is not None
         assert rig.engine.clock.now_ns() >= int(known["fence_ns"])
         assert rig.alive == {}
+        steps = [line for line in rig.engine.messages if line.startswith(("start 9/", "start 10/"))]
+        assert steps[0].startswith("start 9/10, mode")
+        assert steps[1] == "start 10/10, caution: quoting small, 1 orders may be alive"
+        assert "over" in steps[2]
 
     play(left(order(FIRST)), act)
 
@@ -244,14 +254,16 @@ def test_fills_of_orders_that_had_ended_before_are_booked_and_their_orders_stay_
     ended = order(SECOND, price_e4=4500)
 
     async def act(rig: Rig) -> None:
-        await rig.until(lambda: "start 6/10" in rig.said)
         (market,) = rig.engine.markets.values()
+        assert market.unlisted
+        await rig.until(lambda: "start 6/10" in rig.said)
+        assert not market.unlisted
         assert market.ledger.held_micro(Outcome.UP) == 30_000_000
         assert market.step.registry.position() == (30_000_000, 0)
         assert market.ledger.cash_micro() == -13_500_000
         assert "start 6/10, trades: 1 fills" in rig.said
         assert text(SECOND) not in rig.alive
-        assert rig.venue.trades_after[0] <= -600 - 600, "ten minutes before the market began"
+        assert min(rig.venue.trades_after) <= -600 - 600, "ten minutes before the market began"
         assert not rig.engine.permission.alarms
 
     play(
@@ -297,10 +309,11 @@ def test_after_a_loss_of_power_nothing_is_quoted_until_no_lost_order_can_be_aliv
         engine = rig.engine
         assert engine.clock is not None
         fence_ns = engine.clock.at_ns(0) + (184 - 60 + 6) * NS
-        await rig.until(lambda: "not quoting: the journal's tail is lost" in rig.said)
         assert engine.is_cautious
         await rig.until(lambda: engine.permission.mode == Mode.RUNNING)
         assert engine.clock.now_ns() >= fence_ns
+        said = "not quoting: the journal's tail is lost" in rig.said
+        assert said or rig.cancelled_ns >= fence_ns, "a busy machine may have cancelled too late to say it"
         await rig.until(lambda: not engine.is_cautious)
 
     # A machine that started just now: its monotonic clock began a moment ago.

@@ -407,6 +407,44 @@ def test_a_window_of_an_earlier_session_is_taken_over_not_opened_twice_and_close
     asyncio.run(run())
 
 
+def test_what_is_open_when_the_roller_begins_is_of_an_earlier_session_and_is_taken_over() -> None:
+    async def run() -> None:
+        stage = Stage(windows=1)
+        stage.clock.s = START + 100
+        info = tradable(FIVE.windows(START + 100, 1)[0]).require()
+        stage.desk.open_market(info, held=True)
+        stopping = asyncio.Event()
+        running = asyncio.create_task(stage.roller.run(stopping))
+        async with asyncio.timeout(60):
+            while stage.desk.markets[0].held:
+                await asyncio.sleep(0.001)
+        stopping.set()
+        await running
+        assert stage.open == [0], "once"
+        assert stage.roller.counts.recovered == 1
+
+    asyncio.run(run())
+
+
+def test_a_window_of_an_earlier_session_that_is_over_stays_open_until_its_fills_are_listed() -> None:
+    async def run() -> None:
+        stage = Stage(windows=1)
+        info = tradable(FIVE.windows(START + 100, 1)[0]).require()
+        market = stage.desk.open_market(info, held=True)
+        market.unlisted = True
+        stage.roller.take_over(market)
+        await stage.to(330)
+        assert stage.open[0] == 0
+        fill(market, Outcome.UP)
+        market.unlisted = False
+        await stage.to(331)
+        residue = stage.queue.take()
+        assert residue is not None
+        assert residue.up_micro == 20_000_000
+
+    asyncio.run(run())
+
+
 def test_a_single_market_is_traded_once() -> None:
     async def run() -> None:
         series = Series.parse(f"btc-updown-5m-{START}")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+import invmm.settlement.record as record_module
+from invmm.permission import AlarmKind
+from invmm.settings import SettlementSettings
+from invmm.settlement.chain import LaneStatus
+from invmm.settlement.costs import GasCost
 from invmm.settlement.lane import JobState
 from invmm.settlement.messages import Ask, Grant, Holding, Notice, Purse, Told, Verdict
 from invmm.settlement.policy import Action, SettlePolicy, SettleReason
@@ -253,6 +260,113 @@ def test_a_job_that_moved_something_else_stops_everything():
     rig.turn()
     assert len(rig.heard(Ask)) == 1
     assert rig.heard(Notice)[-1].is_alarm
+
+
+def test_after_a_mismatch_nothing_begins_before_a_person_has_looked_and_then_everything_does():
+    rig = Rig()
+    name = rig.merging()
+    rig.lane.end(name, JobState.FINAL, "expected a change of 40, found 39")
+    rig.turn()
+    for _ in range(2):
+        rig.told.clear()
+        rig.begin()
+        rig.hold(holding(2, low=(50, 50)), brings=False)
+        rig.turn()
+        assert "moved something else" in rig.settler.broken
+        assert not rig.heard(Ask)
+        assert [notice.is_alarm for notice in rig.heard(Notice)] == [True]
+    SettlementRecord(rig.log).resume()
+    rig.begin()
+    assert rig.settler.broken == ""
+    rig.hold(holding(low=(40, 60)), brings=False)
+    rig.hold(holding(2, low=(50, 50)))
+    rig.turn()
+    assert [ask.market for ask in rig.heard(Ask)] == [holding(2).market]
+    assert rig.settler.pools.of(holding().market).free == (0, 20 * SHARE), "the job counts as done"
+
+
+def test_a_lane_that_is_about_to_do_what_the_record_calls_void_is_waited_for():
+    rig = Rig()
+    name = rig.merging()
+    lane, rig.lane = rig.lane, MemoryLane(rig.chain)
+    rig.begin()  # another lane, as of a wallet in place of the account, does not know the job
+    assert SettlementRecord(rig.log).open() == []
+    rig.lane = lane
+    rig.told.clear()
+    rig.begin()
+    rig.hold(holding(low=(40, 60)), brings=False)
+    rig.turn()
+    assert not rig.heard(Ask)
+    assert rig.reason is SettleReason.BUSY
+    lane.end(name, JobState.FINAL)
+    rig.turn()
+    assert rig.heard(Told)[-1].left_micro == 40 * SHARE
+    assert rig.chain.cash_micro == 1_040 * SHARE
+
+
+def test_a_lane_that_is_about_to_do_what_nobody_wrote_down_stops_everything_until_it_has_ended():
+    rig = Rig()
+    name = rig.merging()
+    rig.log = ListLog()  # the file is lost
+    rig.begin()
+    rig.hold(holding(low=(40, 60)), brings=False)
+    rig.turn()
+    assert f"{name}: the lane is about to do it" in rig.settler.broken
+    rig.lane.end(name, JobState.REFUSED)
+    rig.begin()
+    rig.hold(holding(low=(40, 60)), brings=False)
+    rig.turn()
+    assert rig.grant() == f"merge:{holding().market}:2", "a name is used once"
+    assert rig.settler.broken == ""
+
+
+def test_what_a_person_has_to_see_to_is_an_alarm_once_while_it_lasts():
+    rig = Rig()
+    status = LaneStatus(9, 9, 0, 10**15, True, "", "", "", {})
+    lane = SimpleNamespace(status=lambda: status)
+    rig.settler._cost = GasCost(lane, SettlementSettings())
+    rig.turn()
+    rig.turn()
+    assert [(notice.kind, notice.is_alarm) for notice in rig.heard(Notice)] == [(AlarmKind.GAS, True)]
+    status = replace(status, halted="somebody else sends from this account")
+    rig.turn()
+    assert rig.heard(Notice)[-1].kind is AlarmKind.SETTLEMENT
+    assert "invmm lane --resume" in rig.heard(Notice)[-1].text
+    status = replace(status, halted="", is_balance_low=False)
+    rig.turn()
+    status = replace(status, is_balance_low=True)
+    rig.turn()
+    kinds = [notice.kind for notice in rig.heard(Notice)]
+    assert kinds == [AlarmKind.GAS, AlarmKind.SETTLEMENT, AlarmKind.GAS]
+
+
+def test_markets_that_are_done_leave_the_file_and_all_that_matters_stays(monkeypatch: pytest.MonkeyPatch):
+    rig = Rig()
+    for number in (1, 2):
+        rig.hold(holding(number, low=(40, 60)))
+    rig.turn()
+    for ask in rig.heard(Ask):
+        rig.settler.hear(Grant(ask.name, True))
+    names = list(rig.lane.jobs)
+    rig.lane.end(names[0], JobState.FINAL)
+    rig.turn()
+    rig.chain.resolved[holding(1).market] = (1, 0)
+    rig.hold(holding(1, low=(40, 60), is_open=False), brings=False)
+    rig.over()
+    record = SettlementRecord(rig.log)
+    record.stop("somebody has to look")
+    before = rig.log.records
+    assert {"kind": "closed", "market": holding(1).market} in before
+    monkeypatch.setattr(record_module, "SHORTEN_AFTER", 1)
+    shortened = SettlementRecord(rig.log)
+    assert len(rig.log.records) == 3 < len(before)
+    assert shortened.open() == [names[1]]
+    monkeypatch.undo()
+    again = SettlementRecord(rig.log)
+    assert [(held.market, past) for held, past in again.markets()] == [
+        (held.market, past) for held, past in record.markets()
+    ]
+    assert (again.stopped, again.past(holding(1).market)) == ("somebody has to look", [])
 
 
 def test_fills_that_take_back_what_was_promised_stop_everything():

@@ -316,6 +316,22 @@ def test_the_same_bytes_do_not_go_out_again_when(why):
     assert CommandKind.RESEND not in kinds(desk.answer(placed[0], OrderStatus.NOT_FOUND, at))
 
 
+@pytest.mark.parametrize("order_type", [OrderType.GTC, OrderType.FOK, OrderType.FAK])
+def test_what_takes_is_not_sent_again_and_its_late_refusal_proves_its_end(order_type):
+    takes = order_type is not OrderType.GTC
+    desk, sent = Desk(), Desk().open()[:1].copy()
+    sent["key"], sent["order_type"], sent["expiration_s"] = sent["key"] + 100, order_type, 0
+    registry = desk.market.step.registry
+    assert registry.add(sent)
+    desk.answer(sent[0], OrderStatus.SENT, 0)
+    desk.open()
+    desk.answer(sent[0], OrderStatus.UNKNOWN, 500)
+    again = CommandKind.RESEND in kinds(desk.answer(sent[0], OrderStatus.NOT_FOUND, 600))
+    assert again is not takes
+    desk.answer(sent[0], OrderStatus.REJECTED, 2_000)
+    assert registry.order(int(sent["key"][0]))["state"] == ("dead" if takes else "unknown")
+
+
 def test_a_settlement_that_is_both_confirmed_and_failed_closes_trading():
     desk = Desk()
     placed = desk.open()

@@ -14,6 +14,7 @@ they check: sums are made anew from the venue's orders and trades.
 |            | or after the engine was told of something that ends trading |
 | rest       | something is still undetermined when nothing happens any more |
 | journal    | the journal and memory differ in which orders may be alive |
+| stall      | nothing is in the way of cancels, and quotes stay more than 3 s on another book (`stalls`) |
 | budget     | more is asked than the venue publishes as allowed (`budget`) |
 | unknown    | with no fault but a few lost answers, an order's fate stays unknown for more than 5 s |
 | secrets    | a secret is in a message or in the body of a request |
@@ -298,12 +299,10 @@ class Timers:
     """Durations in seconds, and samples of whether we quote."""
 
     unknown_s: list[float] = field(default_factory=list)
-    stall_s: list[float] = field(default_factory=list)
     quoting: int = 0
     wanted: int = 0
     _unknown: dict[tuple[int, int], int] = field(default_factory=dict)
     _late: set[tuple[int, int]] = field(default_factory=set)
-    _stalled: dict[str, int] = field(default_factory=dict)
 
     def sample(self, world: World) -> None:
         """A look at the engine and the venue; several a second."""
@@ -327,21 +326,7 @@ class Timers:
             if info.start_s + 2 <= now_s < last_s - 1 and not world.is_draining:
                 self.wanted += 1
                 self.quoting += own
-            self._stall(world, info.slug, world.stale_ns(session), own)
-
-    def _stall(self, world: World, slug: str, stale_ns: int, own: bool) -> None:
-        """From the first change that the engine was not told to its cancel, or the end of its last order."""
-        now_ns, since = world.loop.now_ns(), self._stalled.get(slug)
-        if not world.engine_knows or world.engine.is_stopped or world.network.is_down:
-            self._stalled.pop(slug, None)  # nobody is there to pull anything, or nothing can be sent
-        elif since is None:
-            if 0 < stale_ns < SECOND and own:
-                self._stalled[slug] = now_ns - stale_ns
-        elif not own or world.network.cancelled_ns > since:
-            self.stall_s.append(((now_ns if not own else world.network.cancelled_ns) - since) / SECOND)
-            del self._stalled[slug]
-        elif not stale_ns:
-            del self._stalled[slug]
+            world.stalls.look(session)
 
 
 def compare_fills(world: World) -> None:

@@ -149,12 +149,14 @@ TABLE: dict[str, Hazard] = {
         "orders reach the book up to 90 s late, without an answer",
         "O1 O2",
         longest_s=15,
+        slows=True,
     ),
     "lost_answers": _armed(
         "lose",
         lambda r: {"rate": _rate(r), "path": r.choice(("", "/order"))},  # heartbeats too, or not
         "orders and cancels are done, never answered",
         "O1 O13",
+        slows=True,
     ),
     "lost_requests": Hazard(
         "orders and cancels never arrive",
@@ -162,6 +164,7 @@ TABLE: dict[str, Hazard] = {
         lambda r: ({"rate": r.choice((0.05, 0.2))}, r.uniform(3, 40)),
         lambda world, figures: setattr(world.network, "loss", figures["rate"]),
         _set("loss", 0.0),
+        slows=True,
     ),
     "cancel_first": _armed(
         "slow",
@@ -173,15 +176,17 @@ TABLE: dict[str, Hazard] = {
         },
         "placements wait on their way while cancels pass",
         "O2 X6",
+        slows=True,
     ),
     "slow_answers": _armed(
         "slow",
         lambda r: {"rate": _rate(r), "seconds": round(r.uniform(0.2, 6), 2)},
         "answers come late, or after they were given up",
         "O1 O5 X6",
+        slows=True,
     ),
     "partial_batches": _armed(
-        "partial", lambda r: {"rate": _rate(r)}, "a batch is taken in part and answered 500", "O3"
+        "partial", lambda r: {"rate": _rate(r)}, "a batch is taken in part and answered 500", "O3", slows=True
     ),
     "server_errors": _armed(
         "http",
@@ -193,6 +198,7 @@ TABLE: dict[str, Hazard] = {
         },
         "5xx, whether what was asked is done or not",
         "O3 O15",
+        slows=True,
     ),
     "odd_answers": _armed(
         "http",
@@ -216,6 +222,7 @@ TABLE: dict[str, Hazard] = {
         },
         "answers of any shape: no ids, unknown words, no JSON",
         "O11",
+        slows=True,
     ),
     "throttled": _armed(
         "http",
@@ -228,6 +235,7 @@ TABLE: dict[str, Hazard] = {
         "429 with Retry-After",
         "O5 F9",
         longest_s=20,
+        slows=True,
     ),
     "edge_block": _armed(
         "http",
@@ -237,15 +245,17 @@ TABLE: dict[str, Hazard] = {
         stops=True,
         weight=0.2,
         longest_s=5,
+        slows=True,
     ),
     "restart": Hazard(
         "425, then post-only, then running; sometimes the book is wiped",
         "O4",
         _walk((VenueMode.RESTARTING, 2, 60), (VenueMode.POST_ONLY, 2, 60)),
         _mode,
+        slows=True,
     ),
-    "cancel_only": Hazard("503 cancel-only", "O4", _walk((VenueMode.CANCEL_ONLY, 2, 40)), _mode),
-    "halted": Hazard("503 disabled", "O4", _walk((VenueMode.HALTED, 2, 40)), _mode),
+    "cancel_only": Hazard("503 cancel-only", "O4", _walk((VenueMode.CANCEL_ONLY, 2, 40)), _mode, slows=True),
+    "halted": Hazard("503 disabled", "O4", _walk((VenueMode.HALTED, 2, 40)), _mode, slows=True),
     "hidden": _armed(
         "hide",
         lambda r: {
@@ -356,6 +366,7 @@ TABLE: dict[str, Hazard] = {
         lambda r: ({"sockets": r.random() < 0.5}, r.uniform(0.5, 25)),
         _down,
         _set("is_down", False),
+        slows=True,
     ),
     "network_silent": Hazard(
         "TCP stays up, nothing is answered",
@@ -363,6 +374,7 @@ TABLE: dict[str, Hazard] = {
         lasting(1, 15),
         _set("is_silent", True),
         _set("is_silent", False),
+        slows=True,
     ),
     "heartbeats_refused": _armed(
         "http",
@@ -370,6 +382,7 @@ TABLE: dict[str, Hazard] = {
         "heartbeats fail; after ten seconds the venue cancels everything",
         "O12",
         longest_s=30,
+        slows=True,
     ),
     "clock_offset": _armed(
         "clock_offset",
@@ -385,6 +398,7 @@ TABLE: dict[str, Hazard] = {
         stops=True,
         weight=0.2,
         longest_s=10,
+        slows=True,
     ),
     **UPSETS,
 }

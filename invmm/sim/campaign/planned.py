@@ -32,7 +32,8 @@ class Hazard:
     """One kind of fault.
 
     `draw(random)` gives figures and how long it lasts; `begin` and `end` do it to a world. `stops`: it may
-    rightly end all quoting, so that an alarm under it is none too many.
+    rightly end all quoting, so that an alarm under it is none too many. `slows`: it may hold up a cancel, or
+    whoever would send it.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Hazard:
     begin: Callable[[World, Figures], object]
     end: Callable[[World, Figures], object] = lambda world, figures: None
     stops: bool = False
+    slows: bool = False
     weight: float = 1.0
 
 

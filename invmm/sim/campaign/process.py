@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -256,6 +257,7 @@ class EngineProcess(Process):
         )
         self.born_ns = loop.now_ns()
         self.closed: list[Market] = []  # markets that were released
+        self._undecided: deque[Market] = deque()  # those of them that may not be resolved yet
         self.ids: dict[int, str] = {}  # of their orders
         self.keys: dict[bytes, int] = {}
         self.settlement = SettlementQueue(1 << 20)
@@ -286,6 +288,7 @@ class EngineProcess(Process):
                 self.ids[key] = "0x" + order_id.hex()
                 self.keys[order_id] = key
         self.closed.append(market)
+        self._undecided.append(market)
 
     def start(self) -> None:
         """Runs from now on."""
@@ -305,9 +308,20 @@ class EngineProcess(Process):
                 vars(files).pop("_make", None)
 
     def tend(self) -> None:
-        """What its background thread would do now."""
+        """What its background threads would do now."""
         if self.is_alive and not self.is_stopped:
             self.journal.tend()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Shares of resolved markets are dollars again, as whoever settles tells the engine."""
+        while self._undecided:
+            info = self._undecided[0].info
+            known = self.network.server.windows.find(info.slug)
+            if known is None or not known.is_resolved or known.market.winner is None:
+                return
+            self.engine.risk.resolved(info.condition_id or info.slug, known.market.winner)
+            self._undecided.popleft()
 
     def _find(self, window: Window) -> Found:
         """What discovery would say."""

@@ -111,6 +111,7 @@ MUST_BE_ZERO = (
     "engine_failures",
     "over_budget",
     "healthy_unknown_late",
+    "pulled_late",
 )
 """Fields of a report that are a failure unless they are zero."""
 FIELD_OF = {
@@ -127,6 +128,7 @@ FIELD_OF = {
     "engine": "engine_failures",
     "budget": "over_budget",
     "unknown": "healthy_unknown_late",
+    "stall": "pulled_late",
 }
 """Field by checker."""
 
@@ -215,6 +217,7 @@ ROWS = (
     ("… max, s", "unknown_to_resolved_max_s"),
     ("… p99 on a healthy venue, s", "unknown_to_resolved_healthy_p99_s"),
     ("stall → pulled, max, s", "stall_to_pulled_max_s"),
+    ("… later than 3 s, nothing in the way of cancels", "pulled_late"),
     ("crashes", "crashes"),
     ("start → cancel-all, max, s", "crash_to_cancel_all_max_s"),
     ("start → quoting, p99, s", "crash_to_quoting_p99_s"),

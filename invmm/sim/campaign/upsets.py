@@ -10,6 +10,7 @@ UPSETS: dict[str, Hazard] = {
         "P1 X6",
         lambda r: ({"down_s": round(r.choice((0.2, 1, 5, 30)) * r.uniform(0.5, 1.5), 2)}, 0.0),
         lambda world, figures: world.crash(figures["down_s"]),
+        slows=True,
     ),
     "foreign_order": Hazard(
         "somebody else with our key places an order",
@@ -18,6 +19,7 @@ UPSETS: dict[str, Hazard] = {
         lambda world, figures: world.strangers.place_foreign(),
         stops=True,
         weight=0.2,
+        slows=True,
     ),
     "disk_full": Hazard(
         "the next journal file cannot be made",
@@ -43,6 +45,7 @@ UPSETS: dict[str, Hazard] = {
         lasting(0.5, 20),
         lambda world, figures: world.engine.stop(),
         lambda world, figures: world.go_on(),
+        slows=True,
     ),
     "wedged": Hazard(
         "the engine's loop stands still while its executor goes on",
@@ -50,6 +53,7 @@ UPSETS: dict[str, Hazard] = {
         lasting(3.5, 12),
         lambda world, figures: world.wedge(),
         lambda world, figures: world.go_on(),
+        slows=True,
     ),
     "second_instance": Hazard(
         "somebody starts a second engine on the same state folder",

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Literal, Self
 
+from eth_utils.crypto import keccak
+
 from invmm.errors import InvmmError
 from invmm.sim.chain import deployment
 from invmm.sim.chain.node import TIP_WEI, Account, Node
 from invmm.sim.chain.published import build_file
 from invmm.sim.chain.rpc import Rpc
 from invmm.sim.chain.server import RpcServer
-from invmm.sim.chain.stage import Stage
+from invmm.sim.chain.stage import Stage, WalletCall
 
 PLENTY_WEI: Final = 10**27
 """Gas money of the chain's owner."""
@@ -143,6 +145,29 @@ class LocalChain(Stage):
         with self.lock:
             for _ in range(blocks):
                 self.node.mine()
+
+    # ---- what no transaction could do
+
+    def act(self, sender: str, calls: Iterable[WalletCall]) -> None:
+        """Makes calls in an account's name whose key is not here, all or none; mined at once. `Reverted`."""
+        with self.lock:
+            self.node.act(bytes.fromhex(sender[2:]), [(bytes.fromhex(one.to[2:]), one.data) for one in calls])
+
+    def decree(self, condition_id: str, payouts: tuple[int, int] | None = None) -> None:
+        """A condition of our own conditional tokens whose question is not known: prepared, or with payouts
+        resolved, by writing what the contract would have written.
+        """
+        made = deployment.artifact("conditional_tokens")
+        key = bytes.fromhex(condition_id[2:])
+        numerators, denominator = (
+            int.from_bytes(keccak(made.slots[name].to_bytes(32, "big") + key), "big")
+            for name in ("payoutNumerators", "payoutDenominator")
+        )
+        slots = {numerators: 2}  # a dynamic array: its length, then its items
+        if payouts is not None:
+            slots |= {numerators + 1: payouts[0], numerators + 2: payouts[1], denominator: sum(payouts)}
+        with self.lock:
+            self.node.write(bytes.fromhex(deployment.ADDRESSES.conditional_tokens[2:]), slots)
 
     # ---- transactions
 

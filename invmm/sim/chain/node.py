@@ -7,7 +7,7 @@ sent, so that nothing could wait, be replaced, be dropped or come back after a r
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -268,8 +268,12 @@ class Node:
 
     # ---- blocks
 
-    def mine(self) -> Block:
-        """One block of whatever waits and can be paid: best fee first, each sender in order of nonce."""
+    def mine(self, change: Callable[[VirtualMachineAPI], None] | None = None) -> Block:
+        """One block of whatever waits and can be paid: best fee first, each sender in order of nonce.
+
+        `change` happens before them, in the same block, without a transaction; if it raises, there is no
+        block.
+        """
         parent = self.blocks[-1].header
         chain = self._chain
         self._made += 1
@@ -280,6 +284,12 @@ class Node:
             extra_data=EXTRA_DATA,
             mix_hash=keccak(b"invmm block %d" % self._made),
         )
+        if change is not None:
+            vm = chain.get_vm(chain.header)
+            change(vm)
+            vm.state.lock_changes()
+            vm.state.persist()
+            chain.header = chain.header.copy(state_root=vm.state.state_root)
         sent: list[Sent] = []
         receipts: list[ReceiptAPI] = []
         used: list[int] = []
@@ -324,6 +334,27 @@ class Node:
         """What a mined transaction paid per gas."""
         base = block.base_fee_wei
         return base + min(one.transaction.max_priority_fee_per_gas, one.transaction.max_fee_per_gas - base)
+
+    def act(self, sender: bytes, calls: Sequence[tuple[bytes, bytes]]) -> None:
+        """Makes calls (contract, data) in an account's name that it has not signed, in a block of their own:
+        all, or none and Reverted.
+        """
+
+        def change(vm: VirtualMachineAPI) -> None:
+            for to, data in calls:
+                self._execute(vm, to, data, sender, 0, GAS_LIMIT)
+                vm.state.lock_changes()
+
+        self.mine(change)
+
+    def write(self, place: bytes, slots: Mapping[int, int]) -> None:
+        """Writes words into a contract's storage, in a block of their own."""
+
+        def change(vm: VirtualMachineAPI) -> None:
+            for slot, value in slots.items():
+                vm.state.set_storage(Address(place), slot, value)
+
+        self.mine(change)
 
     def reorganise(self, depth: int, *, lose: bool = False) -> None:
         """Takes the newest `depth` blocks away; their transactions wait again, or with `lose` are gone.
@@ -378,7 +409,11 @@ class Node:
     def _run(
         self, to: bytes, data: bytes, sender: bytes, value_wei: int, gas: int, block: int | None
     ) -> ComputationAPI:
-        vm = self._vm(block)
+        return self._execute(self._vm(block), to, data, sender, value_wei, gas)
+
+    def _execute(
+        self, vm: VirtualMachineAPI, to: bytes, data: bytes, sender: bytes, value_wei: int, gas: int
+    ) -> ComputationAPI:
         target, caller = Address(to), Address(sender)
         if value_wei:
             if vm.state.get_balance(caller) < value_wei:

@@ -120,7 +120,7 @@ class Stage(ABC):
         with self.lock:
             sent = []
             if collateral_micro:
-                data = _call("mint(address,uint256)", address, collateral_micro)
+                data = calldata("mint(address,uint256)", address, collateral_micro)
                 sent.append(self._owner_sends(ADDRESSES.collateral, data))
             if wei:
                 sent.append(self._owner_sends(address, b"", wei))
@@ -168,18 +168,22 @@ class Stage(ABC):
                 return self._prepare_newer(question_id)
             tokens = ADDRESSES.conditional_tokens
             condition = self.call(
-                tokens, _call("getConditionId(address,bytes32,uint256)", ORACLE, question_id, 2)
+                tokens, calldata("getConditionId(address,bytes32,uint256)", ORACLE, question_id, 2)
             )
-            if not int.from_bytes(self.call(tokens, _call("getOutcomeSlotCount(bytes32)", condition)), "big"):
-                data = _call("prepareCondition(address,bytes32,uint256)", ORACLE, question_id, 2)
+            if not int.from_bytes(
+                self.call(tokens, calldata("getOutcomeSlotCount(bytes32)", condition)), "big"
+            ):
+                data = calldata("prepareCondition(address,bytes32,uint256)", ORACLE, question_id, 2)
                 self.finish([self._owner_sends(tokens, data)])
             ids = []
             for index_set in (1, 2):
                 collection = self.call(
-                    tokens, _call("getCollectionId(bytes32,bytes32,uint256)", bytes(32), condition, index_set)
+                    tokens,
+                    calldata("getCollectionId(bytes32,bytes32,uint256)", bytes(32), condition, index_set),
                 )
                 position = self.call(
-                    tokens, _call("getPositionId(address,bytes32)", ADDRESSES.bridged_collateral, collection)
+                    tokens,
+                    calldata("getPositionId(address,bytes32)", ADDRESSES.bridged_collateral, collection),
                 )
                 ids.append(str(int.from_bytes(position, "big")))
             name = "0x" + condition.hex()
@@ -189,8 +193,8 @@ class Stage(ABC):
     def _prepare_newer(self, question_id: bytes) -> Condition:
         condition = b"\x01" + question_id[:16] + bytes(15)
         manager = ADDRESSES.position_manager
-        if not any(self.call(manager, _call("prepared(bytes31)", condition[:31]))):
-            self.finish([self._owner_sends(manager, _call("prepare(bytes31)", condition[:31]))])
+        if not any(self.call(manager, calldata("prepared(bytes31)", condition[:31]))):
+            self.finish([self._owner_sends(manager, calldata("prepare(bytes31)", condition[:31]))])
         name = "0x" + condition.hex()
         return Condition(name, *position_ids_v2(name))
 
@@ -205,7 +209,7 @@ class Stage(ABC):
                 self.finish([self._owner_sends(ORACLE, data)])
                 return
             condition = bytes.fromhex(condition_id[2:])[:31]
-            if not any(self.call(ADDRESSES.position_manager, _call("prepared(bytes31)", condition))):
+            if not any(self.call(ADDRESSES.position_manager, calldata("prepared(bytes31)", condition))):
                 raise ValueError(f"resolve: expected a condition made by prepare, found {condition_id}")
             data = _selector("report(bytes31,uint256[2])") + encode(
                 ["bytes31", "uint256[2]"], [condition, payouts]
@@ -248,14 +252,14 @@ class Stage(ABC):
 
     def collateral_micro(self, address: str) -> int:
         """pUSD of an address, by `balanceOf`."""
-        return _integer(self.call(ADDRESSES.collateral, _call("balanceOf(address)", address)))
+        return _integer(self.call(ADDRESSES.collateral, calldata("balanceOf(address)", address)))
 
     def shares_micro(self, address: str, token_id: int | str) -> int:
         """Shares of an outcome, of either generation, by `balanceOf`."""
         number = int(token_id)
         newer = number & (((1 << 64) - 1) << 40) == 0
         ledger = ADDRESSES.position_manager if newer else ADDRESSES.conditional_tokens
-        return _integer(self.call(ledger, _call("balanceOf(address,uint256)", address, number)))
+        return _integer(self.call(ledger, calldata("balanceOf(address,uint256)", address, number)))
 
     # ---- transactions
 
@@ -288,15 +292,15 @@ def approvals() -> tuple[WalletCall, ...]:
     newer = (at.router, at.exchange_v3)
     return (
         *(
-            WalletCall(at.collateral, _call("approve(address,uint256)", spender, UNLIMITED))
+            WalletCall(at.collateral, calldata("approve(address,uint256)", spender, UNLIMITED))
             for spender in (*exchanges, *adapters, *newer)
         ),
         *(
-            WalletCall(at.conditional_tokens, _call("setApprovalForAll(address,bool)", operator, True))
+            WalletCall(at.conditional_tokens, calldata("setApprovalForAll(address,bool)", operator, True))
             for operator in (*exchanges, *adapters)
         ),
         *(
-            WalletCall(at.position_manager, _call("setApprovalForAll(address,bool)", operator, True))
+            WalletCall(at.position_manager, calldata("setApprovalForAll(address,bool)", operator, True))
             for operator in newer
         ),
     )
@@ -306,9 +310,9 @@ def _selector(signature: str) -> bytes:
     return keccak(text=signature)[:4]
 
 
-def _call(signature: str, *values: object) -> bytes:
+def calldata(signature: str, *values: object) -> bytes:
     """Calldata of a function whose arguments have plain types."""
-    types = signature[signature.index("(") + 1 : -1].split(",")
+    types = [one for one in signature[signature.index("(") + 1 : -1].split(",") if one]
     return _selector(signature) + encode(types, values)
 
 
