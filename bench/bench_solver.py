@@ -1,4 +1,4 @@
-"""One decision of the inventory policy: both tokens, six levels each.
+"""One decision of the inventory policy and of `pairs`: both tokens, six levels each.
 
     python -m bench.bench_solver [--json FILE]    INVMM_BENCH_SHORT=1 for a run that only proves it works
     pytest bench/bench_solver.py
@@ -20,7 +20,8 @@ import numpy.typing as npt
 import pytest
 
 from bench.harness import SHORT, Distribution, distribution, report, require_release
-from invmm._ext.solver import POLICY_INPUT_DTYPE, InventoryMMPolicy
+from invmm._ext.pairs_policy import PairsPolicy
+from invmm._ext.solver import POLICY_INPUT_DTYPE, InventoryMMPolicy, Policy
 from invmm.strategy.solver import solve
 from invmm.strategy.vocabulary import InventorySnapshot, OrderbookSnapshot, SolverConfig, SolverInput
 
@@ -40,15 +41,24 @@ def view(held: tuple[int, int], asks: tuple[int, int], bids: tuple[int, int]) ->
     record = np.zeros((), POLICY_INPUT_DTYPE)
     record["position_micro"] = np.array(held) * SHARE
     record["cost_micro"] = np.array(held) * SHARE * (50, 47) // 100
+    for name in ("low_micro", "high_micro", "sellable_micro"):
+        record[name] = record["position_micro"]
     record["tick_e4"], record["min_size_micro"], record["fee_rate_ppm"] = 100, 5 * SHARE, 70_000
+    record["ms_to_end"] = 200_000
+    record["ahead_micro"] = -1
     for token in (0, 1):
         record["top"][token] = (bids[token], asks[token], 100 * SHARE, 100 * SHARE, False, False)
     return record
 
 
-def resting(record: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def pairs() -> PairsPolicy:
+    """With room for six levels, and so that it completes pairs in the last situation."""
+    return PairsPolicy(num_levels=LEVELS, max_lead=1_000.0, dollars_at_risk=500.0, patience_s=0.0)
+
+
+def resting(record: npt.NDArray[np.void], decider: Policy) -> npt.NDArray[np.void]:
     """The same situation with every quote of it resting already."""
-    actions, _, _ = policy().decide(record)
+    actions, _, _ = decider.decide(record)
     quotes = actions[actions["kind"] == 2]
     result = record.copy()
     result["n_orders"] = len(quotes)
@@ -61,16 +71,21 @@ def resting(record: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
 FLAT = view((200, 200), (5_100, 5_000), (5_000, 4_900))
 SITUATIONS = {
     "12 quotes, nothing resting": FLAT,
-    "12 quotes, all resting": resting(FLAT),
+    "12 quotes, all resting": resting(FLAT, policy()),
     "bids lowered by the pair test": view((30, 30), (6_000, 5_000), (5_000, 4_000)),
     "imbalance, taker order": view((300, 200), (6_200, 4_200), (5_800, 3_800)),
 }
 
+PAIRS_SITUATIONS = {
+    "12 quotes, nothing resting": FLAT,
+    "12 quotes, all resting": resting(FLAT, pairs()),
+    "a lead, completed": SITUATIONS["imbalance, taker order"],
+}
 
-def rows(compatible: bool) -> list[Distribution]:
+
+def rows(decider: Policy, situations: dict[str, npt.NDArray[np.void]]) -> list[Distribution]:
     result = []
-    decider = policy(compatible)
-    for name, record in SITUATIONS.items():
+    for name, record in situations.items():
         decider.decide_repeatedly(record, DECISIONS)
         samples = np.empty(SAMPLES)
         for index in range(SAMPLES):
@@ -109,17 +124,23 @@ def test_a_thousand_decisions(benchmark: Any, name: str, compatible: bool) -> No
     benchmark(policy(compatible).decide_repeatedly, record, DECISIONS)
 
 
+@pytest.mark.parametrize("name", PAIRS_SITUATIONS)
+def test_a_thousand_decisions_of_pairs(benchmark: Any, name: str) -> None:
+    benchmark(pairs().decide_repeatedly, PAIRS_SITUATIONS[name], DECISIONS)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Decisions of the inventory policy.")
+    parser = argparse.ArgumentParser(description="Decisions of the policies.")
     parser.add_argument("--json", metavar="FILE", help="also write the rows there")
     options = parser.parse_args()
     require_release()
     groups = {
-        "One decision, default (integers)": rows(compatible=False),
-        "One decision, compatible (doubles)": rows(compatible=True),
+        "One decision, default (integers)": rows(policy(), SITUATIONS),
+        "One decision, compatible (doubles)": rows(policy(compatible=True), SITUATIONS),
+        "One decision, pairs": rows(pairs(), PAIRS_SITUATIONS),
         "From Python, floats in and out": solve_rows(),
     }
-    report("Inventory policy", groups, json_path=options.json)
+    report("Policies", groups, json_path=options.json)
     return 0
 
 

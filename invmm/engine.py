@@ -32,7 +32,7 @@ from invmm.market import Market, Numbers
 from invmm.permission import AlarmKind, Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
-from invmm.strategy.policies import make_policy, resolved
+from invmm.strategy.policies import PairsTerms, make_policy, resolved
 from invmm.types import (
     EVENT_DTYPE,
     MICRO,
@@ -101,6 +101,7 @@ class Engine:
         self.venue = venue
         self.clock = clock
         self.seed = seed
+        self.pairs = PairsTerms.new(self.settings.pairs)
         self.markets: dict[int, Market] = {}
         self.user_feed: UserFeed | None = None
         self.messages: deque[str] = deque(maxlen=200)  # what people should know, oldest first
@@ -132,11 +133,9 @@ class Engine:
         """Opens a market; its events carry `number` (the next free one if omitted)."""
         number, serial = self._numbers.take(self.markets, getattr(self.venue, "words", None), number)
         books = MarketBooks(info.up_token_id, info.down_token_id, info.tick_e4)
-        policy, limits = self._tuning(info)
         step = MarketStep(
             books,
-            policy,
-            limits,
+            *self._tuning(info),
             market=number,
             end_ms=info.end_s * 1000,
             seed=self.seed ^ (number << 32),
@@ -157,7 +156,8 @@ class Engine:
         """Policy and limits of a market as they are to be now."""
         settings = cautious(self.settings) if self.is_cautious else self.settings
         limits = step_limits(settings, info, self.clock.scale if self.clock else 1.0)
-        return make_policy(self.policy, settings.strategy, settings.model), limits
+        terms = self.pairs.at(info.rebate_share)
+        return make_policy(self.policy, settings.strategy, settings.model, terms), limits
 
     def set_caution(self, on: bool) -> None:
         """Whether every market is quoted with the settings of `execution.recovery.cautious`."""

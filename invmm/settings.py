@@ -1,9 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
 A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[model]`,
-`[executor]`, `[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`. Unknown
-tables or keys, wrong types and values out of range are errors that name the file, the line and what was
-expected. Secrets have no place in the file; what looks like one is an error too.
+`[pairs]`, `[executor]`, `[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`.
+Unknown tables or keys, wrong types and values out of range are errors that name the file, the line and what
+was expected. Secrets have no place in the file; what looks like one is an error too.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -26,7 +26,15 @@ from invmm.setting_rules import PRIVATE_KEY as PRIVATE_KEY  # by this path, too
 from invmm.setting_rules import SECRET_NAME, SECRETS_BELONG, line_of, parameter_problem, shown, value_problem
 from invmm.venue.profile import LIVE
 
-POLICIES = ("inventory_mm", "inventory_mm_compatible", "avellaneda_stoikov", "simple", "glft", "model")
+POLICIES = (
+    "inventory_mm",
+    "inventory_mm_compatible",
+    "pairs",
+    "avellaneda_stoikov",
+    "simple",
+    "glft",
+    "model",
+)
 
 
 def _number(default: float, low: float, high: float, unit: str, what: str) -> Any:
@@ -158,6 +166,32 @@ class StrategySettings:
     min_merge_size: float = _number(10.0, 0.0, 1_000_000.0, "pairs", "merges smaller than this are not made")
     max_merge_imbalance: float = _number(0.3, 0.0, 1.0, "", "no merge above this imbalance")
     max_combined_cost: float = _number(0.99, 0.0, 2.0, "dollars", "no merge of pairs that cost more")
+
+
+@dataclass(frozen=True, slots=True)
+class PairsSettings:
+    """The policy `pairs`; sizes and levels are those of `[strategy]`."""
+
+    dollars_at_risk: float = _number(
+        2_500.0, 1.0, 1e9, "dollars", "1/γ, a part of the bankroll: the lead that is felt as much as the odds"
+    )
+    fill_decay: float = _number(200.0, 1.0, 1e5, "1/dollars", "fills become rarer as e^(-this × distance)")
+    min_edge: float = _number(
+        0.002, 1e-4, 0.5, "dollars", "least distance of a bid from what it is worth to us"
+    )
+    adverse: float = _number(0.003, 0.0, 0.1, "dollars", "adverse selection per share, before own fills tell")
+    adverse_spread: float = _number(0.005, 1e-5, 1.0, "dollars", "how unsure that is (standard deviation)")
+    message: float = _number(0.01, 0.0, 10.0, "dollars", "what a message to the venue is worth")
+    max_lead_shares: float = _number(
+        400.0, 0.0, 1_000_000.0, "shares", "by which one token may lead if every bid for it fills"
+    )
+    max_pair_cost: float = _number(0.0, 0.0, 2.0, "dollars", "no pair is completed at more (0: off)")
+    taker_delay_ms: float = _number(250.0, 0.0, 5_000.0, "ms", "for which the venue holds what takes")
+    patience_s: float = _number(150.0, 0.0, 86_400.0, "s", "before the end, waiting begins to lose worth")
+    narrow_s: float = _number(60.0, 0.0, 86_400.0, "s", "before the end, nothing widens a lead any more")
+    fair_max_age_ms: float = _number(2_000.0, 0.0, 600_000.0, "ms", "an older fair value does not count")
+    overshoot: bool = _flag(False, "complete a lead below the minimum size with the minimum size")
+    sells: bool = _flag(True, "complete a lead by selling it, too")
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +388,7 @@ class Settings:
     state: StateSettings = field(default_factory=StateSettings)
     strategy: StrategySettings = field(default_factory=StrategySettings)
     model: ModelSettings = field(default_factory=ModelSettings)
+    pairs: PairsSettings = field(default_factory=PairsSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
     market: MarketSettings = field(default_factory=MarketSettings)

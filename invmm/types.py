@@ -219,6 +219,16 @@ class Reason(IntEnum):
     MODEL_NONSENSE = 113
     MODEL_FALLBACK = 114
     NO_MID = 115
+    NO_FAIR = 116
+    LEAD = 117
+    NARROWING = 118
+    NO_EXIT = 119
+    TOO_DEAR = 120
+    PAIR_COST = 121
+    MOVED = 122
+    COMPLETES = 123
+    SELLS_LEAD = 124
+    MAKES_WAY = 125
 
 
 class CommandFlag(IntFlag):

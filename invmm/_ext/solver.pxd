@@ -8,6 +8,7 @@ clock, no allocation, no Python object. Another policy is a Cython subclass of `
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 from invmm._ext.compatible cimport double_input_t, double_output_t, ladder_config_t
+from invmm._ext.records cimport event_t
 
 
 cdef enum:
@@ -29,6 +30,7 @@ cdef enum:
     DECIDE_BAD_TICK = -3        # tick does not divide one dollar
     DECIDE_BAD_TOP = -4         # a best price or size out of range
     DECIDE_BAD_MARKET = -5      # minimum size or fee rate out of range
+    DECIDE_BAD_INTERVAL = -6    # the position is not within its interval
 
 
 cdef struct own_order_t:
@@ -54,11 +56,17 @@ cdef struct top_t:
 cdef struct policy_input_t:
     int64_t[2] position_micro   # shares held, Up then Down; 0…10^12
     int64_t[2] cost_micro       # micro-dollars paid for the position; 0…2*10^12
+    int64_t[2] low_micro        # least and most shares held once every fill on its way has ended
+    int64_t[2] high_micro
+    int64_t[2] sellable_micro   # of the least, neither promised to a merge nor offered
     top_t[2] top
     int32_t tick_e4             # the venue's current tick
     int64_t min_size_micro      # the venue's minimum order size
     int32_t fee_rate_ppm        # taker fee per share is rate*p*(1-p)
-    int64_t ms_to_end
+    int32_t fair_ppm            # what Up is worth to a model of its settlement, 10^-6 dollars; 0: not known
+    int64_t fair_age_ns         # since what that rests on was true
+    int64_t ms_to_end           # more than 10^15: the end is not known
+    int64_t[MAX_ORDERS] ahead_micro     # shares queueing before each order, -1: not known
     int n_orders
     own_order_t[MAX_ORDERS] orders
 
@@ -94,8 +102,11 @@ cdef struct ladder_rule_t:
 cdef class Policy:
     cdef readonly str name
     cdef int decide_c(self, const policy_input_t* view, policy_output_t* out) noexcept nogil
+    cdef void filled_c(self, const event_t* event) noexcept nogil
+    cdef void settled_c(self, int winner) noexcept nogil
 
 
+cdef int read_view(object view, policy_input_t* out) except -1
 cdef int set_rule(
     ladder_rule_t* rule,
     int num_levels,

@@ -15,7 +15,7 @@ import numpy as np
 
 from invmm._ext.compatible cimport MAX_LEVELS, MAX_OPEN, solve_doubles
 from invmm._ext.quoting cimport check_view, decide_integers
-from invmm._ext.records cimport BUY, DOWN, UP
+from invmm._ext.records cimport BUY, DOWN, UP, event_t
 
 
 cdef enum:
@@ -51,11 +51,17 @@ POLICY_INPUT_DTYPE = np.dtype(
     [
         ("position_micro", "<i8", 2),
         ("cost_micro", "<i8", 2),
+        ("low_micro", "<i8", 2),
+        ("high_micro", "<i8", 2),
+        ("sellable_micro", "<i8", 2),
         ("top", TOP_DTYPE, 2),
         ("tick_e4", "<i4"),
         ("min_size_micro", "<i8"),
         ("fee_rate_ppm", "<i4"),
+        ("fair_ppm", "<i4"),
+        ("fair_age_ns", "<i8"),
         ("ms_to_end", "<i8"),
+        ("ahead_micro", "<i8", MAX_ORDERS),
         ("n_orders", "<i4"),
         ("orders", OWN_ORDER_DTYPE, MAX_ORDERS),
     ],
@@ -83,6 +89,7 @@ STATUS_TEXTS = {
     DECIDE_BAD_TICK: "tick_e4: expected 1 to 1000 and a divisor of 10000",
     DECIDE_BAD_TOP: "top: expected prices 1 to 9999 or -1, sizes of at least 0",
     DECIDE_BAD_MARKET: "min_size_micro, fee_rate_ppm: expected at least 0, the rate at most 1000000",
+    DECIDE_BAD_INTERVAL: "low_micro, high_micro: expected low <= position <= high <= 10^12",
 }
 
 
@@ -104,6 +111,12 @@ cdef class Policy:
         out.reason[UP] = REASON_NOT_WANTED
         out.reason[DOWN] = REASON_NOT_WANTED
         return DECIDE_OK
+
+    cdef void filled_c(self, const event_t* event) noexcept nogil:
+        """A fill of an own order was told, once; most policies learn nothing from it."""
+
+    cdef void settled_c(self, int winner) noexcept nogil:
+        """The market is resolved."""
 
     def decide(self, view):
         """Decide once from Python.

@@ -31,6 +31,7 @@ cdef class MarketStep(ReplaceDesk):
         const uint8_t[::1] expected     # replay over sockets: which frames are checkpoints
         uint64_t n_expected
 
+    cdef int _bind(self, dict limits) except -1
     cdef int step_c(
         self, const event_t* event, int64_t now_ns, const char* payload, size_t size
     ) noexcept nogil

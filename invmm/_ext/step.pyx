@@ -105,13 +105,10 @@ cdef class MarketStep(ReplaceDesk):
         uint32_t serial = 0,
         Account account = None,
     ) -> None:
-        names = set(<dict> self.limits)
-        if set(limits) != names:
-            raise ValueError(f"limits: expected {sorted(names)}, got {sorted(limits)}")
-        self.limits = limits
         self.books = books
         self.policy = policy
         self.registry = Registry()
+        self._bind(limits)
         self.ring = ring
         self.words = words
         self.account = account
@@ -123,19 +120,22 @@ cdef class MarketStep(ReplaceDesk):
         self.sequence = <uint64_t>(serial & 0xFFFF) << 24  # of commands: none twice, as for keys
         self.winner = -1
         self.connected = True
-        self.bound_c()
         self.trigger.size_change_ppm = self.limits.size_change_ppm
         self.trigger.queue_change_ppm = self.limits.queue_change_ppm
 
     def retune(self, Policy policy not None, dict limits not None) -> None:
         """Decides with this policy and within these limits (as in the constructor) from the next solve on."""
+        self._bind(limits)
+        self.policy = policy
+        self.own_dirty = True
+
+    cdef int _bind(self, dict limits) except -1:
         names = set(<dict> self.limits)
         if set(limits) != names:
             raise ValueError(f"limits: expected {sorted(names)}, got {sorted(limits)}")
         self.limits = limits
         self.bound_c()
-        self.policy = policy
-        self.own_dirty = True
+        return 0
 
     def step(self, event, int64_t now_ns, frame=b""):
         """Applies one `EVENT_DTYPE` record; the commands it led to.
@@ -275,6 +275,7 @@ cdef class MarketStep(ReplaceDesk):
         elif kind == EVENT_SETTLEMENT:
             if settlement_told_c(self.registry, event, now_ns):
                 self.winner = event.token
+                self.policy.settled_c(self.winner)
             self.own_dirty = True
             self.buffer_end_c(now_ns)
         elif kind == EVENT_GUARD and event.status == GUARD_LISTED:
@@ -298,6 +299,7 @@ cdef class MarketStep(ReplaceDesk):
             self.own_dirty = True
             if event.status == STATUS_TRADE_MATCHED and event.token <= DOWN and event.side <= SELL:
                 places_own_fill_c(&self.own_fills, event, now_ns)
+                self.policy.filled_c(event)
             order = self.registry.find_c(event.key)
             if order != NULL and order.state == ORDER_LIVE:
                 if not order.queue.known:
@@ -445,9 +447,7 @@ cdef class MarketStep(ReplaceDesk):
             self.cancel_all_c(reason, now_ns)
             return
         self.counters.solves += 1
-        view_fill_c(&self.view, self.registry, self.books, self.limits.book_shows_own)
-        self.view.fee_rate_ppm = self.limits.fee_rate_ppm
-        self.view.ms_to_end = self.end_ms - now_ns // MILLISECOND_NS
+        view_fill_c(&self.view, self.registry, self.books, &self.limits, self.end_ms, now_ns)
         if self.policy.decide_c(&self.view, &self.wanted) < 0:
             self.counters.policy_errors += 1
             self.reasons[R_POLICY_ERROR] += 1

@@ -3,10 +3,12 @@
 The best levels are filled apart: the trigger and the guards want them far more often than the rest.
 """
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t
 
 from invmm._ext.book cimport book_best_ask, book_best_bid, book_size, book_t
 from invmm._ext.decode cimport MarketBooks
+from invmm._ext.desk cimport limits_t
+from invmm._ext.exposure cimport exposure_begin_c, exposure_t
 from invmm._ext.records cimport BUY, FOK, SELL
 from invmm._ext.evidence cimport ORDER_LIVE, ORDER_UNKNOWN, order_t
 from invmm._ext.registry cimport Registry
@@ -15,6 +17,9 @@ from invmm._ext.solver cimport ORDER_PENDING_CANCEL as VIEW_PENDING_CANCEL
 from invmm._ext.solver cimport ORDER_PENDING_NEW as VIEW_PENDING_NEW
 from invmm._ext.solver cimport ORDER_UNKNOWN as VIEW_UNKNOWN
 from invmm._ext.solver cimport own_order_t, policy_input_t
+
+cdef int64_t NO_END_MS = 1 << 62
+cdef int64_t MILLISECOND_NS = 1000000
 
 
 cdef void view_tops_c(policy_input_t* view, MarketBooks books) noexcept nogil:
@@ -35,21 +40,33 @@ cdef void view_tops_c(policy_input_t* view, MarketBooks books) noexcept nogil:
 
 
 cdef void view_fill_c(
-    policy_input_t* view, Registry registry, MarketBooks books, bint book_shows_own
+    policy_input_t* view, Registry registry, MarketBooks books, const limits_t* limits, int64_t end_ms,
+    int64_t now_ns,
 ) noexcept nogil:
-    """Market rules, position, own orders, and which tops are ours; the tops themselves are filled already.
-
-    The fee rate and the time to the end are the caller's to fill.
+    """Market rules, time, position, own orders, and which tops are ours; the tops themselves are filled
+    already. `end_ms` 0: not known.
     """
     cdef:
         int i
         int token
         const order_t* order
         own_order_t* seen
+        exposure_t sums
 
     view.tick_e4 = books.tick_e4
     view.min_size_micro = books.min_size_micro
+    view.fee_rate_ppm = limits.fee_rate_ppm
+    view.ms_to_end = (end_ms if end_ms else NO_END_MS) - now_ns // MILLISECOND_NS
+    exposure_begin_c(&sums, registry, True)
     for token in range(2):
+        # What an ended order still owes may come as a fill.
+        view.low_micro[token] = min(
+            sums.low_micro[token] - sums.sells_micro[token], registry.position_micro[token]
+        )
+        view.high_micro[token] = max(
+            sums.high_micro[token] + sums.buys_micro[token], registry.position_micro[token]
+        )
+        view.sellable_micro[token] = view.low_micro[token] - sums.reserved_micro[token]
         view.position_micro[token] = registry.position_micro[token]
         view.cost_micro[token] = (registry.cost_e10[token] + 5000) // 10000
         view.top[token].bid_is_ours = False
@@ -65,6 +82,9 @@ cdef void view_fill_c(
         seen.token = order.token
         seen.side = order.side
         seen.is_taker = order.order_type >= FOK
+        view.ahead_micro[i] = order.queue.ahead_micro if order.queue.known else -1
+        if order.side == SELL:
+            view.sellable_micro[order.token] -= seen.remaining_micro
         if order.cancel_sent or order.cancel_wanted or order.replaced:
             seen.state = VIEW_PENDING_CANCEL
         elif order.state == ORDER_UNKNOWN:
@@ -74,7 +94,7 @@ cdef void view_fill_c(
             seen.state = VIEW_OPEN
         else:
             seen.state = VIEW_PENDING_NEW
-        if book_shows_own and order.side == BUY:
+        if limits.book_shows_own and order.side == BUY:
             # Our bid for one token is displayed as an ask of the other.
             token = order.token
             if order.price_e4 == view.top[token].bid_e4:

@@ -89,6 +89,16 @@ MEANINGS: Final = {
     Reason.MODEL_NONSENSE: "the inventory model's answer lacks a number, or one is not finite or negative",
     Reason.MODEL_FALLBACK: "the inventory model says that it failed",
     Reason.NO_MID: "a side of the book is empty, so there is no middle to quote around",
+    Reason.NO_FAIR: "nothing tells what the tokens are worth",
+    Reason.LEAD: "this token leads, or would lead, by as many shares as are allowed",
+    Reason.NARROWING: "the end is near: nothing widens the lead any more",
+    Reason.NO_EXIT: "the end is too near to get rid of anything again",
+    Reason.TOO_DEAR: "the order came within the least edge of what it is worth to us",
+    Reason.PAIR_COST: "a pair would cost more than is allowed",
+    Reason.MOVED: "another price is worth more than the order's place and two messages",
+    Reason.COMPLETES: "buys the lighter token: the lead costs more than the pair",
+    Reason.SELLS_LEAD: "sells the heavier token: the lead costs more than the sale",
+    Reason.MAKES_WAY: "an own bid is in the way of completing pairs",
 }
 
 SETTLEMENT: Final = {

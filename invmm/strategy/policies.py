@@ -10,6 +10,8 @@ from invmm._ext.model_policy import MarketClient, ModelPolicy
 from invmm._ext.solver import InventoryMMPolicy, Policy
 from invmm.errors import ConfigError, origin_of
 from invmm.settings import POLICIES, ModelSettings, Settings, StrategySettings
+from invmm.strategy.pairs import PairsTerms as PairsTerms  # by this path, too
+from invmm.strategy.pairs import pairs_policy
 from invmm.types import MICRO
 
 LONG: Final = 1_024  # samples
@@ -23,11 +25,19 @@ MODELS: Final = {
 """Policies that quote as an inventory model says, and its name; of `model`, the one that is chosen."""
 
 
-def make_policy(name: str, settings: StrategySettings, model: ModelSettings | None = None) -> Policy:
+def make_policy(
+    name: str,
+    settings: StrategySettings,
+    model: ModelSettings | None = None,
+    pairs: PairsTerms | None = None,
+) -> Policy:
     """The policy of that name; ConfigError names the ones there are.
 
     `model` is asked by those of `MODELS` only, and is complete: the environment is not read (`resolved`).
+    `pairs`: what `pairs` needs beyond the settings of the strategy; the defaults if omitted.
     """
+    if name == "pairs":
+        return pairs_policy(settings, pairs or PairsTerms.new())
     if name in MODELS:
         return _model_policy(name, settings, model or ModelSettings())
     if name not in POLICIES:

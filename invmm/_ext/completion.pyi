@@ -1,0 +1,1 @@
+"""Completing a lead at the displayed price (C level only)."""

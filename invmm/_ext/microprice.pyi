@@ -1,0 +1,1 @@
+"""Fair value in log-odds (C level only)."""

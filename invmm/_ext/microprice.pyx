@@ -1,0 +1,67 @@
+"""Fair value in log-odds: both books' microprices, and a settlement model's value beside them.
+
+A microprice weighs each side's price by the other side's size: a book with many bids and few offers is
+about to go up. In log-odds a tick near the edge counts for more than one in the middle, as it should. The
+two books mirror each other, so each is a reading of the same thing, and both count alike: swapping the
+tokens swaps the sign, to the last bit.
+"""
+
+from libc.stdint cimport int32_t, int64_t
+
+from invmm._ext.quoting cimport ONE_E4
+from invmm._ext.records cimport BUY, DOWN, UP
+from invmm._ext.reservation cimport logit
+from invmm._ext.solver cimport own_order_t
+
+
+cdef bint micro_logit_c(const policy_input_t* view, int token, double* x) noexcept nogil:
+    """Microprice of one token's book in log-odds; whether there is one. Own shares do not count."""
+    cdef:
+        const own_order_t* order
+        int32_t bid = view.top[token].bid_e4
+        int32_t ask = view.top[token].ask_e4
+        double bids = view.top[token].bid_micro
+        double asks = view.top[token].ask_micro
+        int i
+
+    if bid <= 0 or ask <= 0 or bid >= ask:
+        return False
+    if view.top[token].bid_is_ours or view.top[token].ask_is_ours:
+        for i in range(view.n_orders):
+            order = &view.orders[i]
+            if order.side == BUY and not order.is_taker:
+                if order.token == token and order.price_e4 == bid and view.top[token].bid_is_ours:
+                    bids -= order.remaining_micro
+                elif order.token != token and ONE_E4 - order.price_e4 == ask and view.top[token].ask_is_ours:
+                    asks -= order.remaining_micro
+    bids = max(bids, 0.0)
+    asks = max(asks, 0.0)
+    if bids + asks <= 0.0:
+        bids = asks = 1.0
+    x[0] = (asks * logit(bid / 10_000.0) + bids * logit(ask / 10_000.0)) / (bids + asks)
+    return True
+
+
+cdef bint fair_logit_c(const policy_input_t* view, int64_t max_age_ns, double* x) noexcept nogil:
+    """Log-odds of Up: both books' microprices, and the settlement model's value where there is one, which
+    loses its weight evenly until it is `max_age_ns` old. Whether anything is known.
+    """
+    cdef:
+        double up = 0.0
+        double down = 0.0
+        double model
+        double weight
+        int n = 0
+
+    if micro_logit_c(view, UP, &up):
+        n += 1
+    if micro_logit_c(view, DOWN, &down):
+        n += 1
+    if n > 0:
+        x[0] = (up - down) / n
+    if 0 < view.fair_ppm < 1_000_000 and 0 <= view.fair_age_ns < max_age_ns:
+        model = logit(view.fair_ppm / 1e6)
+        weight = 1.0 if n == 0 else 1.0 - <double> view.fair_age_ns / <double> max_age_ns
+        x[0] = model if n == 0 else weight * model + (1.0 - weight) * x[0]
+        n += 1
+    return n > 0

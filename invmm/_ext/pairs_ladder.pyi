@@ -1,0 +1,1 @@
+"""One token's bids (C level only)."""

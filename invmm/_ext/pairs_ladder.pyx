@@ -1,0 +1,200 @@
+"""One token's bids: what they should be, which own orders stay, what is placed.
+
+Levels are priced one after the other, each behind the better ones. A level is served by an own order that
+still keeps the least edge, unless the better price is worth more than the messages of the move.
+"""
+
+from libc.math cimport exp, floor
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from invmm._ext.quoting cimport MIN_PRICE_E4, ONE_E4, passive_limit
+from invmm._ext.reservation cimport half_spread_of, reservation
+
+
+cdef enum:
+    REASON_NOT_WANTED = 3       # invmm.types.Reason
+    REASON_NO_ASK = 20
+    REASON_BELOW_MIN_PRICE = 23
+    REASON_SELF_CROSS = 26
+    REASON_POST_ONLY = 27
+    REASON_BELOW_MIN_SIZE = 28
+    REASON_LEAD = 117
+    REASON_NARROWING = 118
+    REASON_TOO_DEAR = 120
+    REASON_PAIR_COST = 121
+    REASON_MOVED = 122
+
+    LOT_MICRO = 10_000          # the venue takes sizes with two decimals
+
+cdef double AGAINST_US = 1e-9   # dollars: more than the error of any figure here
+cdef double DUST = 0.01         # shares
+
+
+cdef inline void quote_c(side_t* side, int32_t price_e4, int64_t size_micro, int level) noexcept nogil:
+    side.price_e4[side.n_quotes] = price_e4
+    side.size_micro[side.n_quotes] = size_micro
+    side.level[side.n_quotes] = <uint8_t> level
+    side.n_quotes += 1
+
+
+cdef inline int32_t floor_price(double price, int32_t tick_e4) noexcept nogil:
+    """The highest tick at or below a price in dollars (below 2), 0 if there is none."""
+    if not price > AGAINST_US:
+        return 0
+    return <int32_t> floor((price - AGAINST_US) * 10_000.0 / tick_e4) * tick_e4
+
+
+cdef int32_t target(
+    const pairs_rule_t* rule, const policy_input_t* view, double value, double adverse, int64_t size
+) noexcept nogil:
+    """The bid that is wanted for shares of a reservation price, before any cap; 0: none."""
+    cdef double edge = adverse - rule.rebate_share * fee_of(view, value)
+
+    if size == rule.order_micro:
+        edge += rule.half_spread
+    else:
+        edge += half_spread_of(rule.gamma, size / 1e6, rule.decay)
+    return floor_price(value - max(edge, rule.min_edge), view.tick_e4)
+
+cdef double earns(
+    const pairs_rule_t* rule, const policy_input_t* view, int token, const side_t* side, double adverse,
+    double value, int32_t price_e4, double n, int64_t ahead_micro,
+) noexcept nogil:
+    """What a bid earns if a flow comes of its own size and what stands before it, dollars: its edge,
+    by how often a price so far from fair is reached, by its part of that flow. `value`: its reservation.
+    """
+    cdef:
+        double price = dollars(price_e4)
+        double edge = value - price - adverse + rule.rebate_share * fee_of(view, price)
+
+    if ahead_micro < 0:
+        ahead_micro = view.top[token].bid_micro if price_e4 <= view.top[token].bid_e4 else 0
+    return n * edge * exp(-rule.decay * max(0.0, side.fair - price)) * n / (n + ahead_micro / 1e6)
+
+cdef void ladder_c(
+    const pairs_rule_t* rule, const policy_input_t* view, int token, side_t* sides, double adverse,
+    uint8_t* ends, pairs_counters_t* counters,
+) noexcept nogil:
+    """One token's levels: which orders end and why, and what is placed."""
+    cdef:
+        side_t* side = &sides[token]
+        const side_t* other = &sides[1 - token]
+        double most = rule.max_lead_micro / 1e6
+        double ahead = 0.0              # shares of the better own levels
+        double room
+        double held = 0.0               # shares of a group
+        double value = 0.0              # reservation price …
+        int64_t priced                  # … of so many resting shares, -1: of none
+        int64_t size
+        int64_t resting = 0             # the same, 1e-6
+        int32_t passive = passive_limit(view, token)
+        int32_t last = ONE_E4           # price of the level before
+        int32_t wanted
+        int32_t price = 0
+        int level
+        int first = 0                   # next group of own bids at one price
+        int after = 0                   # … and the one after it
+        int i
+        bint stays
+        uint8_t reason                  # why no new order is wanted
+        uint8_t end                     # why an own one ends
+
+    if view.ms_to_end <= rule.narrow_ms:
+        most = 0.0
+    if rule.max_pair_cost > 0.0 and view.position_micro[1 - token] > view.position_micro[token]:
+        price = floor_price(rule.max_pair_cost - other.paid + 2 * AGAINST_US, view.tick_e4)
+        if price < side.cap_e4:
+            side.cap_e4 = price
+            side.cap_reason = REASON_PAIR_COST
+    for level in range(rule.num_levels):
+        room = most - side.lead - ahead
+        size = <int64_t> (max(0.0, room - side.dying) * 100.0 + 1e-6) * LOT_MICRO
+        size = min(rule.order_micro, size)
+        wanted = 0
+        priced = -1
+        if view.top[token].ask_e4 < 0:
+            reason = REASON_NO_ASK
+        elif rule.order_micro < view.min_size_micro:
+            reason = REASON_BELOW_MIN_SIZE
+        elif size < view.min_size_micro or size == 0:
+            reason = REASON_LEAD if most > 0.0 else REASON_NARROWING
+        elif side.cap_e4 < MIN_PRICE_E4:
+            reason = side.cap_reason
+        elif passive < MIN_PRICE_E4:
+            reason = REASON_POST_ONLY
+        else:
+            reason = REASON_BELOW_MIN_PRICE
+            value = reservation(side.x, rule.gamma, side.lead + side.dying + ahead, size / 1e6)
+            wanted = target(rule, view, value, adverse, size)
+            if side.dying == 0.0:
+                priced = size
+            wanted = min(min(wanted, passive), min(side.cap_e4, last - view.tick_e4))
+            wanted -= wanted % view.tick_e4
+            if wanted < MIN_PRICE_E4:
+                wanted = 0
+        stays = False
+        while first < side.n_bids and not stays:
+            price = view.orders[side.bids[first]].price_e4
+            after = first
+            resting = 0
+            while after < side.n_bids and view.orders[side.bids[after]].price_e4 == price:
+                resting += view.orders[side.bids[after]].remaining_micro
+                after += 1
+            held = resting / 1e6
+            if resting != priced:
+                value = reservation(side.x, rule.gamma, side.lead + ahead, held)
+                priced = resting
+            if price > side.cap_e4:
+                end = side.cap_reason
+            elif held > room + DUST:
+                end = REASON_LEAD if most > 0.0 else REASON_NARROWING
+            elif price > floor_price(value - rule.min_edge, view.tick_e4) or price % view.tick_e4:
+                end = REASON_TOO_DEAR
+                counters.too_dear += 1
+            elif wanted == 0 or wanted == price:
+                stays = True
+            elif (
+                earns(rule, view, token, side, adverse, value, wanted, held, -1)
+                - earns(
+                        rule, view, token, side, adverse, value, price, held,
+                        view.ahead_micro[side.bids[first]],
+                    )
+                <= 2.0 * rule.message
+            ):
+                stays = True
+                counters.kept += 1
+            elif price < wanted:
+                break                   # it may serve a level below
+            else:
+                end = REASON_MOVED
+                counters.moved += 1
+            if not stays:
+                for i in range(first, after):
+                    ends[side.bids[i]] = end
+                first = after
+        if stays:
+            i = side.bids[after - 1]
+            first = after
+            side.n_kept += 1
+            last = price
+            # What is missing is added behind it, as soon as it is enough for an order.
+            if (
+                wanted == price and size - resting >= max(view.min_size_micro, rule.order_micro // 4)
+            ):
+                ends[i] = REASON_NOT_WANTED
+                quote_c(side, price, size - resting + view.orders[i].remaining_micro, level)
+                held = size / 1e6
+            ahead += held
+        elif wanted:
+            if wanted + other.highest_buy >= ONE_E4 or wanted >= side.lowest_sell:
+                side.reason = REASON_SELF_CROSS
+            else:
+                quote_c(side, wanted, size, level)
+            ahead += size / 1e6
+            last = wanted
+        else:
+            side.reason = reason
+            break
+    while first < side.n_bids:
+        ends[side.bids[first]] = side.reason if side.reason else REASON_NOT_WANTED
+        first += 1

@@ -1,0 +1,83 @@
+"""The policy `pairs`: quotes and takes by the exact reservation price of a lead."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
+
+from invmm._ext.compatible cimport MAX_LEVELS
+from invmm._ext.markouts cimport Markouts, watch_t
+from invmm._ext.records cimport event_t
+from invmm._ext.solver cimport MAX_ORDERS, Policy, policy_input_t, policy_output_t
+
+
+cdef struct pairs_rule_t:
+    double gamma                # 1/dollars
+    double decay                # 1/dollars
+    double half_spread          # dollars per share, of a whole order
+    double min_edge             # dollars per share
+    double message              # dollars
+    double rebate_share         # of the taker fee, for the maker
+    double max_pair_cost        # dollars, 0: off
+    double delay_s              # of takers
+    int64_t order_micro
+    int64_t max_lead_micro
+    int64_t patience_ms         # before the end, from where on waiting loses worth
+    int64_t narrow_ms           # … from where on nothing widens the lead
+    int64_t fair_max_age_ns
+    int num_levels
+    bint overshoot
+    bint sells
+
+
+cdef struct side_t:             # one token of a decision in the making
+    double x                    # log-odds of its fair value
+    double fair
+    double lead                 # shares ahead of the other token, at worst for a buyer of this one
+    double dying                # … more, if every order whose cancel is under way fills
+    double paid                 # dollars per share held, on average
+    int32_t highest_buy         # of own orders that may be alive, 0: none
+    int32_t lowest_sell         # 10000: none
+    int32_t cap_e4              # no bid above, whatever it may earn
+    uint8_t cap_reason
+    uint8_t reason              # why there is no further level
+    int n_bids
+    int[MAX_ORDERS] bids        # own bids that may be kept, by index, best first
+    int n_kept
+    int n_quotes
+    int32_t[MAX_LEVELS] price_e4
+    int64_t[MAX_LEVELS] size_micro
+    uint8_t[MAX_LEVELS] level
+
+
+cdef struct take_t:
+    int64_t size_micro          # 0: none
+    int32_t price_e4
+    uint8_t token
+    uint8_t side
+    uint8_t reason
+
+
+cdef struct pairs_counters_t:   # decisions in which …
+    uint64_t takes              # the lighter token was bought at the ask
+    uint64_t sales              # the heavier one was sold at the bid
+    uint64_t takes_blocked      # … an own bid was in the way of that
+    uint64_t small_orphans      # a lead was below the minimum size
+    uint64_t kept               # an order stayed although another price would be a little better
+    uint64_t moved              # one was moved
+    uint64_t too_dear           # one was removed for it had come too close to its own reservation
+
+
+cdef class PairsPolicy(Policy):
+    cdef:
+        pairs_rule_t rule
+        readonly Markouts markouts
+        watch_t watch
+        pairs_counters_t counters
+        side_t[2] sides
+        uint8_t[MAX_ORDERS] ends        # Reason to cancel an order, 0: it stays
+        double adverse
+    cdef int decide_c(self, const policy_input_t* view, policy_output_t* out) noexcept nogil
+    cdef void filled_c(self, const event_t* event) noexcept nogil
+    cdef void settled_c(self, int winner) noexcept nogil
+    cdef void read_c(self, const policy_input_t* view, double x) noexcept nogil
+    cdef void emit_c(
+        self, const policy_input_t* view, const take_t* take, policy_output_t* out
+    ) noexcept nogil

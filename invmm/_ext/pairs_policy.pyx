@@ -1,0 +1,330 @@
+"""Quotes both tokens by what a share is worth to the holder of the present lead, and completes pairs.
+
+What a policy holds beyond whole pairs is a lead of one token, and that lead is all of its risk: pairs pay a
+dollar for sure. Each bid is priced by the exact reservation price of its own shares (`reservation.pyx`),
+as if everything that would fill before it had filled: the worst end of the position, orders of unknown
+fate, own better levels, and for a new order those whose cancel is under way. So no average cost, no cap
+and no gate are needed, and a book that is under water can still be completed.
+
+    bid = reservation − max(half-spread + adverse selection − rebate, least edge), floored to the tick
+
+A resting order stays as long as it keeps the least edge, unless another price is worth more than the messages
+of the move, its place in the queue counted in.
+
+A lead is completed at the displayed price, by buying the lighter token or selling the heavier one, when
+
+    ask + fee + drift during the takers' delay + W  ≤  reservation of the lighter token
+
+where W is what a maker fill would save, in full `patience` before the end and nothing from 30 s on. From
+`narrow` before the end on nothing widens the lead; from 20 s on nothing is done at all.
+
+Floats are rounded once, when a price is floored to the tick, and by a billionth of a dollar against us.
+"""
+
+from libc.math cimport isfinite
+from libc.stdint cimport int32_t, int64_t, uint8_t
+
+from invmm._ext.compatible cimport MAX_LEVELS
+from invmm._ext.completion cimport complete_c
+from invmm._ext.markouts cimport watch_end_c, watch_fair_c, watch_fill_c
+from invmm._ext.microprice cimport fair_logit_c
+from invmm._ext.pairs_ladder cimport ladder_c
+from invmm._ext.quoting cimport ONE_E4, check_view
+from invmm._ext.records cimport BUY, DOWN, FLAG_TAKER, SELL, UP
+from invmm._ext.reservation cimport half_spread_of, reservation, sigmoid
+from invmm._ext.solver cimport (
+    ACTION_CANCEL, ACTION_QUOTE, ACTION_TAKE, DECIDE_BAD_INTERVAL, DECIDE_OK, ORDER_PENDING_CANCEL,
+    ORDER_PENDING_NEW, action_t, own_order_t, read_view,
+)
+
+
+cdef enum:
+    REASON_QUOTE = 1            # invmm.types.Reason
+    REASON_NOT_WANTED = 3
+    REASON_NO_FAIR = 116
+    REASON_NO_EXIT = 119
+
+    LOT_MICRO = 10_000          # the venue takes sizes with two decimals
+    EXIT_MS = 20_000            # from then on a lead is what it is
+
+cdef int64_t MAX_MICRO = 1_000_000_000_000
+
+
+cdef double known(object value, str name, double low, double high) except? -1.0:
+    cdef double x = value
+
+    if not (isfinite(x) and low <= x <= high):
+        raise ValueError(f"{name}: expected {low:g} to {high:g}, got {value!r}")
+    return x
+
+
+cdef class PairsPolicy(Policy):
+    """Collects pairs, and prices what an orphan costs.
+
+    Parameters
+    ----------
+    markouts : Markouts, optional
+        The session's; an own one if omitted.
+    dollars_at_risk : float
+        1/γ: at a lead worth this much, a share that pays with even odds is bid for as if at odds of 1 : e.
+    fill_decay : float
+        k, 1/dollars: fills become rarer as e^(−k·distance) from fair value.
+    min_edge : float
+        Least distance from the own reservation price, dollars per share, above 0.
+    message : float
+        What a message to the venue is worth, dollars.
+    rebate_share : float
+        Of the fee that a taker pays, what its maker gets back; the fee's rate comes with each view.
+    max_pair_cost : float
+        No pair is completed at more, dollars; 0: at any price that the rule above allows.
+    taker_delay_ms : float
+        How long the venue holds orders that take.
+    order_size, max_lead : float
+        Shares per level; most shares by which one token may lead if every bid for it fills.
+    patience_s, narrow_s : float
+        Seconds before the end: see above.
+    fair_max_age_ms : float
+        From then on a model's fair value does not count.
+    num_levels : int
+        Bids per token, 0 to 31.
+    overshoot : bool
+        A lead below the venue's minimum size may be completed with the minimum size; else it is held.
+    sells : bool
+        A lead may be completed by selling the heavier token. It is preferred where both cost the same, as it
+        frees its cash at once.
+    """
+
+    def __init__(
+        self,
+        Markouts markouts=None,
+        *,
+        dollars_at_risk=2500.0,
+        fill_decay=200.0,
+        min_edge=0.002,
+        message=0.01,
+        rebate_share=0.2,
+        max_pair_cost=0.0,
+        taker_delay_ms=250.0,
+        order_size=100.0,
+        max_lead=400.0,
+        patience_s=150.0,
+        narrow_s=60.0,
+        fair_max_age_ms=2000.0,
+        int num_levels=3,
+        bint overshoot=False,
+        bint sells=True,
+    ) -> None:
+        cdef pairs_rule_t* rule = &self.rule
+
+        if not 0 <= num_levels <= MAX_LEVELS:
+            raise ValueError(f"num_levels: expected 0 to {MAX_LEVELS}, got {num_levels}")
+        rule.gamma = 1.0 / known(dollars_at_risk, "dollars_at_risk", 1.0, 1e12)
+        rule.decay = known(fill_decay, "fill_decay", 1.0, 1e6)
+        rule.min_edge = known(min_edge, "min_edge", 1e-4, 0.5)
+        rule.message = known(message, "message", 0.0, 100.0)
+        rule.rebate_share = known(rebate_share, "rebate_share", 0.0, 1.0)
+        rule.max_pair_cost = known(max_pair_cost, "max_pair_cost", 0.0, 2.0)
+        rule.delay_s = known(taker_delay_ms, "taker_delay_ms", 0.0, 10_000.0) / 1e3
+        # The millionth of a lot keeps 0.29 * 100 from losing a lot to its binary tail.
+        rule.order_micro = <int64_t> (known(order_size, "order_size", 0.01, 1e5) * 100.0 + 1e-6) * LOT_MICRO
+        rule.max_lead_micro = <int64_t> (known(max_lead, "max_lead", 0.0, 1e6) * 100.0 + 1e-6) * LOT_MICRO
+        rule.patience_ms = <int64_t> (known(patience_s, "patience_s", 0.0, 86_400.0) * 1e3)
+        rule.narrow_ms = <int64_t> (known(narrow_s, "narrow_s", 0.0, 86_400.0) * 1e3)
+        rule.fair_max_age_ns = <int64_t> (known(fair_max_age_ms, "fair_max_age_ms", 0.0, 1e6) * 1e6)
+        rule.half_spread = half_spread_of(rule.gamma, rule.order_micro / 1e6, rule.decay)
+        rule.num_levels = num_levels
+        rule.overshoot = overshoot
+        rule.sells = sells
+        self.markouts = Markouts() if markouts is None else markouts
+        self.name = "pairs"
+
+    cdef int decide_c(self, const policy_input_t* view, policy_output_t* out) noexcept nogil:
+        cdef:
+            take_t take
+            double x = 0.0
+            uint8_t reason = 0
+            int status = check_view(view)
+            int token
+            int i
+
+        out.n_actions = 0
+        out.imbalance = 0.0
+        if status != DECIDE_OK:
+            return status
+        for token in range(2):
+            if not (
+                view.low_micro[token] <= view.position_micro[token] <= view.high_micro[token] <= MAX_MICRO
+                and view.low_micro[token] >= -MAX_MICRO
+            ):
+                return DECIDE_BAD_INTERVAL
+        take.size_micro = 0
+        if not fair_logit_c(view, self.rule.fair_max_age_ns, &x):
+            reason = REASON_NO_FAIR
+        else:
+            watch_fair_c(&self.watch, self.markouts, sigmoid(x), -view.ms_to_end)
+            if view.ms_to_end <= EXIT_MS:
+                reason = REASON_NO_EXIT
+        self.adverse = self.markouts.adverse_c()
+        self.read_c(view, x)
+        out.imbalance = (self.sides[UP].lead - self.sides[DOWN].lead) / 2e-6 / max(
+            view.high_micro[UP] + view.high_micro[DOWN], self.rule.order_micro
+        )
+        if reason == 0 and self.rule.num_levels:
+            complete_c(&self.rule, view, &self.sides[0], self.watch.variance, &take, &self.counters)
+        for token in range(2):
+            self.sides[token].reason = reason
+            if reason:
+                for i in range(self.sides[token].n_bids):
+                    self.ends[self.sides[token].bids[i]] = reason
+            else:
+                ladder_c(
+                    &self.rule, view, token, &self.sides[0], self.adverse, &self.ends[0], &self.counters
+                )
+        self.emit_c(view, &take, out)
+        return DECIDE_OK
+
+    cdef void read_c(self, const policy_input_t* view, double x) noexcept nogil:
+        """Both tokens' leads, and the own orders: what may be kept, what is dying, what may be met."""
+        cdef:
+            const own_order_t* order
+            side_t* side
+            double remaining
+            int token
+            int i
+            int k
+
+        for token in range(2):
+            side = &self.sides[token]
+            side.x = x if token == UP else -x
+            side.fair = sigmoid(side.x)
+            side.lead = (view.high_micro[token] - view.low_micro[1 - token]) / 1e6
+            side.dying = side.paid = 0.0
+            if view.position_micro[token] > 0:
+                side.paid = <double> view.cost_micro[token] / <double> view.position_micro[token]
+            side.highest_buy = 0
+            side.lowest_sell = ONE_E4
+            side.cap_e4 = ONE_E4
+            side.cap_reason = side.reason = 0
+            side.n_bids = side.n_kept = side.n_quotes = 0
+        for i in range(view.n_orders):
+            order = &view.orders[i]
+            side = &self.sides[order.token]
+            self.ends[i] = 0
+            if order.remaining_micro <= 0:
+                continue
+            remaining = order.remaining_micro / 1e6
+            if order.side == SELL:
+                side.lowest_sell = min(side.lowest_sell, order.price_e4)
+                self.sides[1 - order.token].lead += remaining
+                if not order.is_taker and order.state <= ORDER_PENDING_NEW:
+                    self.ends[i] = REASON_NOT_WANTED
+                continue
+            side.highest_buy = max(side.highest_buy, order.price_e4)
+            if order.state == ORDER_PENDING_CANCEL and not order.is_taker:
+                side.dying += remaining
+            elif order.is_taker or order.state > ORDER_PENDING_NEW:
+                side.lead += remaining
+            else:
+                k = side.n_bids
+                while k > 0 and view.orders[side.bids[k - 1]].price_e4 < order.price_e4:
+                    side.bids[k] = side.bids[k - 1]
+                    k -= 1
+                side.bids[k] = i
+                side.n_bids += 1
+
+    cdef void emit_c(
+        self, const policy_input_t* view, const take_t* take, policy_output_t* out
+    ) noexcept nogil:
+        """Cancels, then quotes, then the order that takes; Up before Down."""
+        cdef:
+            side_t* side
+            action_t* action
+            const own_order_t* order
+            int token
+            int i
+
+        for token in range(2):
+            side = &self.sides[token]
+            for i in range(view.n_orders):
+                order = &view.orders[i]
+                if order.token != token:
+                    continue
+                if self.ends[i]:
+                    action = add_c(out, ACTION_CANCEL, token, order.side, self.ends[i], order.price_e4)
+                    action.size_micro = order.remaining_micro
+                    action.key = order.key
+        for token in range(2):
+            side = &self.sides[token]
+            out.reason[token] = 0
+            if side.n_kept + side.n_quotes == 0:
+                out.reason[token] = side.reason if side.reason else REASON_NOT_WANTED
+            for i in range(side.n_quotes):
+                action = add_c(out, ACTION_QUOTE, token, BUY, REASON_QUOTE, side.price_e4[i])
+                action.size_micro = side.size_micro[i]
+                action.level = side.level[i]
+        if take.size_micro:
+            action = add_c(out, ACTION_TAKE, take.token, take.side, take.reason, take.price_e4)
+            action.size_micro = take.size_micro
+
+    cdef void filled_c(self, const event_t* event) noexcept nogil:
+        if event.side == BUY and not event.flags & FLAG_TAKER:
+            watch_fill_c(&self.watch, event.token)
+
+    cdef void settled_c(self, int winner) noexcept nogil:
+        if winner == UP or winner == DOWN:
+            watch_end_c(&self.watch, self.markouts, winner)
+
+    # ---- for people and tests ------------------------------------------------------------------------------
+
+    def fair(self, view) -> float | None:
+        """What Up is worth in a view, dollars; None if nothing tells."""
+        cdef:
+            policy_input_t c_view
+            double x = 0.0
+
+        read_view(view, &c_view)
+        return sigmoid(x) if fair_logit_c(&c_view, self.rule.fair_max_age_ns, &x) else None
+
+    def filled(self, int token) -> None:
+        """A maker buy of a token was told; the engine's step says so by itself."""
+        if token not in (UP, DOWN):
+            raise ValueError(f"token: expected 0 or 1, got {token}")
+        watch_fill_c(&self.watch, token)
+
+    def settled(self, int winner) -> None:
+        """The market is resolved; the engine's step says so by itself."""
+        if winner not in (UP, DOWN):
+            raise ValueError(f"winner: expected 0 or 1, got {winner}")
+        self.settled_c(winner)
+
+    def stats(self) -> dict[str, object]:
+        """Counters (`pairs_counters_t`), γ as dollars at risk, by how much the first level lies below fair
+        value for its own risk, what is charged for adverse selection and from which markouts.
+        """
+        cdef double first = reservation(0.0, self.rule.gamma, 0.0, self.rule.order_micro / 1e6)
+
+        return {
+            **(<dict> self.counters),
+            "dollars_at_risk": 1.0 / self.rule.gamma,
+            "first_level_cents": 100.0 * (0.5 - first),
+            "adverse_cents": 100.0 * self.markouts.adverse_c(),
+            "markouts": self.markouts.stats(),
+            "markouts_dropped": self.watch.dropped,
+        }
+
+
+cdef inline action_t* add_c(
+    policy_output_t* out, uint8_t kind, int token, uint8_t side, uint8_t reason, int32_t price_e4
+) noexcept nogil:
+    cdef action_t* action = &out.actions[out.n_actions]
+
+    out.n_actions += 1
+    action.kind = kind
+    action.token = <uint8_t> token
+    action.side = side
+    action.level = 0
+    action.reason = reason
+    action.price_e4 = price_e4
+    action.size_micro = 0
+    action.key = 0
+    return action
