@@ -314,7 +314,7 @@ class World:
         rows = read_records(self.folder / "settled")
         done = {row["name"]: row for row in rows if row["kind"] == "ended" and row["is_done"]}
         begun = [row for row in rows if row["kind"] == "begun" and row["name"] in done]
-        assert len(begun) == len(done) > 0
+        assert len(begun) == len(done)
         spent = sum(window.spent_micro for window in self.windows)
         assert cash == start_micro - spent + sum(row["pays_micro"] for row in begun)
         assert len({row["transaction"] for row in done.values()}) <= len(done)
