@@ -76,7 +76,10 @@ class CommandKind(IntEnum):
 
 
 class OrderStatus(IntEnum):
-    """Evidence about an own order: answers and queries (below 16), trade stages of the user channel."""
+    """Evidence about an own order: answers and queries (below 16), trade stages of the user channel.
+
+    REJECTED is the answer to an order, COPY_REFUSED the one to the same bytes when they went out again.
+    """
 
     SENT = 1
     LIVE = 2
@@ -92,6 +95,7 @@ class OrderStatus(IntEnum):
     FENCED = 12
     DUPLICATED = 13
     RESENT = 14
+    COPY_REFUSED = 15
     TRADE_MATCHED = 16
     TRADE_MINED = 17
     TRADE_CONFIRMED = 18

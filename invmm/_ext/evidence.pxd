@@ -34,6 +34,7 @@ cdef enum:
     SAID_RESENT = 1024          # two copies of it may have arrived
     SAID_LEG = 2048             # a trade named it
     SAID_CLOSED = 4096          # the user channel told its cancellation, and with that what had been matched
+    SAID_COPY_REFUSED = 8192    # the second copy was refused; the first one's refusal is REJECTED
     SAID_LANDED = 2 | 4 | 8 | 32 | 2048
 
 

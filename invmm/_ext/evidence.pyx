@@ -12,7 +12,8 @@ time of a question, by the engine clock.
 | REJECTED, REFUSED                           | refused                                                      |
 | DUPLICATED; UNKNOWN with reason IN_FLIGHT   | landed: an earlier copy did                                  |
 | UNKNOWN (425, 429, 5xx, time-out, …)        | unanswered                                                   |
-| RESENT                                      | two copies may have arrived: a refusal proves nothing now    |
+| RESENT                                      | two copies may have arrived: one refusal proves nothing now  |
+| COPY_REFUSED                                | the second copy was refused; of the first it says nothing    |
 | CANCELED (answer, user channel, query)      | cancelled; ended at                                          |
 | NOT_CANCELED                                | nothing; the cancel may be repeated                          |
 | FOUND (a query by id lists it open)         | landed; seen at asked; found at asked                        |
@@ -26,12 +27,14 @@ The state is the first line that holds:
 |----------|-------------------------------------------------------------------------------------------------|
 | UNKNOWN  | filled or ended by the lines below, but a query asked after that found it open (alarm)          |
 | FILLED   | legs of its whole size; any leg, if it takes                                                    |
-| DEAD     | cancelled or fenced; or refused, never landed and never sent twice                              |
+| DEAD     | cancelled or fenced; or refused, never landed and, if sent twice, refused both times            |
 | UNKNOWN  | landed, but a query after the last sign of life did not know it; or only DUPLICATED says so     |
 | LIVE     | landed                                                                                          |
-| UNKNOWN  | unanswered, not known to a query, or refused when sent twice                                    |
+| UNKNOWN  | unanswered, not known to a query, or refused once of two times                                  |
 | SENT     | bytes left                                                                                      |
 | PREPARED | none of these                                                                                   |
+
+No order is sent more than twice, and each refusal has a bit of its own: a repeated one is not two.
 
 The flag of a cancel under way belongs to our own actions and is no part of the record.
 """
@@ -44,6 +47,7 @@ from invmm._ext.records cimport (
     FOK,
     R_IN_FLIGHT,
     STATUS_CANCELED,
+    STATUS_COPY_REFUSED,
     STATUS_DELAYED,
     STATUS_DUPLICATED,
     STATUS_FENCED,
@@ -67,7 +71,7 @@ cdef int64_t CANCEL_LATER_NS = 5 * SECOND_NS    # … and after this long, as se
 
 
 cdef inline uint8_t state_unlanded(const order_t* order) noexcept nogil:
-    if order.said & (SAID_UNANSWERED | SAID_ABSENT | SAID_RESENT | SAID_REJECTED):
+    if order.said & (SAID_UNANSWERED | SAID_ABSENT | SAID_RESENT | SAID_COPY_REFUSED | SAID_REJECTED):
         return ORDER_UNKNOWN
     return ORDER_SENT if order.said & SAID_SENT else ORDER_PREPARED
 
@@ -81,7 +85,10 @@ cdef uint8_t evidence_state_c(const order_t* order) noexcept nogil:
 
     if order.order_type >= FOK and order.said & SAID_LEG:
         full = True  # what takes never rests: its first fill ends it, later ones find it on the watch list
-    if order.said & SAID_REJECTED and not order.said & (SAID_LANDED | SAID_RESENT):
+    if (
+        order.said & SAID_REJECTED and not order.said & SAID_LANDED
+        and (not order.said & SAID_RESENT or order.said & SAID_COPY_REFUSED)
+    ):
         proven = True
     if full:
         # Only a failed leg could put shares back into the book.
@@ -149,6 +156,8 @@ cdef bint evidence_join_c(order_t* order, const event_t* event, const fence_t* r
         order.said |= SAID_DUPLICATED
     elif status == STATUS_RESENT:
         order.said |= SAID_RESENT
+    elif status == STATUS_COPY_REFUSED:
+        order.said |= SAID_COPY_REFUSED
     elif status == STATUS_NOT_CANCELED:
         # One that is known to rest is cancelled again soon; an unknown one when its next cancel is due.
         if order.state == ORDER_LIVE:

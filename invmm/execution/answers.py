@@ -4,6 +4,7 @@ Nothing here raises and nothing is guessed: whatever is not a documented, well-f
 order is UNKNOWN, which counts as fully alive until somebody asks the venue.
 
     leg of a placement    LIVE, MATCHED, DELAYED, REJECTED(reason) or UNKNOWN(reason)
+    the same bytes again  the same, with COPY_REFUSED(reason) for REJECTED
     id of a cancel        CANCELED (proof of death) or NOT_CANCELED (proof of nothing)
 
 Reasons of UNKNOWN and NOT_CANCELED: UNAUTHORIZED (401, 403), GEOBLOCKED (403 of the region or the edge
@@ -108,12 +109,12 @@ def placed(code: int, body: bytes, asked: Sequence[Asked]) -> list[Verdict]:
 def resent(code: int, body: bytes, asked: Asked) -> Verdict:
     """Verdict about an order whose bytes were sent once more.
 
-    A refusal of the copy is none of the original, which may be what refuses it (balance, duplicate): only an
-    acceptance is evidence.
+    A refusal of the copy is none of the original, which may be what refuses it (its balance): COPY_REFUSED,
+    which ends an order only together with the original's own refusal.
     """
     (verdict,) = placed(code, body, [asked])
     if verdict.status == OrderStatus.REJECTED:
-        return Verdict(OrderStatus.UNKNOWN, verdict.reason)
+        return Verdict(OrderStatus.COPY_REFUSED, verdict.reason)
     return verdict
 
 

@@ -33,7 +33,13 @@ STORM_NS = 10 * SECOND
 MINUTE_NS = 60 * SECOND
 ACKS, ACKS_LEAST, SLOW_LEAST = 200, 50, 3
 LEGS, LEGS_LEAST = 50, 12
-ANSWERS = (OrderStatus.LIVE, OrderStatus.MATCHED, OrderStatus.DELAYED, OrderStatus.REJECTED)
+ANSWERS = (
+    OrderStatus.LIVE,
+    OrderStatus.MATCHED,
+    OrderStatus.DELAYED,
+    OrderStatus.REJECTED,
+    OrderStatus.COPY_REFUSED,
+)
 MESSAGES = (OrderStatus.SENT, OrderStatus.CANCELED, OrderStatus.NOT_CANCELED)
 ORDINARY = (Reason.VENUE_POST_ONLY,)
 RULE_CAP_RATE = -21  # amounts.pxd

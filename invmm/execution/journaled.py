@@ -209,7 +209,9 @@ class _Living:
         self._ended: dict[bytes, bool] = {}  # after the checkpoint: ended, or revived
         self._refused: set[bytes] = set()
         self._rejected: set[bytes] = set()
-        self._alive_after_all: set[bytes] = set()  # seen alive, or sent twice: a refusal is no proof
+        self._alive_after_all: set[bytes] = set()  # seen alive: a refusal is no proof
+        self._resent: set[bytes] = set()  # one refusal is no proof …
+        self._copy_refused: set[bytes] = set()  # … and the copy's is the other one
         self._told: list[Records] = []  # events and results, in the order of reading
         self._markets: dict[tuple[int, int], Any] = {}  # by session and what its keys begin with
         self._conditions: dict[bytes, bytes] = {}  # by token
@@ -263,9 +265,10 @@ class _Living:
         commands = payload(file.records[kinds == JournalKind.COMMAND], COMMAND_DTYPE)
         results = payload(file.records[kinds == JournalKind.RESULT], EVENT_DTYPE)
         self._told.append(results)
-        self._alive_after_all |= _ids(commands[commands["kind"] == CommandKind.RESEND])
+        self._resent |= _ids(commands[commands["kind"] == CommandKind.RESEND])
         self._alive_after_all |= _ids(results[np.isin(results["status"], LANDED)])
         self._rejected |= _ids(results[results["status"] == OrderStatus.REJECTED])
+        self._copy_refused |= _ids(results[results["status"] == OrderStatus.COPY_REFUSED])
         ends = (OrderStatus.REFUSED, OrderStatus.CANCELED)
         self._refused |= _ids(results[np.isin(results["status"], ends)])
 
@@ -273,7 +276,8 @@ class _Living:
         """What is left."""
         revived = {order_id for order_id, ended in self._ended.items() if not ended}
         dead = {order_id for order_id, ended in self._ended.items() if ended}
-        answered = self._refused | (self._rejected - self._alive_after_all)
+        open_copies = self._resent - self._copy_refused
+        answered = self._refused | (self._rejected - self._alive_after_all - open_copies)
         dead |= answered - revived - self._checkpoint.keys()  # of those listed there, the engine knew better
         left = {
             order_id: self._order_of_intent(order_id, words, file)

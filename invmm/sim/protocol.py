@@ -65,6 +65,7 @@ class Said(IntFlag):
     REJECTED = 64
     FENCED = 128
     RESENT = 256
+    COPY_REFUSED = 512
 
 
 class Wire(IntFlag):
@@ -80,18 +81,21 @@ class Wire(IntFlag):
     NOT_CANCELED = 128
     FILL_1 = 256
     FILL_2 = 512
+    COPY_REFUSED = 1024
 
 
 FILLS = (Wire.FILL_1, Wire.FILL_2)
 TO_ENGINE = (
     Wire.ACCEPTED,
     Wire.REJECTED,
+    Wire.COPY_REFUSED,
     Wire.DUPLICATED,
     Wire.CANCELED,
     Wire.NOT_CANCELED,
     *FILLS,
 )
 LOST_WITH_THE_PROCESS = Wire(sum(TO_ENGINE))
+ANSWERS = LOST_WITH_THE_PROCESS & ~Wire(sum(FILLS))
 NOTHING_SAID = Said(0)
 EMPTY = Wire(0)
 
@@ -100,6 +104,7 @@ class Order(NamedTuple):
     """One order. `matched`: lots traded at the venue; `legs`: bit n for lot n that the engine was told of.
 
     `listed`: the trades were listed after the order's proven end, so nothing about it is still to be told.
+    `again_refused`: its second sending was refused, and copies of that are as well.
     """
 
     book: Book = Book.ABSENT
@@ -112,6 +117,7 @@ class Order(NamedTuple):
     cancel_sent: bool = False
     listed: bool = False
     forgotten: bool = False
+    again_refused: bool = False
     wire: Wire = EMPTY
 
 
@@ -178,7 +184,10 @@ class Rules:
             return State.FILLED
         if said & (Said.CANCELED | Said.FENCED):
             return State.DEAD
-        if said & Said.REJECTED and not landed and (not said & Said.RESENT or self.copy_refusal_is_dead):
+        refused = said & Said.REJECTED and (not said & Said.RESENT or said & Said.COPY_REFUSED)
+        if self.copy_refusal_is_dead:
+            refused = said & (Said.REJECTED | Said.COPY_REFUSED)
+        if refused and not landed:
             return State.DEAD
         if landed:
             if said & Said.ABSENT:
@@ -225,17 +234,19 @@ class Rules:
             wire &= ~Wire.FILL_2
         if state == State.FILLED or said & (Said.CANCELED | Said.FENCED):
             said = Said.SENT | (said & (Said.CANCELED | Said.FENCED) if state == State.DEAD else NOTHING_SAID)
-            wire &= ~(Wire.ACCEPTED | Wire.REJECTED | Wire.DUPLICATED | Wire.CANCELED | Wire.NOT_CANCELED)
+            wire &= ~ANSWERS
             if order.book == Book.OVER or order.expired:
                 order = order._replace(expired=True, cancel_sent=False)
                 wire &= ~(Wire.PLACE | Wire.AGAIN | Wire.CANCEL)
         elif said & Said.LANDED:
-            said &= ~(Said.UNANSWERED | Said.DUPLICATED | Said.REJECTED)
-            wire &= ~(Wire.REJECTED | Wire.DUPLICATED)
+            said &= ~(Said.UNANSWERED | Said.DUPLICATED | Said.REJECTED | Said.COPY_REFUSED)
+            wire &= ~(Wire.REJECTED | Wire.COPY_REFUSED | Wire.DUPLICATED)
             if not said & Said.ABSENT:
                 wire &= ~Wire.ACCEPTED
         if order.book == Book.OVER and not self.cancel_refusal_is_dead:
             wire &= ~Wire.CANCEL
+        if not wire & Wire.AGAIN:
+            order = order._replace(again_refused=False)
         if not (self.retry or self.no_wait):
             order = order._replace(cancel_sent=False)
         if said & Said.FENCED or said & Said.REJECTED:
@@ -419,6 +430,7 @@ class Rules:
         evidence, text = {
             Wire.ACCEPTED: (Said.LANDED, "hears that it rests"),
             Wire.REJECTED: (Said.REJECTED, "hears that it is refused"),
+            Wire.COPY_REFUSED: (Said.COPY_REFUSED, "hears that its copy is refused"),
             Wire.DUPLICATED: (Said.DUPLICATED, "hears that an earlier copy landed"),
             Wire.CANCELED: (Said.CANCELED, "hears that it is cancelled"),
         }[message]
@@ -431,8 +443,11 @@ class Rules:
             answered = order._replace(wire=order.wire | Wire.DUPLICATED)
             return [Move(f"venue: gets {what}, which it has already", answered)]
         first = message == Wire.PLACE
-        refused = order._replace(wire=order.wire | Wire.REJECTED, book=Book.REFUSED if first else order.book)
-        if order.expired or (first and order.book == Book.REFUSED):
+        if first:
+            refused = order._replace(wire=order.wire | Wire.REJECTED, book=Book.REFUSED)
+        else:
+            refused = order._replace(wire=order.wire | Wire.COPY_REFUSED, again_refused=True)
+        if order.expired or (order.book == Book.REFUSED if first else order.again_refused):
             return [Move(f"venue: gets {what} and refuses it", refused)]
         rests = order._replace(book=Book.RESTING, wire=order.wire | Wire.ACCEPTED)
         return [

@@ -28,6 +28,7 @@ HEARD = {
     "is past its fence, and orders and trades are clean": OrderStatus.FENCED,
     "hears that it rests": OrderStatus.LIVE,
     "hears that it is refused": OrderStatus.REJECTED,
+    "hears that its copy is refused": OrderStatus.COPY_REFUSED,
     "hears that an earlier copy landed": OrderStatus.DUPLICATED,
     "hears that it is cancelled": OrderStatus.CANCELED,
 }

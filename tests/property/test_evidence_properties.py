@@ -38,6 +38,7 @@ FACTS = (
     OrderStatus.FENCED,
     OrderStatus.DUPLICATED,
     OrderStatus.RESENT,
+    OrderStatus.COPY_REFUSED,
 )
 TERMINAL = (None, OrderStatus.TRADE_CONFIRMED, OrderStatus.TRADE_FAILED)
 
@@ -201,6 +202,32 @@ STORIES: dict[str, tuple[list[Evidence], str]] = {
             Evidence(OrderStatus.REJECTED, 3),
         ],
         "unknown",
+    ),
+    "the copy was refused, of the original nothing was heard": (
+        [
+            Evidence(OrderStatus.UNKNOWN, 2),
+            Evidence(OrderStatus.RESENT, 2),
+            Evidence(OrderStatus.COPY_REFUSED, 3),
+        ],
+        "unknown",
+    ),
+    "both copies refused": (
+        [
+            Evidence(OrderStatus.UNKNOWN, 2),
+            Evidence(OrderStatus.RESENT, 2),
+            Evidence(OrderStatus.COPY_REFUSED, 3),
+            Evidence(OrderStatus.REJECTED, 4),
+        ],
+        "dead",
+    ),
+    "the copy refused, the original accepted": (
+        [
+            Evidence(OrderStatus.UNKNOWN, 2),
+            Evidence(OrderStatus.RESENT, 2),
+            Evidence(OrderStatus.COPY_REFUSED, 3),
+            Evidence(OrderStatus.LIVE, 4),
+        ],
+        "live",
     ),
     "refused": ([Evidence(OrderStatus.SENT, 0), Evidence(OrderStatus.REJECTED, 1)], "dead"),
     "not cancelled proves nothing": (

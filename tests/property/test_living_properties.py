@@ -25,7 +25,18 @@ from invmm.types import COMMAND_DTYPE, EVENT_DTYPE, CommandKind, OrderStatus
 from tests.reference.living import alive_by_rule
 
 ROOM = 200
-STATUSES = ("SENT", "LIVE", "REJECTED", "UNKNOWN", "CANCELED", "REFUSED", "FOUND", "NOT_FOUND", "DUPLICATED")
+STATUSES = (
+    "SENT",
+    "LIVE",
+    "REJECTED",
+    "COPY_REFUSED",
+    "UNKNOWN",
+    "CANCELED",
+    "REFUSED",
+    "FOUND",
+    "NOT_FOUND",
+    "DUPLICATED",
+)
 ids = st.integers(1, 5)
 times = st.integers(1, 6)
 listed = st.lists(st.tuples(ids, st.booleans()), max_size=3)

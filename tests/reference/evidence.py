@@ -42,7 +42,7 @@ def verdict(
     filled_micro = sum(legs.values())
     failed_micro = sum(legs[trade] for trade in failed)
     landed = bool(times(S.LIVE, S.DELAYED, S.MATCHED, S.FOUND))
-    twice = bool(times(S.RESENT))
+    twice, copy_refused = bool(times(S.RESENT)), bool(times(S.COPY_REFUSED))
     proofs = times(S.CANCELED) + [at for at in times(S.FENCED) if fence_at and at >= fence_at]
     refused = bool(times(S.REJECTED, S.REFUSED))
     found_last = max(times(S.FOUND), default=-1)
@@ -57,7 +57,8 @@ def verdict(
             return "unknown" if back else "filled"
         if proofs:
             return "unknown" if found_last > max(proofs) else "dead"
-        if refused and not landed and not legs and not times(S.DUPLICATED) and not twice:
+        everywhere = refused and (copy_refused or not twice)
+        if everywhere and not landed and not legs and not times(S.DUPLICATED):
             return "dead"
         if landed:
             seen = max(times(S.LIVE, S.DELAYED, S.MATCHED, S.FOUND))
@@ -67,7 +68,7 @@ def verdict(
         if times(S.DUPLICATED):
             seen = -1
             return "unknown" if max(times(S.NOT_FOUND), default=-1) > seen else "live"
-        if times(S.UNKNOWN, S.NOT_FOUND) or twice or refused:
+        if times(S.UNKNOWN, S.NOT_FOUND) or twice or copy_refused or refused:
             return "unknown"
         return "sent" if times(S.SENT) else "prepared"
 

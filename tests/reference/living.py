@@ -51,6 +51,8 @@ def alive_by_rule(folder: Path) -> dict[bytes, tuple[str, int]]:
     ends: set[bytes] = set()
     rejected: set[bytes] = set()
     seen: set[bytes] = set()
+    copied: set[bytes] = set()
+    copy_refused: set[bytes] = set()
     for file in intents:
         for record in file.records:
             kind, content = int(record["kind"]), record["payload"].tobytes()
@@ -67,7 +69,7 @@ def alive_by_rule(folder: Path) -> dict[bytes, tuple[str, int]]:
             elif kind == JournalKind.COMMAND:
                 command = _read(content, COMMAND_DTYPE)
                 if int(command["kind"]) == CommandKind.RESEND:
-                    seen.add(_id(command))
+                    copied.add(_id(command))
             elif kind == JournalKind.RESULT:
                 result = _read(content, EVENT_DTYPE)
                 told.append(result)
@@ -76,13 +78,16 @@ def alive_by_rule(folder: Path) -> dict[bytes, tuple[str, int]]:
                     seen.add(_id(result))
                 elif status == "REJECTED":
                     rejected.add(_id(result))
+                elif status == "COPY_REFUSED":
+                    copy_refused.add(_id(result))
                 elif status in ("REFUSED", "CANCELED"):
                     ends.add(_id(result))
     for order_id, order in checkpoint.items():
         known.setdefault(order_id, ("SENT", max(int(order["sent_ns"]), int(order["seen_ns"]))))
     left = {}
     for order_id, heard in known.items():
-        is_answered = order_id in ends or (order_id in rejected and order_id not in seen)
+        is_refused = order_id in rejected and (order_id not in copied or order_id in copy_refused)
+        is_answered = order_id in ends or (is_refused and order_id not in seen)
         if order_id in ended:
             is_dead = ended[order_id]
         else:

@@ -156,12 +156,25 @@ def test_a_refusal_of_an_order_that_was_seen_alive_proves_nothing(tmp_path: Path
     assert alive(tmp_path) == [1]
 
 
-def test_a_refusal_of_an_order_that_was_sent_twice_proves_nothing(tmp_path: Path) -> None:
+def test_one_refusal_of_an_order_that_was_sent_twice_proves_nothing(tmp_path: Path) -> None:
     session = Session(tmp_path)
     session.place(1)
     session.resend(1)
     session.result(1, OrderStatus.REJECTED, told=False)
     assert alive(tmp_path) == [1]
+
+
+def test_two_refusals_of_an_order_that_was_sent_twice_are_proof(tmp_path: Path) -> None:
+    session = Session(tmp_path)
+    for number in (1, 2, 3):
+        session.place(number)
+        session.resend(number)
+        session.result(number, OrderStatus.COPY_REFUSED, told=False)
+    session.result(1, OrderStatus.REJECTED, told=False)
+    session.result(2, OrderStatus.COPY_REFUSED, told=False)
+    session.result(3, OrderStatus.REJECTED, told=False)
+    session.result(3, OrderStatus.FOUND, told=False)
+    assert alive(tmp_path) == [2, 3]
 
 
 def test_what_the_engine_knows_to_be_filled_is_not_alive(tmp_path: Path) -> None:

@@ -80,13 +80,13 @@ def leg_answer(status: str, error: str = "", order_id: str = ID) -> bytes:
         (
             400,
             orjson.dumps({"error": "not enough balance / allowance"}),
-            OrderStatus.UNKNOWN,
+            OrderStatus.COPY_REFUSED,
             Reason.VENUE_BALANCE,
         ),
         (
             200,
             leg_answer("", "invalid post-only order: order crosses book", ""),
-            OrderStatus.UNKNOWN,
+            OrderStatus.COPY_REFUSED,
             Reason.VENUE_POST_ONLY,
         ),
         (425, b"service not ready", OrderStatus.UNKNOWN, Reason.VENUE_MODE),

@@ -299,6 +299,8 @@ def test_an_unanswered_order_that_no_query_knows_is_sent_once_more_while_it_is_y
     assert not len(desk.answer(placed[0], OrderStatus.NOT_FOUND, 700)), "once"
     desk.answer(placed[0], OrderStatus.REJECTED, 800)
     assert placed["key"][0] in [order["key"] for order in desk.live()], "one of two copies was refused"
+    desk.answer(placed[0], OrderStatus.COPY_REFUSED, 900)
+    assert placed["key"][0] not in [order["key"] for order in desk.live()], "both were"
 
 
 @pytest.mark.parametrize("why", ["too old", "landed", "not wanted", "paused"])

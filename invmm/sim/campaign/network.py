@@ -30,7 +30,6 @@ from invmm.venue.rest import Answer, Transport, _seconds
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 CONNECT_NS = MS
 ONE_WAY_NS = 200_000
-SLOW_S = 2.0
 
 
 class _Cut:
@@ -104,8 +103,6 @@ class Network:
         Share of the orders and cancels that are lost on the way; who sent them sees a reset.
     forgetting : float
         Share of the answers to orders and cancels that are lost, if they say that it was done.
-    slowness : float
-        Share of these answers that take `SLOW_S`, longer than an order is waited for.
     digest
         Of all bytes that processes sent.
     """
@@ -115,7 +112,7 @@ class Network:
         self.server = server
         self.is_down = False
         self.is_silent = False
-        self.loss = self.forgetting = self.slowness = 0.0
+        self.loss = self.forgetting = 0.0
         self._random = Random(f"{seed}:network")
         self.requests = 0
         self.cancelled_ns = 0
@@ -152,10 +149,10 @@ class Network:
             return
         self.loop.call_in_ns(ONE_WAY_NS, self._arrive, request, answered, context, context=self._outside)
 
-    def _strikes(self, share: float, request: Incoming, answer: web.Response) -> bool:
-        if not share or not request.path.startswith("/order") or not is_done(answer):
+    def _forgets(self, request: Incoming, answer: web.Response) -> bool:
+        if not self.forgetting or not request.path.startswith("/order") or not is_done(answer):
             return False
-        return self._random.random() < share
+        return self._random.random() < self.forgetting
 
     def _arrive(self, request: Incoming, answered: Callable[..., object], context: Context) -> None:
         for watch in self.watchers:
@@ -172,12 +169,9 @@ class Network:
         else:
             http: Any = request
             answer = await on_the_way(self.server, http, handler)
-        if self._strikes(self.slowness, request, answer):
-            await asyncio.sleep(SLOW_S)
         if self.is_silent:
             return
-        forgotten = self._strikes(self.forgetting, request, answer)
-        lost = request.transport.is_aborted or self.is_down or forgotten
+        lost = request.transport.is_aborted or self.is_down or self._forgets(request, answer)
         for listen in () if lost else self.listeners:
             listen(request, answer)
         self.loop.call_in_ns(ONE_WAY_NS, answered, None if lost else answer, context=context)

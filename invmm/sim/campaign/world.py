@@ -363,7 +363,8 @@ class World:
         await asyncio.sleep(0.5)
         self.engine.start()
         if not self.plan:
-            self.network.slowness, self.network.forgetting = SLOW, LOST
+            self.arm("slow", {"rate": SLOW, "path": "/order", "seconds": 2.0})
+            self.network.forgetting = LOST
         for planned in self.plan:
             self.loop.call_at(planned.at_s, self._begin, planned)
             if planned.until_s > planned.at_s:
