@@ -166,6 +166,10 @@ class SettlementRecord:
         """Names of jobs without an end, the oldest first."""
         return [begun.name for begun in self._begun.values() if begun.stage is Stage.UNDER_WAY]
 
+    def knows(self, name: str) -> bool:
+        """Whether something was begun under a name."""
+        return name in self._begun
+
     def job(self, name: str) -> Begun:
         """What was begun under a name; KeyError for none."""
         return self._begun[name]

@@ -332,11 +332,15 @@ class Settler:
 
     def _reserve(self, market: MarketState, decision: Decision) -> Flow:
         condition = market.holding.market
-        void = sum(begun.stage is Stage.VOID for begun in market.past)
-        number = 1 + len(self.pools.of(condition).flows) + void
-        while self._lane.report_of(name := f"{decision.action}:{condition}:{number}") is not None:
-            number += 1  # the lane has names that the record has forgotten
+        number = 1 + len(self.pools.of(condition).flows)
+        while self._is_used(name := f"{decision.action}:{condition}:{number}", condition):
+            number += 1
         return self.pools.reserve(name, condition, decision.action, decision.up_micro, decision.down_micro)
+
+    def _is_used(self, name: str, market: str) -> bool:
+        """Whether a job had this name: granted or not, sent or not, in this session or before."""
+        is_here = name in self.pools.of(market).flows or self._record.knows(name)
+        return is_here or self._lane.report_of(name) is not None
 
     def _submit(self, flow: Flow, pays_micro: int) -> None:
         """Writes a job down and hands it to the lane."""

@@ -168,6 +168,39 @@ def test_pairs_are_merged_the_rest_is_redeemed_and_ledger_and_chain_agree_to_the
     asyncio.run(session())
 
 
+def test_consecutive_windows_end_with_every_pair_in_cash_and_a_profit_split_that_adds_up(
+    chain: LocalChain, tmp_path: Path
+) -> None:
+    desk = Desk(chain, tmp_path, "two windows")
+    fills = [(60, 4_300, 35, 5_100, Outcome.UP), (30, 4_700, 52, 4_900, Outcome.DOWN)]
+
+    async def session() -> None:
+        start, ledgers = desk.cash(), []
+        await desk.till.start()
+        for number, (up, up_e4, down, down_e4, winner) in enumerate(fills, 1):
+            market = desk.market()
+            ledgers.append(market.ledger)
+            desk.buy(market, Outcome.UP, up, up_e4)
+            desk.buy(market, Outcome.DOWN, down, down_e4)
+            await desk.until(lambda n=number: sum(d.action is Action.MERGE for d in desk.done) == n)
+            chain.resolve(market.info.condition_id, (1, 0) if winner is Outcome.UP else (0, 1))
+            object.__setattr__(market.info, "end_s", 0)
+            desk.close(market)
+        assert await desk.till.end(60.0), desk.engine.messages
+        told = desk.till.summary(ledgers)
+        assert (told["merges"], told["merged_pairs_micro"]) == (2, (35 + 30) * DOLLAR)
+        assert (told["redemptions"], told["redeemed_micro"]) == (2, (25 + 22) * DOLLAR)
+        assert told["left"] == 0
+        assert told["cash_before_micro"] == start
+        assert told["cash_after_micro"] == desk.cash() == told["ledger_cash_micro"]
+        split = [ledger.settle(None) for ledger in ledgers]
+        made = sum(part.pair_edge + part.orphans + part.fees for part in split)
+        assert made == pytest.approx(sum(part.total for part in split), abs=1e-9)
+        assert round(made * DOLLAR) == desk.cash() - start
+
+    asyncio.run(session())
+
+
 def test_a_match_that_was_never_settled_on_the_chain_is_seen_in_the_report(
     chain: LocalChain, tmp_path: Path
 ) -> None:

@@ -155,16 +155,16 @@ class World:
                 policy = SettlePolicy(return_ppm_day=10**6)
                 self.told: list[Any] = []
                 self.settler = Settler(lane, holdings, policy, record, tell=self.told.append, cost=cost)
+                self.settler.hear(Purse(0, DOLLAR, False))
+                for window in self.windows:
+                    if not window.is_over or self.random.random() < 0.5:  # else the session leaves it alone
+                        self.settler.hear(window.holding)
             except Crash:
                 self.crashes += 1
                 for one in opened:
                     one.close()
                 continue
             self.record = record
-            self.settler.hear(Purse(0, DOLLAR, False))
-            for window in self.windows:
-                if not window.is_over or self.random.random() < 0.5:  # else the session leaves it alone
-                    self.settler.hear(window.holding)
             return
 
     def lane(self) -> tuple[Lane, Cost]:
@@ -314,7 +314,7 @@ class World:
         rows = read_records(self.folder / "settled")
         done = {row["name"]: row for row in rows if row["kind"] == "ended" and row["is_done"]}
         begun = [row for row in rows if row["kind"] == "begun" and row["name"] in done]
-        assert len(begun) == len(done) > 0
+        assert len(begun) == len(done)
         spent = sum(window.spent_micro for window in self.windows)
         assert cash == start_micro - spent + sum(row["pays_micro"] for row in begun)
         assert len({row["transaction"] for row in done.values()}) <= len(done)

@@ -107,6 +107,14 @@ def test_no_secret_is_said_in_any_form() -> None:
             assert secret not in done.stdout + done.stderr
 
 
+def test_a_wallet_whose_pairs_nobody_would_settle_is_refused() -> None:
+    wallet = {"POLYMARKET_FUNDER": "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"}
+    done = live("--env", "--signature-type", "2", INVMM_LIVE="yes-btc-updown-5m", **IDENTITY, **wallet)
+    assert done.returncode == 3
+    assert f"wallet {wallet['POLYMARKET_FUNDER']} needs the relayer's API key, found none" in done.stderr
+    assert "pairs are settled by: nobody" in done.stderr
+
+
 def test_the_reasons_are_also_data() -> None:
     done = live("--json", "--env", **IDENTITY)
     told = json.loads(done.stdout)

@@ -39,12 +39,14 @@ def test_reservation_equals_decimal_arithmetic(p: float, gamma: float, lead: flo
     assert reservation_price(p, gamma, lead, n) == pytest.approx(float(exact), rel=1e-9, abs=1e-12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(probabilities, leads, lots)
 def test_without_risk_aversion_a_share_is_worth_its_odds(p: float, lead: float, n: float) -> None:
     assert reservation_price(p, 0.0, lead, n) == pytest.approx(p, abs=1e-12)
     assert reservation_price(p, 1e-13, lead, n) == pytest.approx(p, abs=1e-8)
 
 
+@settings(max_examples=40, deadline=None)
 @given(gammas, st.integers(-500, 500), st.integers(1, 100))
 def test_a_share_that_surely_pays_is_worth_a_dollar_and_one_that_surely_does_not_nothing(
     gamma: float, lead: int, n: int
@@ -54,6 +56,7 @@ def test_a_share_that_surely_pays_is_worth_a_dollar_and_one_that_surely_does_not
     assert reservation_price(1e-15, gamma, lead, n) == pytest.approx(0.0, abs=1e-9)
 
 
+@settings(max_examples=40, deadline=None)
 @given(probabilities, gammas, leads, lots, lots)
 def test_reservations_of_both_tokens_sum_to_a_dollar_at_most(
     p: float, gamma: float, lead: float, n: float, m: float
@@ -62,6 +65,7 @@ def test_reservations_of_both_tokens_sum_to_a_dollar_at_most(
     assert both <= 1 + 1e-12
 
 
+@settings(max_examples=40, deadline=None)
 @given(probabilities, gammas, leads, lots, st.floats(0, 1_000))
 def test_reservation_falls_with_the_lead_and_with_the_size(
     p: float, gamma: float, lead: float, n: float, more: float
@@ -72,6 +76,7 @@ def test_reservation_falls_with_the_lead_and_with_the_size(
     assert reservation_price(p, gamma, lead, n + more) <= now + 1e-12
 
 
+@settings(max_examples=40, deadline=None)
 @given(gammas, lots, st.floats(1, 10_000))
 def test_half_spread_equals_its_formula(gamma: float, n: float, decay: float) -> None:
     exact = twin.half_spread(Decimal(gamma), Decimal(n), Decimal(decay))
@@ -143,7 +148,7 @@ def split(actions: Any) -> tuple[Any, Any, Any]:
     return tuple(actions[actions["kind"] == kind] for kind in (CANCEL, QUOTE, TAKE))  # type: ignore[return-value]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(cases())
 def test_kernel_equals_its_twin(case: tuple[Rule, Record]) -> None:
     rule, view = case
@@ -180,7 +185,7 @@ def alive(view: Record) -> list[Any]:
     return [o for o in view["orders"][: int(view["n_orders"])] if o["side"] == 0 and o["remaining_micro"] > 0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases())
 def test_own_bids_of_both_tokens_leave_a_tick_below_a_dollar(case: tuple[Rule, Record]) -> None:
     rule, view = case
@@ -197,7 +202,7 @@ def test_own_bids_of_both_tokens_leave_a_tick_below_a_dollar(case: tuple[Rule, R
             assert token == other or price + theirs <= ONE - int(view["tick_e4"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases())
 def test_no_bid_is_within_the_least_edge_of_what_it_is_worth(case: tuple[Rule, Record]) -> None:
     """Those that stay and those that are new, in the order in which they would fill."""
@@ -232,7 +237,7 @@ def test_no_bid_is_within_the_least_edge_of_what_it_is_worth(case: tuple[Rule, R
             lead += n
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases())
 def test_what_is_wanted_keeps_the_lead_within_its_limit(case: tuple[Rule, Record]) -> None:
     rule, view = case
@@ -247,7 +252,7 @@ def test_what_is_wanted_keeps_the_lead_within_its_limit(case: tuple[Rule, Record
         assert lead + new <= most + 0.011 * len(view["orders"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases())
 def test_swapping_the_tokens_swaps_the_decision(case: tuple[Rule, Record]) -> None:
     rule, view = case
@@ -261,7 +266,7 @@ def test_swapping_the_tokens_swaps_the_decision(case: tuple[Rule, Record]) -> No
     assert sorted(map(str, here)) == sorted(map(str, there))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases(), st.integers(1, 200))
 def test_a_larger_lead_never_raises_a_bid_for_the_leading_token(case: tuple[Rule, Record], more: int) -> None:
     rule, view = case
@@ -282,7 +287,7 @@ def test_a_larger_lead_never_raises_a_bid_for_the_leading_token(case: tuple[Rule
     assert best[1][1] >= best[0][1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(cases())
 def test_an_unchanged_market_is_left_alone(case: tuple[Rule, Record]) -> None:
     """Once what it wanted has happened; the end of an offer or of a dying order is a change."""
