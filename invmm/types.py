@@ -78,7 +78,8 @@ class CommandKind(IntEnum):
 class OrderStatus(IntEnum):
     """Evidence about an own order: answers and queries (below 16), trade stages of the user channel.
 
-    REJECTED is the answer to an order, COPY_REFUSED the one to the same bytes when they went out again.
+    REJECTED is the venue's refusal of an order, REFUSED our own before it goes out; COPY_REFUSED is either
+    one, of the same bytes once more.
     """
 
     SENT = 1

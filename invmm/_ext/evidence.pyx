@@ -13,7 +13,7 @@ time of a question, by the engine clock.
 | DUPLICATED; UNKNOWN with reason IN_FLIGHT   | landed: an earlier copy did                                  |
 | UNKNOWN (425, 429, 5xx, time-out, …)        | unanswered                                                   |
 | RESENT                                      | two copies may have arrived: one refusal proves nothing now  |
-| COPY_REFUSED                                | the second copy was refused; of the first it says nothing    |
+| COPY_REFUSED (by the venue, or not sent)    | the second copy is none; of the first it says nothing        |
 | CANCELED (answer, user channel, query)      | cancelled; ended at                                          |
 | NOT_CANCELED                                | nothing; the cancel may be repeated                          |
 | FOUND (a query by id lists it open)         | landed; seen at asked; found at asked                        |

@@ -47,7 +47,7 @@ cdef enum:
     STATUS_FENCED = 12          # nor do orders and trades, asked after its fence
     STATUS_DUPLICATED = 13      # an earlier copy had landed
     STATUS_RESENT = 14          # the same bytes go out again
-    STATUS_COPY_REFUSED = 15    # … and the venue refuses them
+    STATUS_COPY_REFUSED = 15    # … and are refused, by the venue or before they go out
     STATUS_TRADE_MATCHED = 16
     STATUS_TRADE_MINED = 17
     STATUS_TRADE_CONFIRMED = 18

@@ -33,13 +33,8 @@ STORM_NS = 10 * SECOND
 MINUTE_NS = 60 * SECOND
 ACKS, ACKS_LEAST, SLOW_LEAST = 200, 50, 3
 LEGS, LEGS_LEAST = 50, 12
-ANSWERS = (
-    OrderStatus.LIVE,
-    OrderStatus.MATCHED,
-    OrderStatus.DELAYED,
-    OrderStatus.REJECTED,
-    OrderStatus.COPY_REFUSED,
-)
+ANSWERS = (OrderStatus.LIVE, OrderStatus.MATCHED, OrderStatus.DELAYED, OrderStatus.REJECTED)
+UNPROVEN = (OrderStatus.UNKNOWN, OrderStatus.COPY_REFUSED)
 MESSAGES = (OrderStatus.SENT, OrderStatus.CANCELED, OrderStatus.NOT_CANCELED)
 ORDINARY = (Reason.VENUE_POST_ONLY,)
 RULE_CAP_RATE = -21  # amounts.pxd
@@ -98,7 +93,7 @@ class Breakers:
                 self._trip(Reason.MESSAGE_RATE, f"more than {most} orders and cancels within a minute")
         if status == OrderStatus.SENT:
             self._sent[key] = at_ns
-        elif key in self._sent and (status in ANSWERS or (status == OrderStatus.UNKNOWN and record["code"])):
+        elif key in self._sent and (status in ANSWERS or (status in UNPROVEN and record["code"])):
             # A refusal that proves nothing (425, 503, 429) is an answer all the same: the venue is not slow.
             self._answered(at_ns - self._sent.pop(key))
         elif status == OrderStatus.UNKNOWN and int(record["code"]):

@@ -91,7 +91,7 @@ class Errands:
         return bool(self.sent_bytes.find(int(command["key"][0]), engine_ns)[1])
 
     def resend(self, command: Legs, connection: Connection, now_ns: int, engine_ns: int) -> None:
-        """The same bytes once more. Whatever comes of it, the order stays UNKNOWN unless it is accepted.
+        """The same bytes once more. One that may not go out is told as COPY_REFUSED, too.
 
         `command` counts with its key and deadline; that the order is still wanted is the engine's to know.
         """
@@ -110,7 +110,7 @@ class Errands:
         if reason is Reason.NONE and not self._journaled(legs, engine_ns):
             reason = Reason.JOURNAL
         if reason is not Reason.NONE:
-            self._intake.answer(legs if len(legs) else command, 0, OrderStatus.UNKNOWN, reason)
+            self._intake.answer(legs if len(legs) else command, 0, OrderStatus.COPY_REFUSED, reason)
             return
         self.requests[KIND_NAMES[CommandKind.RESEND]] += 1
         self._follow.alive.sent_again(legs["order_id"][0].tobytes())

@@ -342,7 +342,7 @@ class Executor:
         if self._waiting.placements:
             self._tell(self._waiting.expire(engine_ns), OrderStatus.REFUSED, Reason.DEADLINE)
         while self._resends and not self._errands.is_young(self._resends[0], engine_ns):
-            self._tell(self._resends.popleft(), OrderStatus.UNKNOWN, Reason.DEADLINE)
+            self._tell(self._resends.popleft(), OrderStatus.COPY_REFUSED, Reason.DEADLINE)
 
     def _sent(self, kind: int, connection: Connection | None) -> None:
         """What Intake made of a group: hand it to its connection, or keep it until one is free."""
@@ -441,7 +441,7 @@ class Executor:
         for legs in (*waiting.cancel_alls, waiting.take_cancels(waiting.cancels)):
             self._tell(legs, OrderStatus.NOT_CANCELED, Reason.SHUTDOWN)
         for legs in self._resends:
-            self._tell(legs, OrderStatus.UNKNOWN, Reason.SHUTDOWN)
+            self._tell(legs, OrderStatus.COPY_REFUSED, Reason.SHUTDOWN)
 
     def _expire(self, now_ns: int) -> None:
         """Orders without an answer for too long are UNKNOWN; the connection goes on listening."""

@@ -319,18 +319,18 @@ def test_a_copy_that_is_refused_is_told_as_such(
 def test_what_is_too_old_or_forbidden_now_is_not_sent_again(start: Start):
     bench = start(lambda seen: Reply(close=True))
     resend(bench, 99)
-    assert told(bench.expect(1)) == [(99, OrderStatus.UNKNOWN, Reason.DEADLINE)], "never heard of it"
+    assert told(bench.expect(1)) == [(99, OrderStatus.COPY_REFUSED, Reason.DEADLINE)], "never heard of it"
     bench.submit(bench.place(1))
     bench.expect(2)
     resend(bench, 1, deadline_ns=1)
-    assert told(bench.expect(1)) == [(1, OrderStatus.UNKNOWN, Reason.DEADLINE)]
+    assert told(bench.expect(1)) == [(1, OrderStatus.COPY_REFUSED, Reason.DEADLINE)]
     bench.executor.words.venue_stop = Reason.UNAUTHORIZED
     resend(bench, 1)
-    assert told(bench.expect(1)) == [(1, OrderStatus.UNKNOWN, Reason.UNAUTHORIZED)]
+    assert told(bench.expect(1)) == [(1, OrderStatus.COPY_REFUSED, Reason.UNAUTHORIZED)]
     bench.executor.words.venue_stop = Reason.NONE
     time.sleep(2.1)
     resend(bench, 1)
-    assert told(bench.expect(1)) == [(1, OrderStatus.UNKNOWN, Reason.DEADLINE)]
+    assert told(bench.expect(1)) == [(1, OrderStatus.COPY_REFUSED, Reason.DEADLINE)]
     assert len(bench.venue.seen) == 1
 
 
