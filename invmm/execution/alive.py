@@ -28,6 +28,7 @@ class PossiblyAlive:
     def __init__(self) -> None:
         self._groups: deque[tuple[int, Legs]] = deque()  # last date in unix seconds, as sent
         self._dead: set[bytes] = set()
+        self._twice: set[bytes] = set()  # sent again, and not refused since
         self._count = 0
 
     def __len__(self) -> int:
@@ -44,13 +45,28 @@ class PossiblyAlive:
         while self._groups[0][0] < now_ns // SECOND_NS or self._count > ORDERS_MAX:
             _, gone = self._groups.popleft()
             self._count -= len(gone)
-            if self._dead:
-                self._dead.difference_update(each.tobytes() for each in gone["order_id"])
+            if self._dead or self._twice:
+                ids = [each.tobytes() for each in gone["order_id"]]
+                self._dead.difference_update(ids)
+                self._twice.difference_update(ids)
 
     def ended(self, order_id: bytes) -> None:
         """The venue has said that this order is gone, or that it never was."""
         if self._count:
             self._dead.add(order_id)
+
+    def sent_again(self, order_id: bytes) -> None:
+        """The same bytes go out once more; a refusal that was heard already was only that of the first."""
+        if self._count:
+            self._dead.discard(order_id)
+            self._twice.add(order_id)
+
+    def refused(self, order_id: bytes) -> None:
+        """One answer refuses it: its end, if it was sent once or the other copy is refused already."""
+        if order_id in self._twice:
+            self._twice.remove(order_id)
+        else:
+            self.ended(order_id)
 
     def cancels(self, now_ns: int) -> Legs:
         """A cancel for each order that may be alive, newest first."""

@@ -113,6 +113,7 @@ class Errands:
             self._intake.answer(legs if len(legs) else command, 0, OrderStatus.UNKNOWN, reason)
             return
         self.requests[KIND_NAMES[CommandKind.RESEND]] += 1
+        self._follow.alive.sent_again(legs["order_id"][0].tobytes())
         data = self._writer.write("POST", "/orders", body)
         request = Request(CommandKind.RESEND, legs, now_ns, now_ns)
         connection.begin(request, data, now_ns + self._hard_ns, now_ns)

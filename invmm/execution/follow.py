@@ -182,7 +182,9 @@ class Follower:
                 if request.told_unknown and verdict.reason == Reason.TRANSPORT:
                     continue
                 self.unknown += not request.told_unknown
-            elif verdict.status in (OrderStatus.REJECTED, OrderStatus.CANCELED):
+            elif verdict.status in (OrderStatus.REJECTED, OrderStatus.COPY_REFUSED):
+                self.alive.refused(request.legs[i]["order_id"].tobytes())
+            elif verdict.status == OrderStatus.CANCELED:
                 self.alive.ended(request.legs[i]["order_id"].tobytes())
             self._intake.answer(
                 request.legs, i, verdict.status, verdict.reason, answer.code, verdict.filled_micro

@@ -295,13 +295,15 @@ def test_an_unknown_order_is_sent_again_byte_for_byte(start: Start):
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"),
+    ("error", "status", "reason"),
     [
-        ("order 0x… is invalid. Duplicated.", Reason.IN_FLIGHT),
-        ("not enough balance / allowance", Reason.VENUE_BALANCE),
+        ("order 0x… is invalid. Duplicated.", OrderStatus.UNKNOWN, Reason.IN_FLIGHT),
+        ("not enough balance / allowance", OrderStatus.COPY_REFUSED, Reason.VENUE_BALANCE),
     ],
 )
-def test_a_copy_that_is_refused_leaves_the_order_unknown(start: Start, error: str, reason: Reason):
+def test_a_copy_that_is_refused_is_told_as_such(
+    start: Start, error: str, status: OrderStatus, reason: Reason
+):
     def script(seen: Seen) -> Reply:
         if len(bench.venue.seen) == 1:
             return Reply(close=True)
@@ -311,7 +313,7 @@ def test_a_copy_that_is_refused_leaves_the_order_unknown(start: Start, error: st
     bench.submit(bench.place(1))
     bench.expect(2)
     resend(bench, 1)
-    assert told(bench.expect(1)) == [(1, OrderStatus.UNKNOWN, reason)]
+    assert told(bench.expect(1)) == [(1, status, reason)]
 
 
 def test_what_is_too_old_or_forbidden_now_is_not_sent_again(start: Start):

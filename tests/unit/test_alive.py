@@ -45,6 +45,24 @@ def test_what_was_sent_and_not_ended_is_cancelled_newest_first() -> None:
     assert not cancels["flags"].any()
 
 
+def test_an_order_that_was_sent_twice_is_cancelled_until_both_copies_are_refused() -> None:
+    alive = PossiblyAlive()
+    alive.sent(legs(1, 2, 3, date_s=NOW_S + 184), NOW_S * SECOND)
+    alive.refused(identity(1))
+    assert keys_of(alive) == [3, 2]
+    alive.sent_again(identity(1))
+    alive.sent_again(identity(2))
+    alive.sent_again(identity(3))
+    alive.refused(identity(2))
+    assert keys_of(alive) == [3, 2, 1]
+    alive.refused(identity(2))
+    assert keys_of(alive) == [3, 1]
+    alive.ended(identity(3))
+    assert keys_of(alive) == [1]
+    alive.sent(legs(4), (NOW_S + 200) * SECOND)
+    assert keys_of(alive, NOW_S + 200) == [4]
+
+
 def test_an_order_with_a_date_is_forgotten_after_it_and_one_without_is_not() -> None:
     alive = PossiblyAlive()
     alive.sent(legs(1, date_s=NOW_S + 184), NOW_S * SECOND)
