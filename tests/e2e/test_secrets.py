@@ -249,18 +249,22 @@ signer.sign('1', 'BUY', 4800, 5_000_000, tick_e4=100)
 def held():
     # The first half only, turned round: what is searched for must not be what is found.
     wanted = bytes(byte ^ 255 for byte in mask[:16])
-    count = 0
+    # Read into one page that is wiped at once: copies of what was read would be found as well.
+    count, page = 0, bytearray(4096)
     with open('/proc/self/maps') as maps, open('/proc/self/mem', 'rb', 0) as memory:
-        for line in maps:
+        for line in list(maps):
             span, rights = line.split()[:2]
             if not rights.startswith('rw') or '[vvar' in line:
                 continue
             start, end = (int(place, 16) for place in span.split('-'))
-            memory.seek(start)
-            try:
-                count += memory.read(end - start).count(wanted)
-            except OSError:
-                pass
+            for place in range(start, end, 4096 - 15):
+                memory.seek(place)
+                try:
+                    size = memory.readinto(memoryview(page)[: end - place])
+                except OSError:
+                    break
+                count += page.count(wanted, 0, size)
+                page[:] = bytes(4096)
     return count - 1  # `wanted` itself
 
 mask = bytes(byte ^ 255 for byte in raw)

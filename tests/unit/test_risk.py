@@ -235,7 +235,7 @@ def test_alarms_and_triggers_are_latched_as_level_1(state: StateFolder) -> None:
     desk.risk.close(True)
 
 
-WARNINGS = {AlarmKind.CLOCK_DRIFT, AlarmKind.NOT_VERIFIED, AlarmKind.MARKET_LOSS}
+WARNINGS = {AlarmKind.CLOCK_DRIFT, AlarmKind.NOT_VERIFIED, AlarmKind.MARKET_LOSS, AlarmKind.GAS}
 PASSING = {AlarmKind.SLOW_VENUE, AlarmKind.FAILED_FILLS}
 
 
