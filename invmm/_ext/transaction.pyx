@@ -210,7 +210,8 @@ cdef class ReplaceDesk(OrderDesk):
             for i in range(self.registry.n_live):
                 if self.registry.live[i].key != op.slot.key:
                     exposure_order_c(&after, self.registry, &self.registry.live[i])
-            if op.slot.key and self.fits_c(&action, &after, same_price) == 0:
+            # (A child stands beside its parent, which nobody removes.)
+            if op.slot.key and op.merged != MERGE_CHILD and self.fits_c(&action, &after, same_price) == 0:
                 op.cancel_first = True
                 self.end_old_c(op, now_ns)
                 return False
