@@ -149,7 +149,9 @@ def test_every_limit_holds_at_the_venue_whatever_arrives_in_whatever_order(data:
 
 
 @given(quotes, quotes)
-@example([(0, cents, 5) for cents in (40, 41, 42)], [(0, cents, 10) for cents in (40, 41, 42)])  # 6 orders of 5
+@example(
+    [(0, cents, 5) for cents in (40, 41, 42)], [(0, cents, 10) for cents in (40, 41, 42)]
+)  # 6 orders of 5
 @settings(deadline=None, max_examples=40)
 def test_an_unchanged_target_sends_nothing_once_at_rest(
     first: list[tuple[int, int, int]], second: list[tuple[int, int, int]]
