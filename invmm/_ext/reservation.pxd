@@ -1,4 +1,4 @@
-"""What one more share is worth to somebody who holds a lead of one token: exact, for a binary payoff. No GIL."""
+"""What one more share is worth to somebody with a lead of one token: exact, for a binary payoff. No GIL."""
 
 from libc.math cimport exp, expm1, fabs, log, log1p
 
