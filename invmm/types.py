@@ -134,7 +134,7 @@ class GuardFact(IntEnum):
 
 class SettlementFact(IntEnum):
     """What an event of kind SETTLEMENT says, in its `status`: who won (`token`), or what became of pairs
-    (`_ext/pairs.pyx`).
+    (`_ext/settled.pyx`).
     """
 
     OUTCOME = 0

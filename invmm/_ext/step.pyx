@@ -8,7 +8,7 @@ come with the events, salts from a generator that was seeded at construction. Fl
     ORDER_RESULT, USER_EVENT   registry (evidence) → solve at the next BUFFER_END; same bytes once more
     TIMER       data age, market end, expiring quotes, unproven cancels, longest time between solves
     MODE        running, paused, stopped
-    SETTLEMENT  the market is resolved, or its pairs are settled (`pairs.pyx`)
+    SETTLEMENT  the market is resolved, or its pairs are settled (`settled.pyx`)
     GUARD       what a witness or the engine says about the books (`guards.pyx`)
 
     solve       guards → policy → cancels and placements, each checked against the limits → command records
@@ -27,7 +27,7 @@ from invmm._ext.decode cimport MarketBooks
 from invmm._ext.desk cimport MAX_REASONS
 from invmm._ext.evidence cimport ORDER_LIVE, evidence_resend_due_c, order_t
 from invmm._ext.guards cimport guards_check_c, guards_reset_c, guards_told_c
-from invmm._ext.pairs cimport settlement_told_c
+from invmm._ext.settled cimport settlement_told_c
 from invmm._ext.places cimport places_frame_c, places_join_c, places_moved_c, places_own_fill_c
 from invmm._ext.records cimport (
     DOWN,
