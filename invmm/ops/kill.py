@@ -16,10 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from invmm.errors import ConfigError
 from invmm.execution.kill import KillLevel, KillRecord, latch, read, release
-from invmm.execution.state import StateFolder, default_folder
-from invmm.settings import Settings
+from invmm.execution.state import StateFolder
+from invmm.ops.state_options import add_folder_options, folder_of
 
 EXIT_DONE: Final = 0
 EXIT_NOT_VERIFIED: Final = 4
@@ -48,13 +47,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("level", nargs="?", type=int, choices=(1, 2, 3), metavar="LEVEL", help="1, 2 or 3")
     p.add_argument("--release", action="store_true", help="lower the level to 0: trading may go on")
     p.add_argument("--why", default="", metavar="TEXT", help="kept with the level and shown")
-    p.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help="state folder (default: that of --config, or the only one in the user's state directory)",
-    )
-    p.add_argument("--config", metavar="FILE", help="TOML settings, for [state] folder")
+    add_folder_options(p)
     p.add_argument(
         "--wait",
         type=float,
@@ -88,28 +81,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _tell(options, path, record, runs)
         return EXIT_DONE if record.verified else EXIT_NOT_VERIFIED
     return _tell(options, path, record, runs)
-
-
-def folder_of(state: Path | None, config: str | None) -> Path:
-    """The state folder that is meant.
-
-    Raises
-    ------
-    ConfigError
-        It does not exist, or none is named and there is not just one.
-    """
-    if state is None and config is not None and (named := Settings.load(config).state.folder):
-        state = Path(named)
-    if state is None:
-        base = default_folder("")
-        found = sorted(path for path in base.iterdir() if path.is_dir()) if base.is_dir() else []
-        if len(found) != 1:
-            names = ", ".join(path.name for path in found) or "none"
-            raise ConfigError(f"--state: expected one state folder in {base}, found {names}; name it")
-        state = found[0]
-    if not state.is_dir():
-        raise ConfigError(f"--state: expected a folder that an engine has used, found none at {state}")
-    return state
 
 
 def wait_verified(path: Path, wait_s: float) -> KillRecord:

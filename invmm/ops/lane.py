@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from invmm.errors import ConfigError, DataError
-from invmm.ops.kill import folder_of
+from invmm.ops.state_options import add_folder_options, folder_of
 from invmm.settlement.fees import GWEI
 from invmm.settlement.lane import ENDED
 from invmm.settlement.lane_book import LaneBook, Progress
@@ -43,13 +43,7 @@ def parser() -> argparse.ArgumentParser:
         "or with --resume: an engine runs from the folder.",
     )
     p.add_argument("--resume", action="store_true", help="new transactions may be sent again")
-    p.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        help="state folder (default: that of --config, or the only one in the user's state directory)",
-    )
-    p.add_argument("--config", metavar="FILE", help="TOML settings, for [state] folder")
+    add_folder_options(p)
     p.add_argument(
         "--last",
         type=int,

@@ -16,7 +16,8 @@ from invmm.errors import ConfigError
 from invmm.execution.kill import KillLevel, KillRecord, KillSwitch, latch, listen, parse, read, release
 from invmm.execution.state import StateFolder
 from invmm.ops.cli import main as invmm
-from invmm.ops.kill import folder_of, main
+from invmm.ops.kill import main
+from invmm.ops.state_options import folder_of
 
 
 @pytest.mark.parametrize(
