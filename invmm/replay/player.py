@@ -78,12 +78,22 @@ class Player:
         policy: str | None = None,
         progress: Callable[[Tape, float], None] | None = None,
         sample_ms: int = 500,
+        profile: VenueProfile | None = None,
+        watch: Callable[[int, Market], None] | None = None,
+        is_checking: bool = True,
     ) -> None:
+        """`profile` of the venue: that of the settings if omitted. `watch` is called with time and market at
+        each sample. Without `is_checking` the engine's places in the queues are not held against the
+        venue's, nor its books against checksums: the commands are the same.
+        """
         self.settings = settings
         self.seed = seed
         self.policy = policy
         self.progress = progress
         self.sample_ns = sample_ms * MS
+        self.profile = profile or venue_profile(settings.sim)
+        self.watch = watch
+        self.is_checking = is_checking
         self.results: list[MarketResult] = []
         self.commands = 0
         self.clean = True  # whether no order was left open after a market that was cut short
@@ -105,7 +115,7 @@ class Player:
     def play(self, tape: Tape, *, until_ns: int | None = None) -> MarketResult:
         """Plays one market to its resolution (or to `until_ns`) and returns what it came to."""
         number = len(self.results)
-        venue = EmbeddedVenue(tape, seed=self.seed, profile=venue_profile(self.settings.sim), market=number)
+        venue = EmbeddedVenue(tape, seed=self.seed, profile=self.profile, market=number)
         engine = Engine(self.settings, policy=self.policy, venue=venue, seed=self.seed)
         market = engine.add_market(tape.market, number=number)
         step = market.step
@@ -123,9 +133,7 @@ class Player:
         coalesce["kind"], coalesce["market"] = EventKind.BUFFER_END, number
         first_ns = int(times[0]) if count else tape.market.start_s * SECOND
         last_ns = int(times[-1]) if count else first_ns
-        close_ns = max(last_ns, tape.market.end_s * SECOND) + int(
-            (self.settings.sim.settlement_lag_s + 60) * SECOND
-        )
+        close_ns = max(last_ns, tape.market.end_s * SECOND) + self.profile.settlement_lag_ns + 60 * SECOND
         if until_ns is not None:
             close_ns = min(close_ns, until_ns)
         timer_ns = self.settings.engine.timer_ms * MS
@@ -176,11 +184,14 @@ class Player:
                 break
             if now >= next_sample:
                 next_sample += self.sample_ns
-                self._compare_hash(market, tape, rows_of[index - 1] if 0 < index <= count else -1)
+                if self.is_checking:
+                    self._compare_hash(market, tape, rows_of[index - 1] if 0 < index <= count else -1)
                 mid = market.up_mid()
                 if mid is not None:
                     mids.append((now, mid))
-                for order in step.registry.orders_live():
+                if self.watch is not None:
+                    self.watch(now, market)
+                for order in step.registry.orders_live() if self.is_checking else ():
                     estimate = order["ahead_micro"]
                     truth = venue.true_ahead_micro(int(str(order["key"])))
                     if estimate is not None and truth is not None:
