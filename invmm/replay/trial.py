@@ -24,7 +24,7 @@ from invmm.market import Market
 from invmm.replay import queue_models
 from invmm.replay.entrants import entrant
 from invmm.replay.leads import leads_of
-from invmm.replay.player import MS, Player, venue_profile
+from invmm.replay.player import MS, Player, Prepared, venue_profile
 from invmm.replay.result import MarketResult
 from invmm.replay.tape import Tape, find, load
 from invmm.replay.trial_series import SeriesWatch
@@ -194,12 +194,22 @@ def play_trial(
         watch=watch,
         is_checking=False,
     )
-    result = player.play(tape)
+    result = player.play(_prepared(tape, profile.feed_latency_ns))
     row = _figures(result, conditions, watch, player.commands)
     row = {"policy": who.text, "seed": seed, "digest": player.digest, **row}
     if watch.series is not None:
         row["series"] = watch.series.figures(result, conditions.rebates)
     return row
+
+
+def _prepared(tape: Tape, feed_latency_ns: int) -> Prepared:
+    """What playing needs of a tape; that of the last one is kept."""
+    if not _LAST or _LAST[0].tape is not tape or _LAST[0].feed_latency_ns != feed_latency_ns:
+        _LAST[:] = [Prepared.of(tape, feed_latency_ns)]
+    return _LAST[0]
+
+
+_LAST: list[Prepared] = []
 
 
 class _Watch:

@@ -61,6 +61,8 @@ class EmbeddedVenue:
         The engine's number of the market, used in events that answer no command.
     books : PublicBooks, optional
         Where the frames are applied; its own compiled `MarketBooks` by default, never the engine's.
+    batches : list of Batch, optional
+        What `cut` makes of the tape and the profile's feed latency, if that is known already.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class EmbeddedVenue:
         account: Account | None = None,
         market: int = 0,
         books: PublicBooks | None = None,
+        batches: list[Batch] | None = None,
     ) -> None:
         self.tape = tape
         self.profile = profile or VenueProfile()
@@ -86,7 +89,7 @@ class EmbeddedVenue:
         self.texts: dict[int, str] = {}  # refusal texts by key, for reports
         self._jitter = Random(f"{seed}:{tape.market.slug}:latency")
         self._seed = seed
-        self._batches: list[Batch] = cut(tape, self.profile.feed_latency_ns)
+        self._batches = cut(tape, self.profile.feed_latency_ns) if batches is None else batches
         self._times = [batch.time_ns for batch in self._batches]
         self._offsets = tape.rows["offset"].tolist()
         self._ends = (tape.rows["offset"] + tape.rows["length"]).tolist()
@@ -158,6 +161,10 @@ class EmbeddedVenue:
         if self.core.overlay.levels and self._next < len(self._times):
             times.append(self._times[self._next])
         return min(times) if times else None
+
+    def told_ns(self) -> int | None:
+        """Time of the earliest event that is on its way to `poll`; None if none is."""
+        return self._out[0][0] if self._out else None
 
     def advance(self, now_ns: int) -> None:
         """Brings the venue to `now_ns`: its batches and what is due inside, in order of time; a batch comes

@@ -189,8 +189,10 @@ class Overlay:
 
     def glimpse(self, batch: Batch) -> None:
         """The book within a batch: levels may lose shares to a trade and gain others at the same moment."""
+        size_of = self.book.size
         for level in self.levels.values():
-            self._level_moved(level, batch)
+            if not self._is_still(level, size_of(level.side, level.price_e4)):
+                self._level_moved(level, batch)
 
     def apply(self, batch: Batch, restated: Sequence[tuple[Side, int]] = ()) -> None:
         """Called after a batch's frames were applied; `restated` are the levels that its messages named (Up
@@ -208,9 +210,11 @@ class Overlay:
             self._print(told, batch)
         self._note_book_batch(batch)
         self._read_best()
+        size_of = self.book.size
         for level in list(self.levels.values()):
-            self._level_moved(level, batch)
-        if self.levels:
+            if not self._is_still(level, size_of(level.side, level.price_e4)):
+                self._level_moved(level, batch)
+        if self.levels and (self._spent or batch.has_trade_evidence or self._best != began):
             self._reached_by_opposite()
         if self.levels and batch.has_trade_evidence:
             for level in list(self.levels.values()):
@@ -275,6 +279,11 @@ class Overlay:
         if not is_late:
             level.printed_micro += volume - explained
             level.printed_ns = now_ns
+
+    @staticmethod
+    def _is_still(level: Level, size_micro: int) -> bool:
+        """Whether a level that shows so many shares is as it was, with nothing left to be explained."""
+        return size_micro == level.size_micro and not level.pending_micro and not level.printed_micro
 
     def _level_moved(self, level: Level, batch: Batch) -> None:
         """Rule 6: what a level lost without a trade is a cancellation, apportioned by the queue model."""
