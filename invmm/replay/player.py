@@ -19,9 +19,9 @@ from invmm.market import Market
 from invmm.replay.result import MID_DTYPE, MarketResult
 from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings, SimSettings
-from invmm.sim.batches import Batch, cut
 from invmm.sim.embedded import EmbeddedVenue
 from invmm.sim.profile import VenueProfile
+from invmm.sim.stretches import CutTape
 from invmm.types import EVENT_DTYPE, MICRO, EventFlag, EventKind, Mode, Source
 
 MS = 1_000_000
@@ -76,13 +76,12 @@ class Prepared:
     tape: Tape
     events: npt.NDArray[np.void]
     """Those of market 0."""
-    batches: list[Batch]
-    feed_latency_ns: int
+    cut: CutTape
 
     @classmethod
     def of(cls, tape: Tape, feed_latency_ns: int) -> Prepared:
         """`feed_latency_ns`: that of the venue's profile."""
-        return cls(tape, frame_events(tape, 0), cut(tape, feed_latency_ns), feed_latency_ns)
+        return cls(tape, frame_events(tape, 0), CutTape.of(tape, feed_latency_ns))
 
 
 class Player:
@@ -134,13 +133,13 @@ class Player:
         """Plays one market to its resolution (or to `until_ns`) and returns what it came to."""
         number = len(self.results)
         feed_latency_ns = self.profile.feed_latency_ns
-        if not isinstance(tape, Prepared) or tape.feed_latency_ns != feed_latency_ns:
+        if not isinstance(tape, Prepared) or tape.cut.feed_latency_ns != feed_latency_ns:
             tape = Prepared.of(tape.tape if isinstance(tape, Prepared) else tape, feed_latency_ns)
-        events, batches, tape = tape.events, tape.batches, tape.tape
+        events, tape_cut, tape = tape.events, tape.cut, tape.tape
         if number:
             events = events.copy()
             events["market"] = number
-        venue = EmbeddedVenue(tape, seed=self.seed, profile=self.profile, market=number, batches=batches)
+        venue = EmbeddedVenue(tape, seed=self.seed, profile=self.profile, market=number, tape_cut=tape_cut)
         engine = Engine(self.settings, policy=self.policy, venue=venue, seed=self.seed)
         market = engine.add_market(tape.market, number=number)
         step = market.step
@@ -174,7 +173,7 @@ class Player:
         # when they are asked for in time.
         lead_ns = 0 if self.is_checking else self.profile.order_latency_ns - 1
         told_after_ns = min(self.profile.ack_latency_ns, self.profile.user_latency_ns)
-        now = first_ns
+        now = known_ns = first_ns
 
         def submit(commands: npt.NDArray[np.void], now_ns: int) -> None:
             if len(commands):
@@ -187,8 +186,9 @@ class Player:
             following = next_timer if frame_ns is None else min(next_timer, frame_ns)
             limit = next_timer + 1
             if lead_ns > 0:
-                venue.advance(now + lead_ns)
-                known_ns = now + lead_ns + told_after_ns
+                if following > known_ns:
+                    venue.advance(now + lead_ns)
+                    known_ns = now + lead_ns + told_after_ns
                 limit = min(limit, known_ns + 1)
                 venue_ns = venue.told_ns()
                 if venue_ns is None or venue_ns > known_ns:

@@ -204,7 +204,7 @@ def play_trial(
 
 def _prepared(tape: Tape, feed_latency_ns: int) -> Prepared:
     """What playing needs of a tape; that of the last one is kept."""
-    if not _LAST or _LAST[0].tape is not tape or _LAST[0].feed_latency_ns != feed_latency_ns:
+    if not _LAST or _LAST[0].tape is not tape or _LAST[0].cut.feed_latency_ns != feed_latency_ns:
         _LAST[:] = [Prepared.of(tape, feed_latency_ns)]
     return _LAST[0]
 

@@ -181,6 +181,24 @@ class Overlay:
         """Whether restated levels have to be told to `apply`."""
         return bool(self._taken)
 
+    def still_levels(self) -> list[tuple[int, int, int]] | None:
+        """Own levels (side, price, displayed shares), if nothing but a change of theirs, of a best price or a
+        trade can matter to them; None otherwise.
+        """
+        if self._taken or self._spent:
+            return None
+        found = []
+        for level in self.levels.values():
+            if level.pending_micro or level.printed_micro:
+                return None
+            found.append((int(level.side), level.price_e4, level.size_micro))
+        return found
+
+    def best_known(self) -> tuple[int, int]:
+        """Best bid and ask of Up when the levels were looked at last; -1 for none."""
+        bid, ask = self._best[Side.BUY], self._best[Side.SELL]
+        return -1 if bid is None else bid, -1 if ask is None else ask
+
     def before(self, batch: Batch) -> None:
         """Called before a batch's frames are applied to the book."""
         self.now_ns = batch.time_ns
