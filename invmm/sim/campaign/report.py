@@ -9,7 +9,7 @@ from pathlib import Path
 
 from invmm.errors import ConfigError
 from invmm.sim.campaign.checkers import Failure
-from invmm.sim.campaign.hazards import TABLE, Planned, draw_plan
+from invmm.sim.campaign.hazards import ALL, TABLE, Planned, draw_plan
 from invmm.sim.campaign.world import World
 
 
@@ -64,11 +64,11 @@ def run_seed(
     minutes : float
         Simulated, without the time that is then given to what is undetermined.
     faults : sequence of str, optional
-        Names of `hazards.TABLE` to draw from; all of them if omitted, none if empty.
+        Names of `hazards.TABLE` to draw from; `hazards.ALL` if omitted, none if empty.
     plan : list of Planned, optional
         Exactly these faults instead.
     """
-    names = tuple(TABLE) if faults is None else tuple(faults)
+    names = ALL if faults is None else tuple(faults)
     chosen = draw_plan(seed, minutes, names) if plan is None else plan
     found = World(seed, chosen, minutes).run()
     return SeedReport(
