@@ -60,6 +60,26 @@ def test_x3_is_drawn_only_where_it_is_named() -> None:
     assert draw_plan(4, 10, names_of("all")) == draw_plan(4, 10, ALL)
 
 
+def test_a_slow_venue_stops_quotes_until_somebody_has_looked_and_that_is_no_false_kill() -> None:
+    slow = Planned("slow_answers", 12.0, 70.0, {"rate": 0.3, "seconds": 5.0})
+    found = World(3, [slow], 4.0).run()
+    assert not found.failures, found.failures
+    assert found.kills == {"SLOW_VENUE": 1}
+    assert found.alarms == []
+    said = " ".join(found.messages)
+    assert (
+        said.index("(SLOW_VENUE, ") < said.index("the kill level was released") < said.rindex("quoting again")
+    )
+
+
+def test_a_kill_level_that_nothing_explains_is_false() -> None:
+    world = World(3, [], 1.5)
+    world.loop.call_at(40.0, lambda: world.engine.engine.risk.kill(1, "no reason", "SLOW_VENUE"))
+    found = world.run()
+    assert found.kills == {}
+    assert ["no reason" in text for text in found.alarms] == [True]
+
+
 def test_equal_seeds_give_equal_bytes_in_every_process() -> None:
     here = run_seed(7, minutes=0.5, plan=ROUGH[:1])
     told = subprocess.run(
