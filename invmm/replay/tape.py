@@ -62,6 +62,10 @@ class MarketInfo:
     winner: Outcome | None = None
     origin: str = "RECORDED"
     exchange: str = "v2"  # the generation: "v2", "v2-neg-risk" or "v3" (venue/profile.py)
+    rule: str = ""  # how it settles: "point", "average" or "candle" (strategy/fair_value.py); "": not known
+    average_s: int = 0  # of "average"
+    asset: str = ""  # of which the price is, as in "btc"
+    strike: float = 0.0  # dollars, as told by the venue; 0: not told
 
     def outcome_of(self, token_id: str) -> Outcome:
         """UP or DOWN; DataError when the id is neither."""
