@@ -6,6 +6,11 @@ from invmm._ext.pairs_policy cimport pairs_counters_t, pairs_rule_t, side_t, ter
 from invmm._ext.solver cimport policy_input_t
 
 
+cdef inline bint is_steep(const terms_t* terms) noexcept nogil:
+    """Whether adverse selection grows about as fast as the distance: a lower bid earns no more."""
+    return terms.slope > 0.9
+
+
 cdef inline double dollars(int32_t price_e4) noexcept nogil:
     return price_e4 * 1e-4
 

@@ -14,7 +14,7 @@ from libc.math cimport exp, log
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from invmm._ext.quoting cimport MIN_PRICE_E4, ONE_E4, passive_limit
-from invmm._ext.reservation cimport half_spread_of, reservation, sigmoid
+from invmm._ext.reservation cimport half_spread_of, reservation
 
 
 cdef enum:
@@ -35,7 +35,7 @@ cdef enum:
 
 cdef double AGAINST_US = 1e-9   # dollars: more than the error of any figure here
 cdef double DUST = 0.01         # shares
-cdef double STEEP = 0.9         # of adverse selection: from here on distance pays for nothing
+cdef double MOST_LOGIT = 40.0   # above, a share is worth a dollar to the last digit
 
 
 cdef inline void quote_c(side_t* side, int32_t price_e4, int64_t size_micro, int level) noexcept nogil:
@@ -63,18 +63,17 @@ cdef inline double edge_of(
 
 
 cdef inline double target(
-    const pairs_rule_t* rule, const terms_t* terms, const side_t* side, double value, double half_spread
+    const pairs_rule_t* rule, const terms_t* terms, const side_t* side, double value, double needed
 ) noexcept nogil:
-    """The price that is wanted for shares of a reservation price, before any cap, dollars."""
-    cdef double rebate = terms.rebate * value * (1.0 - value)
-    cdef double away
-
-    if terms.slope > STEEP:
+    """The price that is wanted for shares of a reservation price, before any cap, dollars; `needed`: to earn and
+    to make up for adverse selection at the best bid.
+    """
+    if is_steep(terms):
         return value - rule.min_edge
-    away = max(half_spread * (1.0 - terms.slope), rule.min_edge) + terms.base - rebate
-    if value - away < side.best:
-        away = (away + terms.slope * (side.best - value)) / (1.0 - terms.slope)
-    return value - max(away, rule.min_edge)
+    needed -= terms.rebate * value * (1.0 - value)
+    if value - needed < side.best:
+        needed = (needed + terms.slope * (side.best - value)) * terms.per_rest
+    return value - max(needed, rule.min_edge)
 
 
 cdef double earns(
@@ -109,9 +108,10 @@ cdef void ladder_c(
         double held = 0.0               # shares of a group
         double value = 0.0              # reservation price …
         int64_t priced                  # … of so many resting shares, -1: of none
-        double odds = -1.0              # that a share pays, risk in, at the lead of this level; -1: not known
-        double t
-        double u
+        double odds = -1.0              # that a share pays, risk in, at this level's lead; -1: not known
+        double before = 0.0             # ln(1 + odds)
+        double behind                   # … after the level
+        double needed
         int64_t size
         int64_t resting = 0             # held, 1e-6
         int32_t passive = passive_limit(view, token)
@@ -154,27 +154,28 @@ cdef void ladder_c(
         else:
             reason = REASON_BELOW_MIN_PRICE
             if size == rule.order_micro and rule.per_step > 0.0:
-                # The reservation of one whole order more, from the odds at its own lead.
+                # The reservation of one whole order more, [ln(1 + odds) − ln(1 + odds·e^−γn)]/(γn).
                 if odds < 0.0:
-                    odds = sigmoid(side.x - rule.gamma * (side.lead + side.dying + ahead))
-                t = odds * rule.step_expm1
-                u = 1.0 + t
-                odds *= rule.step_exp / u
-                value = ((u - 1.0 - t) / u - log(u)) * rule.per_step
-                wanted = floor_price(terms, target(rule, terms, side, value, rule.half_spread))
+                    odds = exp(min(MOST_LOGIT, side.x - rule.gamma * (side.lead + side.dying + ahead)))
+                    before = log(1.0 + odds)
+                odds *= rule.step_exp
+                behind = log(1.0 + odds)
+                value = (before - behind) * rule.per_step
+                before = behind
+                wanted = floor_price(terms, target(rule, terms, side, value, terms.needed))
             else:
                 odds = -1.0
                 value = reservation(side.x, rule.gamma, side.lead + side.dying + ahead, size * 1e-6)
+                needed = half_spread_of(rule.gamma, size * 1e-6, rule.decay) * terms.rest
                 wanted = floor_price(
-                    terms,
-                    target(rule, terms, side, value, half_spread_of(rule.gamma, size * 1e-6, rule.decay)),
+                    terms, target(rule, terms, side, value, max(needed, rule.min_edge) + terms.base)
                 )
             if side.dying == 0.0:
                 priced = size
             wanted = min(min(wanted, passive), min(side.cap_e4, last - terms.tick_e4))
             if wanted < MIN_PRICE_E4:
                 wanted = 0
-            elif terms.slope > STEEP and (
+            elif is_steep(terms) and (
                 edge_of(terms, side, value, dollars(wanted)) < rule.min_edge - AGAINST_US
             ):
                 wanted = 0
@@ -195,7 +196,9 @@ cdef void ladder_c(
                 end = side.cap_reason
             elif held > room + DUST:
                 end = REASON_LEAD if most > 0.0 else REASON_NARROWING
-            elif dollars(price) > value - rule.min_edge - AGAINST_US or price % terms.tick_e4:
+            elif dollars(price) > value - rule.min_edge - AGAINST_US or (
+                price != wanted and price % terms.tick_e4
+            ):
                 end = REASON_TOO_DEAR
                 counters.too_dear += 1
             elif edge_of(terms, side, value, dollars(price)) * held < -rule.message - AGAINST_US:
@@ -221,6 +224,7 @@ cdef void ladder_c(
             if not stays:
                 for i in range(first, after):
                     ends[side.bids[i]] = end
+                side.n_ends += 1
                 first = after
         if stays:
             i = side.bids[after - 1]
@@ -232,6 +236,7 @@ cdef void ladder_c(
                 wanted == price and size - resting >= max(view.min_size_micro, rule.order_micro // 4)
             ):
                 ends[i] = REASON_NOT_WANTED
+                side.n_ends += 1
                 quote_c(side, price, size - resting + view.orders[i].remaining_micro, level)
                 resting = size
             if resting != rule.order_micro:
@@ -249,4 +254,5 @@ cdef void ladder_c(
             break
     while first < side.n_bids:
         ends[side.bids[first]] = side.reason if side.reason else REASON_NOT_WANTED
+        side.n_ends += 1
         first += 1

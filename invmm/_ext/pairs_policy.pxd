@@ -14,7 +14,6 @@ cdef struct pairs_rule_t:
     double half_spread          # dollars per share, of a whole order
     double order                # shares per level
     double step                 # gamma * order
-    double step_expm1           # e^−step − 1
     double step_exp             # e^−step
     double per_step             # 1 / step, 0: levels are not priced one from the other
     double min_edge             # dollars per share
@@ -35,6 +34,9 @@ cdef struct pairs_rule_t:
 cdef struct terms_t:            # what every price of one decision rests on
     double base                 # adverse selection: base + slope * distance behind the best bid
     double slope
+    double rest                 # 1 − slope, at least 0: of a distance, what is earned by it
+    double per_rest             # 1 / rest
+    double needed               # by a whole order, before its rebate: half-spread or least edge, and base
     double fee                  # of takers, per share and p(1−p)
     double rebate               # … and what of it comes back to makers
     double ticks                # per dollar
@@ -56,6 +58,7 @@ cdef struct side_t:             # one token of a decision in the making
     int n_bids
     int[MAX_ORDERS] bids        # own bids that may be kept, by index, best first
     int n_kept
+    int n_ends                  # above 0: some of this token's orders are to end
     int n_quotes
     int32_t[MAX_LEVELS] price_e4
     int64_t[MAX_LEVELS] size_micro

@@ -21,7 +21,7 @@ where W is what a maker fill would save, in full `patience` before the end and n
 Floats are rounded once, when a price is floored to the tick, and by a billionth of a dollar against us.
 """
 
-from libc.math cimport exp, expm1, isfinite
+from libc.math cimport exp, isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from invmm._ext.compatible cimport MAX_LEVELS
@@ -134,10 +134,9 @@ cdef class PairsPolicy(Policy):
         rule.half_spread = half_spread_of(rule.gamma, rule.order_micro / 1e6, rule.decay)
         rule.order = rule.order_micro * 1e-6
         rule.step = rule.gamma * rule.order
-        rule.step_expm1 = expm1(-rule.step)
         rule.step_exp = exp(-rule.step)
-        # Beyond, 1 + odds * step_expm1 loses its digits; below, nothing is left to divide by.
-        rule.per_step = 1.0 / rule.step if 1e-9 < rule.step < 0.5 else 0.0
+        # With less, the difference of logarithms has too few digits left.
+        rule.per_step = 1.0 / rule.step if rule.step > 1e-4 else 0.0
         rule.num_levels = num_levels
         rule.overshoot = overshoot
         rule.sells = sells
@@ -186,6 +185,7 @@ cdef class PairsPolicy(Policy):
             if reason:
                 for i in range(self.sides[token].n_bids):
                     self.ends[self.sides[token].bids[i]] = reason
+                    self.sides[token].n_ends += 1
             else:
                 ladder_c(
                     &self.rule, &self.terms, view, token, &self.sides[0], &self.ends[0], &self.counters
@@ -199,6 +199,9 @@ cdef class PairsPolicy(Policy):
 
         terms.base = self.markouts.base[self.markouts.worst]
         terms.slope = self.markouts.slope[self.markouts.worst]
+        terms.rest = max(0.0, 1.0 - terms.slope)
+        terms.per_rest = 1.0 / max(terms.rest, 0.1)
+        terms.needed = max(self.rule.half_spread * terms.rest, self.rule.min_edge) + terms.base
         terms.fee = view.fee_rate_ppm * 1e-6
         terms.rebate = terms.fee * self.rule.rebate_share
         terms.ticks = 10_000.0 / view.tick_e4
@@ -227,7 +230,7 @@ cdef class PairsPolicy(Policy):
             side.lowest_sell = ONE_E4
             side.cap_e4 = ONE_E4
             side.cap_reason = side.reason = 0
-            side.n_bids = side.n_kept = side.n_quotes = 0
+            side.n_bids = side.n_kept = side.n_ends = side.n_quotes = 0
         for i in range(view.n_orders):
             order = &view.orders[i]
             side = &self.sides[order.token]
@@ -240,6 +243,7 @@ cdef class PairsPolicy(Policy):
                 self.sides[1 - order.token].lead += remaining
                 if not order.is_taker and order.state <= ORDER_PENDING_NEW:
                     self.ends[i] = REASON_NOT_WANTED
+                    side.n_ends += 1
                 continue
             side.highest_buy = max(side.highest_buy, order.price_e4)
             if order.state == ORDER_PENDING_CANCEL and not order.is_taker:
@@ -266,12 +270,11 @@ cdef class PairsPolicy(Policy):
             int i
 
         for token in range(2):
-            side = &self.sides[token]
+            if self.sides[token].n_ends == 0:
+                continue
             for i in range(view.n_orders):
                 order = &view.orders[i]
-                if order.token != token:
-                    continue
-                if self.ends[i]:
+                if order.token == token and self.ends[i]:
                     action = add_c(out, ACTION_CANCEL, token, order.side, self.ends[i], order.price_e4)
                     action.size_micro = order.remaining_micro
                     action.key = order.key
