@@ -34,6 +34,8 @@ POLICIES = (
     "simple",
     "glft",
     "model",
+    "join_touch",
+    "do_nothing",
 )
 
 
