@@ -109,8 +109,8 @@ class KeptRows:
         if lines and not resume:
             if len(lines) > 1 or not lines[0].startswith(b'{"sweep": '):
                 raise ConfigError(
-                    f"{self.path}: expected no such file, there is one; --resume goes on with it, removing it "
-                    "begins anew"
+                    f"{self.path}: expected no such file, there is one; --resume goes on with it, removing "
+                    "it begins anew"
                 )
             lines, whole = [], b""  # of a sweep that ended before its first row
         if len(whole) < len(text):  # cut off by a kill, or begun anew
