@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUES",
         help="a setting (strategy.order_size), a parameter of the policy's model (BASE_SPREAD) or a "
-        "condition (conditions.latency_ms), with a,b,c or low:high[:log] or low:high:N[:log]; may be repeated",
+        "condition (conditions.latency_ms), with a,b,c or low:high[:log] or low:high:N[:log]; repeatable",
     )
     p.add_argument("--config", metavar="FILE", help="TOML settings that everything else is taken from")
     search = p.add_argument_group("which combinations")
@@ -217,7 +217,7 @@ def _hiring(options: argparse.Namespace, plan: Plan) -> Callable[[int], Crew]:
         raise ConfigError(f"--jobs: expected at least {1 if options.ray else 0}, found {jobs}")
     processors = len(os.sched_getaffinity(0))
     if options.ray:
-        ray_module()
+        ray_module(options.ray)
         if options.ray == LOCAL:
             return lambda useful: RayCrew(task, min(jobs or processors, useful), LOCAL)
         return lambda useful: RayCrew(task, min(jobs or useful, useful), options.ray)
@@ -282,8 +282,8 @@ def _show(plan: Plan, result: Result, ranked: Sequence[TrialSummary]) -> None:
         error = "" if one.error is None else f"{one.error:.4g}"
         table.add_row(str(one.trial), *values, f"{one.value:.6g}", error)
     print(
-        f"{plan.who.text}: {len(result.trials)} trials × {len(plan.markets)} markets × {len(plan.seeds)} seeds"
-        f", {result.played} rows played, {result.reused} reused"
+        f"{plan.who.text}: {len(result.trials)} trials × {len(plan.markets)} markets × "
+        f"{len(plan.seeds)} seeds, {result.played} rows played, {result.reused} reused"
     )
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, markup=False).print(table)
     print(f"note: {CAVEAT}")
