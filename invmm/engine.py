@@ -32,17 +32,9 @@ from invmm.market import Market, Numbers
 from invmm.permission import AlarmKind, Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
+from invmm.strategy.fair_value import fair_value
 from invmm.strategy.policies import PairsTerms, make_policy, resolved
-from invmm.types import (
-    EVENT_DTYPE,
-    MICRO,
-    CommandArray,
-    EventArray,
-    EventKind,
-    Mode,
-    Outcome,
-    Venue,
-)
+from invmm.types import EVENT_DTYPE, MICRO, CommandArray, EventArray, EventKind, Mode, Outcome, Venue
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -144,6 +136,7 @@ class Engine:
             serial=serial,
             account=self.risk.account,
         )
+        step.follow_prices(fair_value(self.settings.price, info, self.policy))
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
         market = Market(info, number, step, ledger, say=self._say, serial=serial)
         if self.journal is not None:

@@ -1,17 +1,24 @@
-"""Fair value in log-odds: both books' microprices, and a settlement model's value beside them.
+"""Fair value in log-odds: both books' microprices, fused with a settlement model's value.
 
 A microprice weighs each side's price by the other side's size: a book with many bids and few offers is
 about to go up. In log-odds a tick near the edge counts for more than one in the middle, as it should. The
 two books mirror each other, so each is a reading of the same thing, and both count alike: swapping the
 tokens swaps the sign, to the last bit.
+
+Fused are the two by what is not known of either, as variance of log-odds: the model says its own (volatility,
+basis, age of its price), the books' is that of their spread, but at least BOOK_DOUBT². A model's value also
+fades out with its age, so that none drops out all at once.
 """
 
+from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t
 
 from invmm._ext.quoting cimport ONE_E4
 from invmm._ext.records cimport BUY, DOWN, UP
 from invmm._ext.reservation cimport logit
 from invmm._ext.solver cimport own_order_t
+
+cdef double BOOK_DOUBT = 0.1
 
 
 cdef bint micro_logit_c(const policy_input_t* view, int token, double* x) noexcept nogil:
@@ -42,11 +49,26 @@ cdef bint micro_logit_c(const policy_input_t* view, int token, double* x) noexce
     return True
 
 
+cdef double book_variance_c(const policy_input_t* view) noexcept nogil:
+    """What the books leave open, as variance of log-odds: all of the tighter spread alike."""
+    cdef:
+        double spread
+        double least = 100.0
+        int token
+
+    for token in range(2):
+        if 0 < view.top[token].bid_e4 < view.top[token].ask_e4:
+            spread = logit(view.top[token].ask_e4 / 10_000.0) - logit(view.top[token].bid_e4 / 10_000.0)
+            least = min(least, spread * spread / 12.0)
+    return max(least, BOOK_DOUBT * BOOK_DOUBT)
+
+
 cdef bint fair_logit_c(const policy_input_t* view, int64_t max_age_ns, double* x) noexcept nogil:
     """Log-odds of Up: both books' microprices, and the settlement model's value where there is one, which
     loses its weight evenly until it is `max_age_ns` old. Whether anything is known.
     """
     cdef:
+        double doubt
         double up = 0.0
         double down = 0.0
         double model
@@ -62,6 +84,9 @@ cdef bint fair_logit_c(const policy_input_t* view, int64_t max_age_ns, double* x
     if 0 < view.fair_ppm < 1_000_000 and 0 <= view.fair_age_ns < max_age_ns:
         model = logit(view.fair_ppm / 1e6)
         weight = 1.0 if n == 0 else 1.0 - <double> view.fair_age_ns / <double> max_age_ns
-        x[0] = model if n == 0 else weight * model + (1.0 - weight) * x[0]
+        if n > 0:
+            doubt = book_variance_c(view)
+            weight *= doubt / (doubt + fabs(view.fair_variance))
+        x[0] = weight * model + (1.0 - weight) * x[0]
         n += 1
     return n > 0
