@@ -13,10 +13,10 @@ from invmm.replay.compare_plots import breakable, finite
 
 STYLE = """
 :root{color-scheme:light dark;--ground:#fbfcfd;--card:#fff;--ink:#1d2530;--soft:#5b6673;--rule:#dfe5ec;
---warn:#fff4d6;--warnrule:#d9b64a;--band:#0072b226;
+--warn:#fff4d6;--warnrule:#d9b64a;--band:#6b748055;
 --s0:#0072b2;--s1:#c24e00;--s2:#007a5e;--s3:#a8447f;--s4:#806500;--s5:#2f7fae;--s6:#6b7480;--s7:#1d2530}
 @media(prefers-color-scheme:dark){:root{--ground:#12161c;--card:#171c23;--ink:#dde4ec;--soft:#9aa6b4;
---rule:#2c3540;--warn:#3a3115;--warnrule:#7d6a2b;--band:#56b4e930;
+--rule:#2c3540;--warn:#3a3115;--warnrule:#7d6a2b;--band:#98a2ae60;
 --s0:#56b4e9;--s1:#ff9447;--s2:#2ccba0;--s3:#e79ac8;--s4:#e3c64e;--s5:#9fd0f5;--s6:#98a2ae;--s7:#f0f3f7}}
 *{box-sizing:border-box}
 body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1240px;padding:1rem;color:var(--ink);
@@ -51,16 +51,18 @@ margin:.5rem 0}
 dt{color:var(--soft)}dd{margin:0}code{font-size:.86em;overflow-wrap:anywhere}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr));gap:.9rem;
 align-items:start}
+.plots.pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr))}
+.plots.pairs figure{max-width:620px}
 figure{margin:0;min-width:0;background:var(--card);border:1px solid var(--rule);border-radius:8px;
 padding:.6rem .6rem .4rem;max-width:520px}
 figcaption{font-weight:600;font-size:.92rem;padding:0 .2rem .3rem}
 svg.plot{display:block;width:100%;height:auto}svg text{font:9.5px system-ui,sans-serif;fill:var(--soft)}
 svg text.name{font-size:10.5px;fill:var(--ink);paint-order:stroke;stroke:var(--card);stroke-width:3px}
 .grid{stroke:var(--rule);stroke-width:.7;fill:none}.zero{stroke:var(--soft);stroke-width:1;fill:none}
-.line{fill:none;stroke-width:1.3;stroke-linejoin:round}.whisker{fill:none;stroke-width:1.6}
+.line{fill:none;vector-effect:non-scaling-stroke;stroke-width:1.5;stroke-linejoin:round}.whisker{fill:none;stroke-width:1.6}
 .dots{fill:none;stroke-width:2.4;stroke-linecap:round;stroke-opacity:.5}.mean{stroke:var(--ink);
 stroke-width:2}
-.mark{stroke-width:1}.band{fill:var(--band);stroke:none}
+.mark{stroke-width:.8;stroke:var(--card)}.band{fill:var(--band);stroke:var(--s6);stroke-width:.5;stroke-opacity:.6}
 .s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}
 .s4{stroke:var(--s4)}.s5{stroke:var(--s5)}.s6{stroke:var(--s6)}.s7{stroke:var(--s7)}
 .f0{fill:var(--s0)}.f1{fill:var(--s1)}.f2{fill:var(--s2)}.f3{fill:var(--s3)}
@@ -72,6 +74,7 @@ stroke-width:2}
 .key svg{width:28px;height:12px;margin-right:.3rem;vertical-align:-1px}
 details{border-top:1px solid var(--rule);padding:.5rem 0}summary{cursor:pointer;font-weight:600;
 padding:.2rem 0}
+@media(min-width:960px){.plots.pairs svg text{font-size:7.5px}}
 @media(max-width:560px){.cards thead{display:none}
 .cards tr,.cards td,.cards th.t:first-child{display:block}
 .cards tr{border-bottom:1px solid var(--rule);padding:.4rem 0}.cards td,.cards th{border:0;
