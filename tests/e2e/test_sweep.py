@@ -58,9 +58,13 @@ def markets(tmp_path_factory) -> Path:
     return folder
 
 
+def files(folder: Path) -> list[str]:
+    return sorted(map(str, folder.glob("*.jsonl")))
+
+
 def words(markets: Path, out: Path, *more: str) -> list[str]:
     grid = ["--param", "strategy.order_size=20,50", "--param", "conditions.latency_ms=0,50", "--grid"]
-    common = ["sweep", "--policy", "inventory_mm:fixed", "--markets", str(markets), "--out", str(out)]
+    common = ["sweep", "--policy", "inventory_mm:fixed", "--out", str(out), "--markets", *files(markets)]
     return [*common, *(grid if "--param" not in more else []), *more]
 
 
@@ -249,6 +253,25 @@ def test_what_is_wrong_is_told_before_anything_runs(
     assert words_told in told.err
     assert told.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_a_folder_the_later_half_is_held_back(markets, tmp_path, capsys):
+    out = tmp_path / "rows.parquet"
+    arguments = [
+        "sweep",
+        "--policy",
+        "do_nothing",
+        "--param",
+        "strategy.order_size=20",
+        "--grid",
+        "--jobs",
+        "0",
+    ]
+    assert invmm([*arguments, "--json", "--out", str(out), "--markets", str(markets)]) == 0
+    told = capsys.readouterr()
+    assert "the later 1 of the recorded markets are held back" in told.err
+    assert (json.loads(told.out)["markets"], json.loads(told.out)["held_back"]) == (1, 1)
+    assert pyarrow.parquet.read_table(out).column("market").to_pylist() == ["small-1"]
 
 
 def test_an_out_file_that_is_there_is_not_written_over(alone, markets, capsys):

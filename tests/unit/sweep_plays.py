@@ -114,6 +114,7 @@ def a_plan(axes: tuple[str, ...] = AXES, seeds: int = 2, objective: str = "profi
         search={},
         markets=MARKETS,
         seeds=tuple(range(1, seeds + 1)),
+        held_back=0,
         objective=objective,
     )
 
