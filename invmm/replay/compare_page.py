@@ -19,18 +19,27 @@ from typing import Any
 from invmm.errors import DataError
 from invmm.replay.compare_page_parts import (
     GREY,
+    against,
     costs,
     looks_of,
-    mapping,
     markets,
     markouts,
     rows,
-    samples,
-    sequence,
     toxicity,
     variants,
 )
-from invmm.replay.compare_page_style import STYLE, bounds, cell, facts, number, said, table
+from invmm.replay.compare_page_samples import samples
+from invmm.replay.compare_page_style import (
+    STYLE,
+    bounds,
+    cell,
+    facts,
+    mapping,
+    number,
+    said,
+    sequence,
+    table,
+)
 from invmm.replay.compare_plots import Interval, finite, intervals
 
 VERDICT_LOOK = {"better": 0, "worse": 1}
@@ -57,8 +66,16 @@ def page(report: Report) -> str:
             "expected a comparison's JSON, an object with one entry per policy in `policies`; found none"
         )
     looks = looks_of(report)
-    later = (variants, costs, markouts, toxicity, markets, samples)
-    sections = [_first_page(report), *(section(report, looks) for section in later)]
+    sections = [
+        _first_page(report),
+        variants(report),
+        against(report),
+        costs(report),
+        markouts(report),
+        toxicity(report, looks),
+        markets(report, looks),
+        samples(report),
+    ]
     return "\n".join(
         [
             "<!doctype html>",
@@ -98,15 +115,22 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
 
 def _first_page(report: Report) -> str:
     base = said(report.get("base"))
-    source = mapping(report.get("source"))
     caveats = "".join(f"<li>{escape(said(each))}</li>" for each in sequence(report.get("caveats")))
+    inferred = [said(each) for each in sequence(report.get("inferred_winners"))]
+    those = f"{len(inferred)}, not read from the venue: {', '.join(inferred)}" if inferred else ""
+    told = facts(
+        [
+            ("markets", said(mapping(report.get("source")).get("words"), "")),
+            ("rules", said(report.get("rules"), "")),
+            ("winners inferred", those),
+        ]
+    )
     return (
-        "<header><h1>Which policy earns more per market than "
-        f"{escape(base)}, on the same flow and under the same limits?</h1>"
-        f"<p class='soft'>{escape(said(source.get('words'), ''))}</p></header>"
+        f"<header><h1>Which policy earns more per market than {escape(base)}, on the same flow and under "
+        f"the same limits?</h1>{told}</header>"
         f"<section><ul class='verdicts'>{''.join(_verdict(n, r, base) for n, r in rows(report))}</ul>"
         f"{_headline(report, base)}"
-        + (f"<div class='warn'><h3>What replay cannot know</h3><ul>{caveats}</ul></div>" if caveats else "")
+        + (f"<div class='warn'><h2>What replay cannot know</h2><ul>{caveats}</ul></div>" if caveats else "")
         + f"</section>{_provenance(report)}"
     )
 
@@ -184,34 +208,15 @@ def _headline(report: Report, base: str) -> str:
 
 
 def _provenance(report: Report) -> str:
+    """Conditions, code, tuning and openings: what somebody needs who wants the same figures."""
     tuning = mapping(report.get("tuning"))
-    inferred = [said(each) for each in sequence(report.get("inferred_winners"))]
-    openings = [
-        (
-            said(each.get("time")),
-            [
-                cell(said(each.get("commit"))[:12], kind="t"),
-                cell(number(each.get("trials"), 0)),
-                cell(said(each.get("tuned"))[:16], kind="t"),
-                cell(", ".join(map(said, sequence(each.get("policies")))), kind="l"),
-            ],
-        )
-        for each in map(mapping, sequence(report.get("openings")))
-    ]
-    head = [
-        ("opened", "UTC"),
-        ("commit", ""),
-        ("trials", "tuning"),
-        ("tuned file", "digest"),
-        ("policies", ""),
-    ]
+    texts = [(name, said(row.get("text"), name)) for name, row in rows(report)]
+    parameters = facts([(name, text) for name, text in texts if text != name])
     told = facts(
         [
             ("conditions", _pairs_of(report.get("conditions"))),
             ("same for all", _pairs_of(report.get("common"))),
-            ("rules", said(report.get("rules"), "")),
-            ("inferred winners", f"{len(inferred)}: {', '.join(inferred)}" if inferred else ""),
-            ("tuning trials", number(tuning.get("trials"), 0) if tuning else ""),
+            ("tuning", _tuned(tuning) if tuning else "none: every policy with the parameters it is given"),
             ("bootstrap", _pairs_of(report.get("bootstrap"))),
             ("commit", said(report.get("commit"), "") + (" with changes" if report.get("dirty") else "")),
             ("generator", said(report.get("generator"), "")),
@@ -220,9 +225,47 @@ def _provenance(report: Report) -> str:
     )
     return (
         f"<section><h2>What was compared, and how</h2>{told}"
-        + (table("Openings of the held-back part, all of them", head, openings) if openings else "")
-        + "</section>"
+        + (f"<h3>Parameters</h3>{parameters}" if parameters else "")
+        + f"<h3>Openings of the held-back part</h3>{_openings(report)}</section>"
     )
+
+
+def _tuned(tuning: Mapping[str, Any]) -> str:
+    of = [
+        f"{number(tuning.get('trials'), 0)} trials for each policy",
+        f"on {said(tuning.get('markets'))}",
+        f"commit {said(tuning.get('commit'))}",
+        f"file {said(tuning.get('digest'))}",
+    ]
+    return ", ".join(of)
+
+
+def _openings(report: Report) -> str:
+    """All of them, or a word that there are none."""
+    lines = [
+        (
+            said(each.get("time")),
+            [
+                cell(said(each.get("commit"))[:12], kind="t"),
+                cell(number(each.get("markets"), 0)),
+                cell(number(each.get("trials"), 0)),
+                cell(said(each.get("tuned"))[:12], kind="t"),
+                cell(", ".join(map(said, sequence(each.get("policies")))), kind="l"),
+            ],
+        )
+        for each in map(mapping, sequence(report.get("openings")))
+    ]
+    if not lines:
+        return "<p>It has not been opened.</p>"
+    head = [
+        ("opened", "UTC"),
+        ("commit", ""),
+        ("markets", ""),
+        ("trials", "tuning"),
+        ("tuned file", "digest"),
+        ("policies", ""),
+    ]
+    return table("All openings of the held-back part, oldest first", head, lines)
 
 
 def _pairs_of(value: object) -> str:

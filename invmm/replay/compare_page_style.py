@@ -6,8 +6,9 @@ on dark. They mean: blue better, Up or earned; vermilion worse, Down or lost; gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from invmm.replay.compare_plots import breakable, finite
 
@@ -27,6 +28,7 @@ ul{padding-left:1.2rem;margin:.4rem 0}li{margin:.25rem 0}
 .soft,.note,figcaption small{color:var(--soft)}.note{font-size:.85rem}
 .warn{background:var(--warn);border:1px solid var(--warnrule);border-radius:6px;padding:.6rem .9rem;
 max-width:none}
+.warn h2{margin:.2rem 0 .4rem;font-size:1.05rem}
 .verdicts{list-style:none;padding:0;max-width:none}
 .verdicts li{border-left:4px solid var(--s6);padding:.15rem .7rem;margin:.4rem 0}
 .verdicts li.better{border-color:var(--s0)}.verdicts li.worse{border-color:var(--s1)}
@@ -58,6 +60,7 @@ padding:.6rem .6rem .4rem;max-width:520px}
 figcaption{font-weight:600;font-size:.92rem;padding:0 .2rem .3rem}
 svg.plot{display:block;width:100%;height:auto}svg text{font:9.5px system-ui,sans-serif;fill:var(--soft)}
 svg text.name{font-size:10.5px;fill:var(--ink);paint-order:stroke;stroke:var(--card);stroke-width:3px}
+.limit{stroke:var(--s1);stroke-width:1;stroke-dasharray:4 2;fill:none}
 .grid{stroke:var(--rule);stroke-width:.7;fill:none}.zero{stroke:var(--soft);stroke-width:1;fill:none}
 .line{fill:none;vector-effect:non-scaling-stroke;stroke-width:1.5;stroke-linejoin:round}.whisker{fill:none;stroke-width:1.6}
 .dots{fill:none;stroke-width:2.4;stroke-linecap:round;stroke-opacity:.5}.mean{stroke:var(--ink);
@@ -85,6 +88,16 @@ gap:1rem;text-align:right}
 @media print{details>*{display:block}figure{break-inside:avoid}}
 """
 NONE = "–"
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> Sequence[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def number(value: object, places: int = 2, *, sign: bool = False) -> str:
