@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -76,7 +77,7 @@ def page(report: Report) -> str:
         markets(report, looks),
         samples(report),
     ]
-    return "\n".join(
+    text = "\n".join(
         [
             "<!doctype html>",
             "<html lang='en'><head><meta charset='utf-8'>",
@@ -87,6 +88,7 @@ def page(report: Report) -> str:
             "",
         ]
     )
+    return re.sub(r"(?<=\d) (?=[%$¢])", "\u00a0", text)  # a figure and its unit stay on one line
 
 
 def write_page(report: Report, path: str | os.PathLike[str]) -> None:
@@ -194,14 +196,14 @@ def _headline(report: Report, base: str) -> str:
     head = [
         ("policy", ""),
         ("profit", "$ per market, 95 %"),
-        (f"difference to {base}", "$ per market, 95 %"),
+        ("difference", f"$ to {base}, 95 %"),
         ("n", "markets"),
         ("smallest detectable", "$ per market, 80 % power"),
         ("verdict", ""),
     ]
     return (
         "<div class='two'>"
-        + table("Headline: paired, same flow for every policy", head, lines, cards=True)
+        + table("Headline: paired, same flow for every policy", head, lines, cards=True, words=[5])
         + intervals(f"Difference to {base}", drawn, unit="$ per market, with its 95 % interval")
         + "</div>"
     )
@@ -265,7 +267,7 @@ def _openings(report: Report) -> str:
         ("tuned file", "digest"),
         ("policies", ""),
     ]
-    return table("All openings of the held-back part, oldest first", head, lines)
+    return table("All openings of the held-back part, oldest first", head, lines, words=[1, 4, 5])
 
 
 def _pairs_of(value: object) -> str:

@@ -240,7 +240,7 @@ def toxicity(report: Report, looks: Looks) -> str:
     ]
     return (
         "<section><h2>Toxicity</h2><p class='soft'>The share of informed takers, scaled against the "
-        "generator's own; between the levels on a line.</p>"
+        "generator's own; between two levels profit is taken to be a line.</p>"
         "<div class='two'>"
         + table(f"Profit per market, {number(told.get('n'), 0)} markets", head, lines)
         + chart(

@@ -80,7 +80,7 @@ def finite(value: object) -> float | None:
 
 def breakable(name: str) -> str:
     """A name as HTML that may be broken into lines between its words and parameters."""
-    return re.sub(r"([:,_])", r"\1<wbr>", escape(name, quote=False))
+    return re.sub(r"([:,_])(?=[a-zA-Z])", r"\1<wbr>", escape(name, quote=False))
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:

@@ -17,6 +17,7 @@ import pytest
 from invmm.errors import DataError
 from invmm.replay.compare_page import main, page, write_page
 
+BREAK = "\u200b"
 VOID = {"meta", "wbr", "br", "link", "img", "input", "hr"}
 
 
@@ -32,6 +33,8 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice in {tag}: {attrs}"
         self.tags.append((tag, dict(attrs)))
+        if tag == "wbr":
+            self.texts.append(BREAK)
         if tag not in VOID:
             self.open.append(tag)
 
@@ -64,7 +67,7 @@ def read(report: dict[str, Any]) -> Reader:
 
 
 def words(reader: Reader) -> str:
-    return " ".join(" ".join(reader.texts).split())
+    return " ".join(" ".join(reader.texts).replace(f" {BREAK} ", "").split())
 
 
 def estimate(mean: float, half: float, **rest: Any) -> dict[str, Any]:
