@@ -80,7 +80,7 @@ def finite(value: object) -> float | None:
 
 def breakable(name: str) -> str:
     """A name as HTML that may be broken into lines between its words and parameters."""
-    return re.sub(r"([:,_])", r"\1<wbr>", escape(name, quote=False))
+    return re.sub(r"([:,_])(?=[a-zA-Z])", r"\1<wbr>", escape(name, quote=False))
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -362,11 +362,18 @@ def intervals(
     return figure(title, "".join(drawn), height=bottom + BOTTOM, note=note)
 
 
-def strips(title: str, rows: Sequence[tuple[str, Sequence[Value], int]], *, unit: str, note: str = "") -> str:
+def strips(
+    title: str,
+    rows: Sequence[tuple[str, Sequence[Value], int]],
+    *,
+    unit: str,
+    note: str = "",
+    line: float | None = None,
+) -> str:
     """One dot per market and row (name, values, look), and a bar at each row's mean.
 
     The axis spans all but the outermost hundredth of the dots at either side; those stand at its edge, and
-    the text at the row's end says how many they are.
+    the text at the row's end says how many they are. A vertical line stands at `line`.
     """
     kept = [(name, [v for v in map(finite, values) if v is not None], look) for name, values, look in rows]
     pooled = sorted(v for _, values, _ in kept for v in values)
@@ -374,9 +381,11 @@ def strips(title: str, rows: Sequence[tuple[str, Sequence[Value], int]], *, unit
         return ""
     cut = len(pooled) // 100
     means = [sum(values) / len(values) for _, values, _ in kept if values]
-    x = _Scale(14, WIDTH - 14, *_range([pooled[cut], pooled[-1 - cut], *means], zero=True))
+    x = _Scale(14, WIDTH - 14, *_range([pooled[cut], pooled[-1 - cut], *means, line or 0.0], zero=True))
     bottom = TOP + ROW * len(kept)
     drawn = [_across(x, TOP, bottom, unit)]
+    if line is not None:
+        drawn.append(f"<path class='limit' d='M{x(line):.1f},{TOP:g}V{bottom:g}'/>")
     for number, (name, values, look) in enumerate(kept):
         top = TOP + ROW * number
         beyond = sum(not x.low <= v <= x.high for v in values)
