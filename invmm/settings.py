@@ -39,6 +39,8 @@ POLICIES = (
     "simple",
     "glft",
     "model",
+    "join_touch",
+    "do_nothing",
 )
 
 
@@ -170,6 +172,11 @@ class PairsSettings:
     )
     adverse: float = _number(0.003, 0.0, 0.1, "dollars", "adverse selection per share, before own fills tell")
     adverse_spread: float = _number(0.005, 1e-5, 1.0, "dollars", "how unsure that is (standard deviation)")
+    adverse_slope: float = _number(
+        0.0, 0.0, 3.0, "$/$", "by how much it grows with a bid's distance behind the best"
+    )
+    adverse_slope_spread: float = _number(0.2, 1e-3, 10.0, "$/$", "how unsure that is (standard deviation)")
+    follow: float = _number(0.0, 0.0, 2.0, "", "of a rise of the books, the part to come, before they tell")
     message: float = _number(0.01, 0.0, 10.0, "dollars", "what a message to the venue is worth")
     max_lead_shares: float = _number(
         400.0, 0.0, 1_000_000.0, "shares", "by which one token may lead if every bid for it fills"

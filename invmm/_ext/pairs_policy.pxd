@@ -12,6 +12,10 @@ cdef struct pairs_rule_t:
     double gamma                # 1/dollars
     double decay                # 1/dollars
     double half_spread          # dollars per share, of a whole order
+    double order                # shares per level
+    double step                 # gamma * order
+    double step_exp             # e^−step
+    double per_step             # 1 / step, 0: levels are not priced one from the other
     double min_edge             # dollars per share
     double message              # dollars
     double rebate_share         # of the taker fee, for the maker
@@ -27,9 +31,22 @@ cdef struct pairs_rule_t:
     bint sells
 
 
+cdef struct terms_t:            # what every price of one decision rests on
+    double base                 # adverse selection: base + slope * distance behind the best bid
+    double slope
+    double rest                 # 1 − slope, at least 0: of a distance, what is earned by it
+    double per_rest             # 1 / rest
+    double needed               # by a whole order, before its rebate: half-spread or least edge, and base
+    double fee                  # of takers, per share and p(1−p)
+    double rebate               # … and what of it comes back to makers
+    double ticks                # per dollar
+    int32_t tick_e4
+
+
 cdef struct side_t:             # one token of a decision in the making
     double x                    # log-odds of its fair value
     double fair
+    double best                 # the best bid, dollars; 0: none
     double lead                 # shares ahead of the other token, at worst for a buyer of this one
     double dying                # … more, if every order whose cancel is under way fills
     double paid                 # dollars per share held, on average
@@ -41,6 +58,7 @@ cdef struct side_t:             # one token of a decision in the making
     int n_bids
     int[MAX_ORDERS] bids        # own bids that may be kept, by index, best first
     int n_kept
+    int n_ends                  # above 0: some of this token's orders are to end
     int n_quotes
     int32_t[MAX_LEVELS] price_e4
     int64_t[MAX_LEVELS] size_micro
@@ -62,6 +80,7 @@ cdef struct pairs_counters_t:   # decisions in which …
     uint64_t small_orphans      # a lead was below the minimum size
     uint64_t kept               # an order stayed although another price would be a little better
     uint64_t moved              # one was moved
+    uint64_t adverse            # one was removed for it would only be filled to its loss
     uint64_t too_dear           # one was removed for it had come too close to its own reservation
 
 
@@ -73,10 +92,11 @@ cdef class PairsPolicy(Policy):
         pairs_counters_t counters
         side_t[2] sides
         uint8_t[MAX_ORDERS] ends        # Reason to cancel an order, 0: it stays
-        double adverse
+        terms_t terms
     cdef int decide_c(self, const policy_input_t* view, policy_output_t* out) noexcept nogil
     cdef void filled_c(self, const event_t* event) noexcept nogil
     cdef void settled_c(self, int winner) noexcept nogil
+    cdef void terms_c(self, const policy_input_t* view) noexcept nogil
     cdef void read_c(self, const policy_input_t* view, double x) noexcept nogil
     cdef void emit_c(
         self, const policy_input_t* view, const take_t* take, policy_output_t* out

@@ -21,12 +21,12 @@ where W is what a maker fill would save, in full `patience` before the end and n
 Floats are rounded once, when a price is floored to the tick, and by a billionth of a dollar against us.
 """
 
-from libc.math cimport isfinite
+from libc.math cimport exp, isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from invmm._ext.compatible cimport MAX_LEVELS
 from invmm._ext.completion cimport complete_c
-from invmm._ext.markouts cimport watch_end_c, watch_fair_c, watch_fill_c
+from invmm._ext.markouts cimport adverse_at, watch_end_c, watch_fair_c, watch_fill_c
 from invmm._ext.microprice cimport fair_logit_c
 from invmm._ext.pairs_ladder cimport ladder_c
 from invmm._ext.quoting cimport ONE_E4, check_view
@@ -132,6 +132,11 @@ cdef class PairsPolicy(Policy):
         rule.narrow_ms = <int64_t> (known(narrow_s, "narrow_s", 0.0, 86_400.0) * 1e3)
         rule.fair_max_age_ns = <int64_t> (known(fair_max_age_ms, "fair_max_age_ms", 0.0, 1e6) * 1e6)
         rule.half_spread = half_spread_of(rule.gamma, rule.order_micro / 1e6, rule.decay)
+        rule.order = rule.order_micro * 1e-6
+        rule.step = rule.gamma * rule.order
+        rule.step_exp = exp(-rule.step)
+        # With less, the difference of logarithms has too few digits left.
+        rule.per_step = 1.0 / rule.step if rule.step > 1e-4 else 0.0
         rule.num_levels = num_levels
         rule.overshoot = overshoot
         rule.sells = sells
@@ -158,30 +163,49 @@ cdef class PairsPolicy(Policy):
             ):
                 return DECIDE_BAD_INTERVAL
         take.size_micro = 0
-        if not fair_logit_c(view, self.rule.fair_max_age_ns, &x):
+        if not fair_logit_c(
+            view, self.rule.fair_max_age_ns, &self.watch.trend, &self.markouts.trend, &x
+        ):
             reason = REASON_NO_FAIR
         else:
-            watch_fair_c(&self.watch, self.markouts, sigmoid(x), -view.ms_to_end)
+            watch_fair_c(&self.watch, self.markouts, sigmoid(x), view)
             if view.ms_to_end <= EXIT_MS:
                 reason = REASON_NO_EXIT
-        self.adverse = self.markouts.adverse_c()
+        self.terms_c(view)
         self.read_c(view, x)
         out.imbalance = (self.sides[UP].lead - self.sides[DOWN].lead) / 2e-6 / max(
             view.high_micro[UP] + view.high_micro[DOWN], self.rule.order_micro
         )
         if reason == 0 and self.rule.num_levels:
-            complete_c(&self.rule, view, &self.sides[0], self.watch.variance, &take, &self.counters)
+            complete_c(
+                &self.rule, &self.terms, view, &self.sides[0], self.watch.variance, &take, &self.counters
+            )
         for token in range(2):
             self.sides[token].reason = reason
             if reason:
                 for i in range(self.sides[token].n_bids):
                     self.ends[self.sides[token].bids[i]] = reason
+                    self.sides[token].n_ends += 1
             else:
                 ladder_c(
-                    &self.rule, view, token, &self.sides[0], self.adverse, &self.ends[0], &self.counters
+                    &self.rule, &self.terms, view, token, &self.sides[0], &self.ends[0], &self.counters
                 )
         self.emit_c(view, &take, out)
         return DECIDE_OK
+
+    cdef void terms_c(self, const policy_input_t* view) noexcept nogil:
+        """What every price of this decision rests on."""
+        cdef terms_t* terms = &self.terms
+
+        terms.base = self.markouts.base[self.markouts.worst]
+        terms.slope = self.markouts.slope[self.markouts.worst]
+        terms.rest = max(0.0, 1.0 - terms.slope)
+        terms.per_rest = 1.0 / max(terms.rest, 0.1)
+        terms.needed = max(self.rule.half_spread * terms.rest, self.rule.min_edge) + terms.base
+        terms.fee = view.fee_rate_ppm * 1e-6
+        terms.rebate = terms.fee * self.rule.rebate_share
+        terms.ticks = 10_000.0 / view.tick_e4
+        terms.tick_e4 = view.tick_e4
 
     cdef void read_c(self, const policy_input_t* view, double x) noexcept nogil:
         """Both tokens' leads, and the own orders: what may be kept, what is dying, what may be met."""
@@ -197,7 +221,8 @@ cdef class PairsPolicy(Policy):
             side = &self.sides[token]
             side.x = x if token == UP else -x
             side.fair = sigmoid(side.x)
-            side.lead = (view.high_micro[token] - view.low_micro[1 - token]) / 1e6
+            side.best = max(0, view.top[token].bid_e4) * 1e-4
+            side.lead = (view.high_micro[token] - view.low_micro[1 - token]) * 1e-6
             side.dying = side.paid = 0.0
             if view.position_micro[token] > 0:
                 side.paid = <double> view.cost_micro[token] / <double> view.position_micro[token]
@@ -205,19 +230,20 @@ cdef class PairsPolicy(Policy):
             side.lowest_sell = ONE_E4
             side.cap_e4 = ONE_E4
             side.cap_reason = side.reason = 0
-            side.n_bids = side.n_kept = side.n_quotes = 0
+            side.n_bids = side.n_kept = side.n_ends = side.n_quotes = 0
         for i in range(view.n_orders):
             order = &view.orders[i]
             side = &self.sides[order.token]
             self.ends[i] = 0
             if order.remaining_micro <= 0:
                 continue
-            remaining = order.remaining_micro / 1e6
+            remaining = order.remaining_micro * 1e-6
             if order.side == SELL:
                 side.lowest_sell = min(side.lowest_sell, order.price_e4)
                 self.sides[1 - order.token].lead += remaining
                 if not order.is_taker and order.state <= ORDER_PENDING_NEW:
                     self.ends[i] = REASON_NOT_WANTED
+                    side.n_ends += 1
                 continue
             side.highest_buy = max(side.highest_buy, order.price_e4)
             if order.state == ORDER_PENDING_CANCEL and not order.is_taker:
@@ -244,12 +270,11 @@ cdef class PairsPolicy(Policy):
             int i
 
         for token in range(2):
-            side = &self.sides[token]
+            if self.sides[token].n_ends == 0:
+                continue
             for i in range(view.n_orders):
                 order = &view.orders[i]
-                if order.token != token:
-                    continue
-                if self.ends[i]:
+                if order.token == token and self.ends[i]:
                     action = add_c(out, ACTION_CANCEL, token, order.side, self.ends[i], order.price_e4)
                     action.size_micro = order.remaining_micro
                     action.key = order.key
@@ -268,7 +293,7 @@ cdef class PairsPolicy(Policy):
 
     cdef void filled_c(self, const event_t* event) noexcept nogil:
         if event.side == BUY and not event.flags & FLAG_TAKER:
-            watch_fill_c(&self.watch, event.token)
+            watch_fill_c(&self.watch, event.token, event.price_e4)
 
     cdef void settled_c(self, int winner) noexcept nogil:
         if winner == UP or winner == DOWN:
@@ -277,19 +302,19 @@ cdef class PairsPolicy(Policy):
     # ---- for people and tests ------------------------------------------------------------------------------
 
     def fair(self, view) -> float | None:
-        """What Up is worth in a view, dollars; None if nothing tells."""
+        """What Up is worth in a view by itself, dollars; None if nothing tells."""
         cdef:
             policy_input_t c_view
             double x = 0.0
 
         read_view(view, &c_view)
-        return sigmoid(x) if fair_logit_c(&c_view, self.rule.fair_max_age_ns, &x) else None
+        return sigmoid(x) if fair_logit_c(&c_view, self.rule.fair_max_age_ns, NULL, NULL, &x) else None
 
-    def filled(self, int token) -> None:
+    def filled(self, int token, int price_e4) -> None:
         """A maker buy of a token was told; the engine's step says so by itself."""
-        if token not in (UP, DOWN):
-            raise ValueError(f"token: expected 0 or 1, got {token}")
-        watch_fill_c(&self.watch, token)
+        if token not in (UP, DOWN) or not 0 < price_e4 < ONE_E4:
+            raise ValueError(f"token, price_e4: expected 0 or 1, 1 to 9999, got {token}, {price_e4}")
+        watch_fill_c(&self.watch, token, price_e4)
 
     def settled(self, int winner) -> None:
         """The market is resolved; the engine's step says so by itself."""
@@ -307,7 +332,8 @@ cdef class PairsPolicy(Policy):
             **(<dict> self.counters),
             "dollars_at_risk": 1.0 / self.rule.gamma,
             "first_level_cents": 100.0 * (0.5 - first),
-            "adverse_cents": 100.0 * self.markouts.adverse_c(),
+            "adverse_cents": 100.0 * adverse_at(self.markouts, 0.0),
+            "follow": self.markouts.follow,
             "markouts": self.markouts.stats(),
             "markouts_dropped": self.watch.dropped,
         }

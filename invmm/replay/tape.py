@@ -124,8 +124,10 @@ def pack(
 def load(path: str | Path) -> Tape:
     """Reads one recorded market. DataError names file, line, what was expected and what was found."""
     path = Path(path)
-    market = _market_info(path)
-    return pack(market, _recorded_lines(path), {"path": str(path)})
+    row, listing = _listed(path)
+    market = _market_info(path, row, listing)
+    meta = {"path": str(path), "winner_inferred": row.get("winner_inferred") is not None}
+    return pack(market, _recorded_lines(path), meta)
 
 
 def find(paths: Iterable[str | Path]) -> list[Path]:
@@ -195,7 +197,8 @@ def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int,
     return recv_ns, venue_ms, flags, text
 
 
-def _market_info(path: Path) -> MarketInfo:
+def _listed(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entry of a recorded market in its `markets.json`, and all of that file."""
     slug = path.name.removesuffix(".gz").removesuffix(".jsonl")
     for folder in (path.parent, path.parent.parent):
         listing = folder / "markets.json"
@@ -206,11 +209,18 @@ def _market_info(path: Path) -> MarketInfo:
     try:
         rows = json.loads(listing.read_text())
         row = next((r for r in rows["markets"] if r["slug"] == slug), None)
-        if row is None:
-            raise DataError(f"{listing}: expected an entry with slug {slug!r}, found none")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{listing}: not a list of recorded markets: {error!r}") from error
+    if row is None:
+        raise DataError(f"{listing}: expected an entry with slug {slug!r}, found none")
+    return row, rows
+
+
+def _market_info(path: Path, row: dict[str, Any], rows: dict[str, Any]) -> MarketInfo:
+    try:
         winner = row.get("winner_inferred") or row.get("winner")
         return MarketInfo(
-            slug=slug,
+            slug=row["slug"],
             condition_id=row["condition_id"],
             up_token_id=row["token_up"],
             down_token_id=row["token_down"],
@@ -225,6 +235,4 @@ def _market_info(path: Path) -> MarketInfo:
             exchange=str(row.get("exchange", MarketInfo.exchange)),
         )
     except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{listing}: not a list of recorded markets: {error!r}") from error
+        raise DataError(f"{path}: its entry in markets.json is not that of a market: {error!r}") from error

@@ -189,6 +189,12 @@ class Exchange:
         self._heap.clear()
         del self.overlay, self.settlement
 
+    def sweep(self, orders: Sequence[Order]) -> None:
+        """One taker of the flow takes all that is left of these resting orders of one queue side, best first:
+        a single trade, in which each of them has a leg at its own price.
+        """
+        self._fill([(order, order.left_micro) for order in orders], orders[-1].up_price_e4)
+
     def check_balances(self) -> None:
         """Cancels the newest resting orders until the balances cover the rest."""
         for order in reversed(self.open_orders()):
@@ -378,10 +384,13 @@ class Exchange:
         frames: Iterable[memoryview | bytes],
         apply_frame: Callable[[memoryview | bytes, int], int],
         named: Callable[[], Sequence[tuple[Side, int]]],
+        *,
+        is_begun: bool = False,
     ) -> None:
         """One batch of the venue happens: its frames go into the public book, then own orders meet it.
 
         `named` gives the levels that the batch's messages name (Up terms); it is asked only after own taking.
+        `is_begun`: frames before these were applied already, and only the last of them concerned own orders.
         """
         now_ns, overlay = batch.time_ns, self.overlay
         self.now_ns = max(self.now_ns, now_ns)
@@ -390,6 +399,8 @@ class Exchange:
             self.tick_e4 = batch.tick_e4
         overlay.before(batch)
         if overlay.levels and batch.last - batch.first > 1 and not batch.is_derived:
+            if is_begun:
+                overlay.glimpse(batch)
             # A decrease and what somebody adds in the same millisecond must not cancel out: who joined before
             # is ahead of what was added, and whoever reads frame by frame sees that.
             for frame in frames:
@@ -401,11 +412,20 @@ class Exchange:
         if overlay.is_watching or batch.has_book:
             overlay.apply(batch, named() if overlay.has_taken else ())
 
+    def passed(self, batch: Batch) -> None:
+        """This batch, and what was before it, happened without any meaning to own orders."""
+        self.now_ns = max(self.now_ns, batch.time_ns)
+        self.venue_ms, self._stamped_ns = batch.venue_ms, batch.time_ns
+        self.overlay.now_ns = batch.time_ns
+
     # ---- fills and ends ------------------------------------------------------------------------------------
 
     def _fill(self, parts: list[tuple[Order, int]], up_price: int, taker: Order | None = None) -> None:
-        """One match at one price: a trade with a leg for each own order in it."""
-        legs = [self._leg(order, size, up_price, order is taker) for order, size in parts]
+        """One match: a trade with a leg for each own order in it; who rests gets its own price."""
+        legs = [
+            self._leg(order, size, up_price if order is taker else order.up_price_e4, order is taker)
+            for order, size in parts
+        ]
         lead = parts[0][0]
         trade = self.settlement.begin(legs, up_price, lead, is_taker=taker is not None)
         for order, size in parts:

@@ -23,7 +23,14 @@ class PairsTerms:
     def new(cls, settings: PairsSettings | None = None) -> PairsTerms:
         """Those of a new session: nothing is learnt yet."""
         settings = settings or PairsSettings()
-        return cls(settings, Markouts(settings.adverse, settings.adverse_spread))
+        known = Markouts(
+            settings.adverse,
+            settings.adverse_spread,
+            settings.adverse_slope,
+            settings.adverse_slope_spread,
+            settings.follow,
+        )
+        return cls(settings, known)
 
     def at(self, rebate_share: float) -> PairsTerms:
         """Those of one of its markets."""

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from invmm._ext.markouts import Markouts
 from invmm._ext.pairs_policy import PairsPolicy
 from invmm._ext.reservation import half_spread, reservation_price
 from invmm._ext.solver import POLICY_INPUT_DTYPE
@@ -140,8 +141,8 @@ def cases(draw: st.DrawFn) -> tuple[Rule, Record]:
     return rule, view
 
 
-def policy_of(rule: Rule) -> PairsPolicy:
-    return PairsPolicy(**asdict(rule))
+def policy_of(rule: Rule, slope: float = 0.0) -> PairsPolicy:
+    return PairsPolicy(Markouts(slope=slope), **asdict(rule))
 
 
 def split(actions: Any) -> tuple[Any, Any, Any]:
@@ -149,12 +150,12 @@ def split(actions: Any) -> tuple[Any, Any, Any]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(cases())
-def test_kernel_equals_its_twin(case: tuple[Rule, Record]) -> None:
+@given(cases(), st.sampled_from([0.0, 0.5, 0.89, 1.2]))
+def test_kernel_equals_its_twin(case: tuple[Rule, Record], slope: float) -> None:
     rule, view = case
-    actions, reasons, _ = policy_of(rule).decide(view)
+    actions, reasons, _ = policy_of(rule, slope).decide(view)
     cancels, quotes, takes = split(actions)
-    wanted = Decision(rule, view)
+    wanted = Decision(rule, view, slope=slope)
     assert [(int(a["token"]), int(a["price_e4"]), int(a["size_micro"])) for a in quotes] == wanted.quotes
     assert {int(a["key"]) for a in cancels} == wanted.cancels
     taken = [(int(a["token"]), int(a["side"]), int(a["price_e4"]), int(a["size_micro"])) for a in takes]

@@ -13,6 +13,7 @@ LOT = 10_000
 BUY, SELL = 0, 1
 OPEN, PENDING_NEW, PENDING_CANCEL, UNKNOWN = 1, 2, 3, 4
 AGAINST_US = Decimal("1e-9")
+STEEP = Decimal("0.9")
 
 
 @dataclass
@@ -79,6 +80,7 @@ class Side:
     """One token of a decision."""
 
     p: Decimal
+    best: Decimal
     lead: Decimal
     dying: Decimal = Decimal(0)
     alive: list[tuple[int, int]] = field(default_factory=list)  # side, price of what may be alive
@@ -89,10 +91,12 @@ class Side:
 class Decision:
     """Everything that the policy would do: `cancels` (keys), `quotes` (token, price, size), `take`."""
 
-    def __init__(self, rule: Rule, view: Any, adverse: float = 0.003, variance: float = 25e-6) -> None:
+    def __init__(
+        self, rule: Rule, view: Any, adverse: float = 0.003, variance: float = 25e-6, slope: float = 0.0
+    ) -> None:
         self.rule, self.view = rule, view
         self.gamma = 1 / Decimal(rule.dollars_at_risk)
-        self.adverse, self.variance = Decimal(adverse), Decimal(variance)
+        self.adverse, self.variance, self.slope = Decimal(adverse), Decimal(variance), Decimal(slope)
         self.cancels: set[int] = set()
         self.quotes: list[tuple[int, int, int]] = []
         self.take: tuple[int, int, int, int] | None = None
@@ -118,7 +122,8 @@ class Decision:
 
     def side(self, token: int, p: Decimal) -> Side:
         lead = Decimal(int(self.view["high_micro"][token]) - int(self.view["low_micro"][1 - token])) / SHARE
-        side = Side(p, lead)
+        best = max(0, int(self.view["top"][token]["bid_e4"]))
+        side = Side(p, Decimal(best) / ONE, lead)
         for order in self.orders():
             left = Decimal(int(order["remaining_micro"])) / SHARE
             if left <= 0:
@@ -220,20 +225,29 @@ class Decision:
             ask = min(ask, ONE - bid)
         return (ask - 1) // self.tick * self.tick if ask > 1 else 0
 
-    def target(self, side: Side, ahead: Decimal, n: Decimal) -> int:
-        worth = reservation(side.p, self.gamma, side.lead + side.dying + ahead, n)
-        edge = half_spread(self.gamma, n, Decimal(self.rule.fill_decay)) + self.adverse
-        edge -= Decimal(self.rule.rebate_share) * self.fee(worth)
-        return self.floor(worth - max(edge, Decimal(self.rule.min_edge)))
+    def edge(self, side: Side, worth: Decimal, price: Decimal) -> Decimal:
+        """What a filled bid earns per share."""
+        adverse = self.adverse + self.slope * max(side.best - price, Decimal(0))
+        return worth - price - adverse + Decimal(self.rule.rebate_share) * self.fee(price)
+
+    def target(self, side: Side, worth: Decimal, n: Decimal) -> int:
+        least = Decimal(self.rule.min_edge)
+        if self.slope > STEEP:
+            return self.floor(worth - least)
+        needed = max(half_spread(self.gamma, n, Decimal(self.rule.fill_decay)) * (1 - self.slope), least)
+        needed += self.adverse - Decimal(self.rule.rebate_share) * self.fee(worth)
+        price = worth - needed
+        if price < side.best:  # worth − price = needed + slope * (best − price), solved for the price
+            price = (worth - needed - self.slope * side.best) / (1 - self.slope)
+        return self.floor(min(price, worth - least))
 
     def earns(self, token: int, worth: Decimal, price_e4: int, n: Decimal, ahead_micro: int) -> Decimal:
         side, top = self.sides[token], self.view["top"][token]
         price = Decimal(price_e4) / ONE
         if ahead_micro < 0:
             ahead_micro = int(top["bid_micro"]) if price_e4 <= int(top["bid_e4"]) else 0
-        edge = worth - price - self.adverse + Decimal(self.rule.rebate_share) * self.fee(price)
         reached = (-Decimal(self.rule.fill_decay) * max(Decimal(0), side.p - price)).exp()
-        return n * edge * reached * n / (n + Decimal(ahead_micro) / SHARE)
+        return n * self.edge(side, worth, price) * reached * n / (n + Decimal(ahead_micro) / SHARE)
 
     def ladder(self, token: int) -> None:
         side, other, view = self.sides[token], self.sides[1 - token], self.view
@@ -262,9 +276,14 @@ class Decision:
                 and side.cap >= 100
                 and passive >= 100
             ):
-                wanted = self.target(side, ahead, Decimal(size) / SHARE)
+                n = Decimal(size) / SHARE
+                worth = reservation(side.p, self.gamma, side.lead + side.dying + ahead, n)
+                wanted = self.target(side, worth, n)
                 wanted = min(wanted, passive, side.cap, last - self.tick) // self.tick * self.tick
                 wanted = wanted if wanted >= 100 else 0
+                least = Decimal(self.rule.min_edge) - AGAINST_US
+                if self.slope > STEEP and self.edge(side, worth, Decimal(wanted) / ONE) < least:
+                    wanted = 0
             kept: list[Any] = []
             while groups and not kept:
                 verdict = self.judge(token, groups[0], wanted, ahead, room)
@@ -302,6 +321,8 @@ class Decision:
         if price > side.cap or n > room + Decimal("0.01") or price % self.tick:
             return "end"
         if price > self.floor(worth - Decimal(self.rule.min_edge)):
+            return "end"
+        if self.edge(side, worth, Decimal(price) / ONE) * n < -Decimal(self.rule.message) - AGAINST_US:
             return "end"
         if wanted in (0, price):
             return "keep"

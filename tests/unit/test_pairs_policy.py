@@ -223,13 +223,13 @@ def test_the_defaults_fill_at_their_first_level() -> None:
 
 def test_without_fills_the_prior_is_charged_and_with_many_what_was_seen() -> None:
     markouts = Markouts(0.003, 0.005)
-    assert markouts.adverse == pytest.approx(0.003)
+    assert markouts.at(0.0) == pytest.approx(0.003)
     for _ in range(400):
         for horizon in range(3):
             markouts.add(horizon, 0.012 if horizon == 1 else 0.004)
-    assert markouts.adverse == pytest.approx(0.012, abs=0.0005)  # the worst horizon's
+    assert markouts.at(0.0) == pytest.approx(0.012, abs=0.0005)  # the worst horizon's
     markouts.add(3, 0.6)
-    assert markouts.adverse == pytest.approx(0.012, abs=0.0005)  # one market's end tells next to nothing
+    assert markouts.at(0.0) == pytest.approx(0.012, abs=0.0005)  # one market's end tells next to nothing
 
 
 def test_a_fill_is_measured_from_before_it_was_told() -> None:
@@ -239,8 +239,8 @@ def test_a_fill_is_measured_from_before_it_was_told() -> None:
     times = [(0, 5000), (150, 4800), (250, 4800)]
     for ms, mid in times:
         policy.decide(situation(bid=mid - 100, ask=mid + 100, ms_to_end=200_000 - ms))
-    policy.filled(UP)
-    policy.filled(DOWN)
+    policy.filled(UP, 4900)
+    policy.filled(DOWN, 4900)
     for ms in (1_300, 5_300, 30_300):
         policy.decide(situation(bid=4700, ask=4900, ms_to_end=200_000 - ms))
     seen = markouts.stats()
