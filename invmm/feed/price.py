@@ -103,7 +103,9 @@ class PriceFeed(SupervisedSocket):
         self._heard_ns = now_ns
         said = self.messages.read(data, now_ns // MS)
         if said.prices:
-            self._has_prices = True
+            if not self._has_prices:
+                self._has_prices = True
+                self._wake.set()
             self._on_prices(said.prices, now_ns)
         elif said.op == "authed":
             self._subscribe_ns = now_ns + round(STEP_S * NS)
