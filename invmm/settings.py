@@ -199,6 +199,7 @@ class PairsSettings:
     fair_max_age_ms: float = _number(2_000.0, 0.0, 600_000.0, "ms", "an older fair value does not count")
     overshoot: bool = _flag(False, "complete a lead below the minimum size with the minimum size")
     sells: bool = _flag(True, "complete a lead by selling it, too")
+    offers: bool = _flag(False, "offer what leads instead of bidding for the other token")
 
 
 @dataclass(frozen=True, slots=True)

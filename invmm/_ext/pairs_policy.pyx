@@ -92,6 +92,9 @@ cdef class PairsPolicy(Policy):
     sells : bool
         A lead may be completed by selling the heavier token. It is preferred where both cost the same, as it
         frees its cash at once.
+    offers : bool
+        Where enough of the heavier token may be sold, it is offered instead of bidding for the lighter one: the
+        same place in the same queue, but it frees cash instead of binding it, and needs no merge.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ cdef class PairsPolicy(Policy):
         int num_levels=3,
         bint overshoot=False,
         bint sells=True,
+        bint offers=False,
     ) -> None:
         cdef pairs_rule_t* rule = &self.rule
 
@@ -140,6 +144,7 @@ cdef class PairsPolicy(Policy):
         rule.num_levels = num_levels
         rule.overshoot = overshoot
         rule.sells = sells
+        rule.offers = offers
         self.markouts = Markouts() if markouts is None else markouts
         self.name = "pairs"
 
@@ -185,9 +190,9 @@ cdef class PairsPolicy(Policy):
             if reason:
                 for i in range(self.sides[token].n_bids):
                     self.ends[self.sides[token].bids[i]] = reason
-                    self.sides[token].n_ends += 1
+                    self.n_ends += 1
             else:
-                ladder_c(
+                self.n_ends += ladder_c(
                     &self.rule, &self.terms, view, token, &self.sides[0], &self.ends[0], &self.counters
                 )
         self.emit_c(view, &take, out)
@@ -213,6 +218,7 @@ cdef class PairsPolicy(Policy):
             const own_order_t* order
             side_t* side
             double remaining
+            int32_t price_e4
             int token
             int i
             int k
@@ -226,36 +232,33 @@ cdef class PairsPolicy(Policy):
             side.dying = side.paid = 0.0
             if view.position_micro[token] > 0:
                 side.paid = <double> view.cost_micro[token] / <double> view.position_micro[token]
-            side.highest_buy = 0
-            side.lowest_sell = ONE_E4
+            side.highest_bid = 0
             side.cap_e4 = ONE_E4
             side.cap_reason = side.reason = 0
-            side.n_bids = side.n_kept = side.n_ends = side.n_quotes = 0
+            side.offered_micro = 0
+            side.n_bids = side.n_kept = side.n_quotes = 0
+        self.n_ends = 0
         for i in range(view.n_orders):
             order = &view.orders[i]
-            side = &self.sides[order.token]
             self.ends[i] = 0
             if order.remaining_micro <= 0:
                 continue
+            side = &self.sides[order.token if order.side == BUY else 1 - order.token]
+            price_e4 = order.price_e4 if order.side == BUY else ONE_E4 - order.price_e4
             remaining = order.remaining_micro * 1e-6
-            if order.side == SELL:
-                side.lowest_sell = min(side.lowest_sell, order.price_e4)
-                self.sides[1 - order.token].lead += remaining
-                if not order.is_taker and order.state <= ORDER_PENDING_NEW:
-                    self.ends[i] = REASON_NOT_WANTED
-                    side.n_ends += 1
-                continue
-            side.highest_buy = max(side.highest_buy, order.price_e4)
+            side.highest_bid = max(side.highest_bid, price_e4)
             if order.state == ORDER_PENDING_CANCEL and not order.is_taker:
                 side.dying += remaining
             elif order.is_taker or order.state > ORDER_PENDING_NEW:
                 side.lead += remaining
             else:
                 k = side.n_bids
-                while k > 0 and view.orders[side.bids[k - 1]].price_e4 < order.price_e4:
+                while k > 0 and side.bid_e4[k - 1] < price_e4:
                     side.bids[k] = side.bids[k - 1]
+                    side.bid_e4[k] = side.bid_e4[k - 1]
                     k -= 1
                 side.bids[k] = i
+                side.bid_e4[k] = price_e4
                 side.n_bids += 1
 
     cdef void emit_c(
@@ -270,8 +273,8 @@ cdef class PairsPolicy(Policy):
             int i
 
         for token in range(2):
-            if self.sides[token].n_ends == 0:
-                continue
+            if self.n_ends == 0:
+                break
             for i in range(view.n_orders):
                 order = &view.orders[i]
                 if order.token == token and self.ends[i]:
@@ -284,7 +287,12 @@ cdef class PairsPolicy(Policy):
             if side.n_kept + side.n_quotes == 0:
                 out.reason[token] = side.reason if side.reason else REASON_NOT_WANTED
             for i in range(side.n_quotes):
-                action = add_c(out, ACTION_QUOTE, token, BUY, REASON_QUOTE, side.price_e4[i])
+                if side.offers[i]:
+                    action = add_c(
+                        out, ACTION_QUOTE, 1 - token, SELL, REASON_QUOTE, ONE_E4 - side.price_e4[i]
+                    )
+                else:
+                    action = add_c(out, ACTION_QUOTE, token, BUY, REASON_QUOTE, side.price_e4[i])
                 action.size_micro = side.size_micro[i]
                 action.level = side.level[i]
         if take.size_micro:
@@ -292,8 +300,12 @@ cdef class PairsPolicy(Policy):
             action.size_micro = take.size_micro
 
     cdef void filled_c(self, const event_t* event) noexcept nogil:
-        if event.side == BUY and not event.flags & FLAG_TAKER:
+        if event.flags & FLAG_TAKER:
+            return
+        if event.side == BUY:
             watch_fill_c(&self.watch, event.token, event.price_e4)
+        else:
+            watch_fill_c(&self.watch, 1 - event.token, ONE_E4 - event.price_e4)
 
     cdef void settled_c(self, int winner) noexcept nogil:
         if winner == UP or winner == DOWN:

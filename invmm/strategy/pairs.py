@@ -57,4 +57,5 @@ def pairs_policy(strategy: StrategySettings, terms: PairsTerms) -> PairsPolicy:
         num_levels=strategy.num_levels,
         overshoot=pairs.overshoot,
         sells=pairs.sells,
+        offers=pairs.offers,
     )
