@@ -81,7 +81,7 @@ cdef inline double target(
 
 
 cdef double earns(
-    const pairs_rule_t* rule, const terms_t* terms, const policy_input_t* view, int token, const side_t* side,
+    const terms_t* terms, const policy_input_t* view, int token, const side_t* side,
     double value, int32_t price_e4, double n, int64_t ahead_micro,
 ) noexcept nogil:
     """What a bid earns if a flow comes of its own size and what stands before it, dollars: its edge,
@@ -92,7 +92,7 @@ cdef double earns(
     if ahead_micro < 0:
         ahead_micro = view.top[token].bid_micro if price_e4 <= view.top[token].bid_e4 else 0
     return (
-        n * edge_of(terms, side, value, price) * exp(-rule.decay * max(0.0, side.fair - price))
+        n * edge_of(terms, side, value, price) * exp(-terms.decay * max(0.0, side.fair - price))
         * n / (n + ahead_micro * 1e-6)
     )
 
@@ -172,7 +172,7 @@ cdef int ladder_c(
             else:
                 odds = -1.0
                 value = reservation(side.x, rule.gamma, side.lead + side.dying + ahead, size * 1e-6)
-                needed = half_spread_of(rule.gamma, size * 1e-6, rule.decay) * terms.rest
+                needed = half_spread_of(rule.gamma, size * 1e-6, terms.decay) * terms.rest
                 wanted = floor_price(
                     terms, target(rule, terms, side, value, max(needed, rule.min_edge) + terms.base)
                 )
@@ -213,9 +213,9 @@ cdef int ladder_c(
             elif wanted == 0 or wanted == price:
                 stays = True
             elif (
-                earns(rule, terms, view, token, side, value, wanted, held, -1)
+                earns(terms, view, token, side, value, wanted, held, -1)
                 - earns(
-                        rule, terms, view, token, side, value, price, held,
+                        terms, view, token, side, value, price, held,
                         view.ahead_micro[side.bids[first]],
                     )
                 <= 2.0 * rule.message

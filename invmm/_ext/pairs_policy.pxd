@@ -10,8 +10,6 @@ from invmm._ext.solver cimport MAX_ORDERS, Policy, policy_input_t, policy_output
 
 cdef struct pairs_rule_t:
     double gamma                # 1/dollars
-    double decay                # 1/dollars
-    double half_spread          # dollars per share, of a whole order
     double order                # shares per level
     double step                 # gamma * order
     double step_exp             # e^−step
@@ -35,6 +33,8 @@ cdef struct pairs_rule_t:
 cdef struct terms_t:            # what every price of one decision rests on
     double base                 # adverse selection: base + slope * distance behind the best bid
     double slope
+    double decay                # of fills, 1/dollars
+    double half_spread          # dollars per share, of a whole order
     double rest                 # 1 − slope, at least 0: of a distance, what is earned by it
     double per_rest             # 1 / rest
     double needed               # by a whole order, before its rebate: half-spread or least edge, and base
@@ -104,6 +104,8 @@ cdef class PairsPolicy(Policy):
     cdef void settled_c(self, int winner) noexcept nogil
     cdef void terms_c(self, const policy_input_t* view) noexcept nogil
     cdef void read_c(self, const policy_input_t* view, double x) noexcept nogil
+    cdef void made_c(self, int token, int32_t price_e4, int64_t size_micro) noexcept nogil
+    cdef void count_c(self, const policy_input_t* view) noexcept nogil
     cdef void emit_c(
         self, const policy_input_t* view, const take_t* take, policy_output_t* out
     ) noexcept nogil

@@ -16,7 +16,6 @@ class PairsPolicy(Policy):
         markouts: Markouts | None = None,
         *,
         dollars_at_risk: float = 2500.0,
-        fill_decay: float = 200.0,
         min_edge: float = 0.002,
         message: float = 0.01,
         rebate_share: float = 0.2,

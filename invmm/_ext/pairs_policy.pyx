@@ -26,6 +26,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from invmm._ext.compatible cimport MAX_LEVELS
 from invmm._ext.completion cimport complete_c
+from invmm._ext.decay cimport decay_rested_c
 from invmm._ext.markouts cimport adverse_at, watch_end_c, watch_fair_c, watch_fill_c
 from invmm._ext.microprice cimport fair_logit_c
 from invmm._ext.pairs_ladder cimport ladder_c
@@ -45,6 +46,7 @@ cdef enum:
     REASON_NO_EXIT = 119
 
     LOT_MICRO = 10_000          # the venue takes sizes with two decimals
+    COUNT_MS = 250              # least time between two counts of what rests
     EXIT_MS = 20_000            # from then on a lead is what it is
 
 cdef int64_t MAX_MICRO = 1_000_000_000_000
@@ -67,8 +69,6 @@ cdef class PairsPolicy(Policy):
         The session's; an own one if omitted.
     dollars_at_risk : float
         1/γ: at a lead worth this much, a share that pays with even odds is bid for as if at odds of 1 : e.
-    fill_decay : float
-        k, 1/dollars: fills become rarer as e^(−k·distance) from fair value.
     min_edge : float
         Least distance from the own reservation price, dollars per share, above 0.
     message : float
@@ -102,7 +102,6 @@ cdef class PairsPolicy(Policy):
         Markouts markouts=None,
         *,
         dollars_at_risk=2500.0,
-        fill_decay=200.0,
         min_edge=0.002,
         message=0.01,
         rebate_share=0.2,
@@ -123,7 +122,6 @@ cdef class PairsPolicy(Policy):
         if not 0 <= num_levels <= MAX_LEVELS:
             raise ValueError(f"num_levels: expected 0 to {MAX_LEVELS}, got {num_levels}")
         rule.gamma = 1.0 / known(dollars_at_risk, "dollars_at_risk", 1.0, 1e12)
-        rule.decay = known(fill_decay, "fill_decay", 1.0, 1e6)
         rule.min_edge = known(min_edge, "min_edge", 1e-4, 0.5)
         rule.message = known(message, "message", 0.0, 100.0)
         rule.rebate_share = known(rebate_share, "rebate_share", 0.0, 1.0)
@@ -135,7 +133,6 @@ cdef class PairsPolicy(Policy):
         rule.patience_ms = <int64_t> (known(patience_s, "patience_s", 0.0, 86_400.0) * 1e3)
         rule.narrow_ms = <int64_t> (known(narrow_s, "narrow_s", 0.0, 86_400.0) * 1e3)
         rule.fair_max_age_ns = <int64_t> (known(fair_max_age_ms, "fair_max_age_ms", 0.0, 1e6) * 1e6)
-        rule.half_spread = half_spread_of(rule.gamma, rule.order_micro / 1e6, rule.decay)
         rule.order = rule.order_micro * 1e-6
         rule.step = rule.gamma * rule.order
         rule.step_exp = exp(-rule.step)
@@ -178,6 +175,7 @@ cdef class PairsPolicy(Policy):
                 reason = REASON_NO_EXIT
         self.terms_c(view)
         self.read_c(view, x)
+        self.count_c(view)
         out.imbalance = (self.sides[UP].lead - self.sides[DOWN].lead) / 2e-6 / max(
             view.high_micro[UP] + view.high_micro[DOWN], self.rule.order_micro
         )
@@ -204,9 +202,12 @@ cdef class PairsPolicy(Policy):
 
         terms.base = self.markouts.base[self.markouts.worst]
         terms.slope = self.markouts.slope[self.markouts.worst]
+        if terms.decay != self.markouts.fills.decay:
+            terms.decay = self.markouts.fills.decay
+            terms.half_spread = half_spread_of(self.rule.gamma, self.rule.order, terms.decay)
         terms.rest = max(0.0, 1.0 - terms.slope)
         terms.per_rest = 1.0 / max(terms.rest, 0.1)
-        terms.needed = max(self.rule.half_spread * terms.rest, self.rule.min_edge) + terms.base
+        terms.needed = max(terms.half_spread * terms.rest, self.rule.min_edge) + terms.base
         terms.fee = view.fee_rate_ppm * 1e-6
         terms.rebate = terms.fee * self.rule.rebate_share
         terms.ticks = 10_000.0 / view.tick_e4
@@ -261,6 +262,27 @@ cdef class PairsPolicy(Policy):
                 side.bid_e4[k] = price_e4
                 side.n_bids += 1
 
+    cdef void count_c(self, const policy_input_t* view) noexcept nogil:
+        """What rested since it was last counted, by its distance from fair value now."""
+        cdef:
+            int64_t span_ms = -view.ms_to_end - self.watch.rested_ms
+            const side_t* side
+            int token
+            int i
+
+        if 0 <= span_ms < COUNT_MS:
+            return
+        self.watch.rested_ms = -view.ms_to_end
+        if not 0 < span_ms < 4 * COUNT_MS:
+            return
+        for token in range(2):
+            side = &self.sides[token]
+            for i in range(side.n_bids):
+                decay_rested_c(
+                    &self.markouts.fills, side.fair - side.bid_e4[i] * 1e-4,
+                    <double> view.orders[side.bids[i]].remaining_micro / self.rule.order_micro * span_ms / 1e3,
+                )
+
     cdef void emit_c(
         self, const policy_input_t* view, const take_t* take, policy_output_t* out
     ) noexcept nogil:
@@ -303,9 +325,15 @@ cdef class PairsPolicy(Policy):
         if event.flags & FLAG_TAKER:
             return
         if event.side == BUY:
-            watch_fill_c(&self.watch, event.token, event.price_e4)
+            self.made_c(event.token, event.price_e4, event.size_micro)
         else:
-            watch_fill_c(&self.watch, 1 - event.token, ONE_E4 - event.price_e4)
+            self.made_c(1 - event.token, ONE_E4 - event.price_e4, event.size_micro)
+
+    cdef void made_c(self, int token, int32_t price_e4, int64_t size_micro) noexcept nogil:
+        """A bid was filled, or what amounts to one."""
+        watch_fill_c(
+            &self.watch, self.markouts, token, price_e4, <double> size_micro / self.rule.order_micro
+        )
 
     cdef void settled_c(self, int winner) noexcept nogil:
         if winner == UP or winner == DOWN:
@@ -323,10 +351,10 @@ cdef class PairsPolicy(Policy):
         return sigmoid(x) if fair_logit_c(&c_view, self.rule.fair_max_age_ns, NULL, NULL, &x) else None
 
     def filled(self, int token, int price_e4) -> None:
-        """A maker buy of a token was told; the engine's step says so by itself."""
+        """A whole bid for a token was filled; the engine's step says so by itself."""
         if token not in (UP, DOWN) or not 0 < price_e4 < ONE_E4:
             raise ValueError(f"token, price_e4: expected 0 or 1, 1 to 9999, got {token}, {price_e4}")
-        watch_fill_c(&self.watch, token, price_e4)
+        self.made_c(token, price_e4, self.rule.order_micro)
 
     def settled(self, int winner) -> None:
         """The market is resolved; the engine's step says so by itself."""
@@ -346,6 +374,7 @@ cdef class PairsPolicy(Policy):
             "first_level_cents": 100.0 * (0.5 - first),
             "adverse_cents": 100.0 * adverse_at(self.markouts, 0.0),
             "follow": self.markouts.follow,
+            "fill_decay": self.markouts.decay,
             "markouts": self.markouts.stats(),
             "markouts_dropped": self.watch.dropped,
         }

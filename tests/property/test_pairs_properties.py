@@ -146,7 +146,8 @@ slopes = st.sampled_from([0.0, 0.5, 0.89, 1.2, 2.5])
 
 
 def policy_of(rule: Rule, slope: float) -> PairsPolicy:
-    return PairsPolicy(Markouts(slope=slope), **asdict(rule))
+    terms = asdict(rule)
+    return PairsPolicy(Markouts(slope=slope, decay=terms.pop("fill_decay")), **terms)
 
 
 def split(actions: Any) -> tuple[Any, Any, Any]:

@@ -193,7 +193,7 @@ class Decision:
                 best, self.take = gain * size / SHARE, (heavy if way == SELL else light, way, price_e4, size)
         if self.take is None:
             return
-        token, way, price_e4, size = self.take
+        _, way, price_e4, size = self.take
         self.sides[heavy].cap = (price_e4 if way == SELL else ONE - price_e4) - self.tick
         if max(self.sides[heavy].alive, default=0) > self.sides[heavy].cap:
             self.take = None
