@@ -142,7 +142,7 @@ def _toxicity(report: Report) -> tuple[list[str], list[list[str]]]:
     lines = [
         [
             name,
-            *(number(each, sign=True) for each in curve["profit"]),
+            *(_with_spread(curve, index) for index in range(len(told["levels"]))),
             curve["zero_words"] if curve["zero_at"] is None else number(curve["zero_at"]),
         ]
         for name, curve in told["policies"].items()
@@ -250,6 +250,12 @@ def _provenance(report: Report) -> list[str]:
         for each in opened
     ]
     return told
+
+
+def _with_spread(curve: Mapping[str, Any], index: int) -> str:
+    """A mean and half the width of its interval."""
+    mean, low, high = (curve[name][index] for name in ("profit", "low", "high"))
+    return number(mean, sign=True) + ("" if low is None else f" ± {number((high - low) / 2)}")
 
 
 def _percent(value: float | None) -> str:
