@@ -49,7 +49,7 @@ def generated(count: int, first_seed: int = FRESH_SEED) -> Markets:
     last = first_seed + count - 1
     if first_seed < FRESH_SEED <= last:
         raise ConfigError(
-            f"seeds {first_seed} to {last}: expected all below {FRESH_SEED} (for tuning) or none (they decide)"
+            f"seeds {first_seed} to {last}: expected all below {FRESH_SEED} (to tune on) or none (to decide)"
         )
     part = "tuning" if last < FRESH_SEED else "deciding"
     words = f"{count} generated markets, seeds {first_seed} to {last} ({part})"

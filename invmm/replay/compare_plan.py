@@ -29,11 +29,10 @@ HEADLINE: Final = "headline"
 
 @dataclass(frozen=True)
 class Case:
-    """Conditions by a name; `toxicity` scales the informed flow of generated markets."""
+    """Conditions by a name."""
 
     name: str
-    conditions: Conditions = Conditions()
-    toxicity: float = 1.0
+    conditions: Conditions
 
 
 VARIANTS: Final = (

@@ -53,7 +53,7 @@ class Estimate:
 
 def block_length(n: int) -> int:
     """Markets in a block: the cube root of their number, rounded; 1 at least."""
-    return max(1, round(n ** (1 / 3)))
+    return max(1, round(math.cbrt(n)))
 
 
 def mean_of(values: Values, *, block: int | None = None, draws: int = DRAWS, seed: int = SEED) -> Estimate:
@@ -156,11 +156,12 @@ def _student(freedom: float) -> float:
     """
     z = Z95
     if freedom < 3:
-        return 12.706 * (3.182 / 12.706) ** (math.log(max(freedom, 1.0)) / math.log(3.0))
+        return 12.706 * math.pow(3.182 / 12.706, math.log(max(freedom, 1.0)) / math.log(3.0))
     terms = (
         z,
         (z**3 + z) / 4,
         (5 * z**5 + 16 * z**3 + 3 * z) / 96,
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
     )
-    return sum(term / freedom**power for power, term in enumerate(terms))
+    found: float = sum(term / freedom**power for power, term in enumerate(terms))
+    return found

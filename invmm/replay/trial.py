@@ -56,8 +56,8 @@ class Conditions:
     """Of the venue: where cancelled shares stood (`invmm.replay.queue_models`)."""
     latency_ms: float = LATENCY_MS
     """One way to the venue, and the way of its answers, which are never faster than its feed."""
-    taker_delay_ms: float = 250.0
-    """Hold of orders that would match on entry: the longer of the two that the venue's pages state."""
+    taker_delay_ms: float = 150.0
+    """Hold of orders that would match on entry: since 2026-09-04, by the venue's changelog."""
     failure_rate: float = 0.0
     """Share of matched trades whose settlement fails: the shares go back."""
     size_factor: float = 1
@@ -104,7 +104,9 @@ def tape_of(source: str | Path) -> Tape:
         return load(find([source])[0])
     seed, at, toxicity = rest.partition("@")
     if not seed.isdecimal() or (at and not re.fullmatch(r"\d+(\.\d+)?", toxicity)):
-        raise ConfigError(f"market: expected generated:SEED or generated:SEED@TOXICITY, found {str(source)!r}")
+        raise ConfigError(
+            f"market: expected generated:SEED or generated:SEED@TOXICITY, found {str(source)!r}"
+        )
     from invmm.sim.flow import DEFAULT_FLOW
     from invmm.sim.market import generate
 

@@ -1,8 +1,8 @@
 """Tuning: every policy gets the same number of tries on the same tuning markets.
 
-A policy declares what may be varied (`SPACES`); sizes and limits are everybody's and are not. The first try is
-the policy as it ships, the others are drawn, seeded, from its space. The best mean profit is chosen, whatever
-the interval about it: tuning decides nothing, the deciding markets do.
+A policy declares what may be varied (`SPACES`); sizes and limits are everybody's and are not. The first try
+is the policy as it ships, the others are drawn, seeded, from its space. The best mean profit is chosen,
+whatever the interval about it: tuning decides nothing, the deciding markets do.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def tuning_plan(
 def chosen(
     policies: Sequence[Entrant], rows: Sequence[Mapping[str, Any]], trials: int, seed: int
 ) -> dict[str, Any]:
-    """For each policy the best try, with its mean profit and that of the policy as it ships; and all tries."""
+    """For each policy the best try, its mean profit and that of the policy as it ships; and all tries."""
     profits: dict[str, list[float]] = {}
     for row in rows:
         profits.setdefault(str(row["label"]), []).append(float(row["profit_dollars"]))
@@ -135,12 +135,13 @@ def read_tuned(path: Path) -> dict[str, Any]:
         told = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(told, dict) or told.get("tuned") != SCHEMA or not isinstance(told.get("policies"), dict):
+    policies = told.get("policies") if isinstance(told, dict) and told.get("tuned") == SCHEMA else None
+    if not isinstance(policies, dict):
         raise DataError(f"{path}: expected what --tune writes, of version {SCHEMA}")
-    for text, each in told["policies"].items():
+    for text, each in policies.items():
         if entrant(each["text"]).name != entrant(text).name:
             raise DataError(f"{path}: {text}: expected parameters of it, found {each['text']!r}")
-    return told
+    return dict(told)
 
 
 def _rounded(value: float) -> float:
