@@ -129,8 +129,6 @@ def test_a_node_with_other_code_is_refused_and_the_cluster_left(monkeypatch):
 
 def test_a_cluster_without_room_is_told(monkeypatch):
     ray = FakeRay(has_room=False)
-    with pytest.raises(
-        TransportError, match="expected room for 2 workers of one processor"
-    ):
+    with pytest.raises(TransportError, match="expected room for 2 workers of one processor"):
         crew_on(ray, monkeypatch)
     assert not ray.is_open
