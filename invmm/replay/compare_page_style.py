@@ -48,7 +48,7 @@ th.t:first-child{position:sticky;left:0;background:var(--ground);font-weight:600
 min-width:min(38vw,11rem);
 max-width:15rem;white-space:normal;overflow-wrap:break-word}
 td.l{text-align:left;white-space:normal;min-width:9rem}
-.better{color:var(--s0)}.worse{color:var(--s1)}.flag{color:var(--s1);font-weight:600}
+.better{color:var(--s0)}.worse{color:var(--s1)}.flag,td.flag small{color:var(--s1)}
 li.better,li.worse{color:inherit}
 dl.facts{display:grid;grid-template-columns:fit-content(15rem) minmax(0,1fr);gap:.2rem 1rem;
 margin:.5rem 0}

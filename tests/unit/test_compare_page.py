@@ -201,9 +201,9 @@ def test_tags_are_balanced_and_nothing_comes_from_elsewhere() -> None:
 
 def test_a_policy_is_judged_in_a_sentence() -> None:
     said = words(read(report()))
-    assert "pairs is better than inventory_mm by 2.46 $ per market" in said
+    assert "pairs is better than inventory_mm by 2.46 $ per market on these markets" in said
     assert "do_nothing is not shown to be better or worse than inventory_mm: difference +1.24 $" in said
-    assert "less than 2.29 $ could not have been seen" in said
+    assert "below 2.29 $ a true difference is likely to be missed" in said
     assert "inventory_mm is what the others are measured against: −1.23 $ per market" in said
 
 
@@ -223,6 +223,22 @@ def test_every_figure_is_in_the_page() -> None:
         each for each in FIGURES.split("|") if re.search(rf"(?<![\w.]){re.escape(each)}(?!\w|\.\d)", said)
     ]
     assert found == FIGURES.split("|")
+
+
+def test_markets_that_decide_nothing_are_named_so() -> None:
+    told = report()
+    assert "decides nothing" not in words(read(told))
+    told["source"]["part"] = "tuning"
+    assert "decides nothing" in words(read(told))
+    told["source"] = {"kind": "recorded", "part": "held back", "words": "9 recorded markets"}
+    assert "never a claim of profit" in words(read(told))
+
+
+def test_a_market_with_an_inferred_winner_or_too_much_of_our_own_volume_is_marked() -> None:
+    told = report()
+    assert "generated:1 Up 0.00 +1.00 4.0 % +2.00 7.0 % ⚑" in words(read(told))
+    told["markets"][0]["winner_inferred"] = True
+    assert "generated:1 Up inferred 0.00" in words(read(told))
 
 
 def test_names_cannot_become_html() -> None:
