@@ -65,7 +65,7 @@ def _listed(listed: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
             is_flagged = share is not None and share > OWN_SHARE_LIMIT
             told = number(mapping(each.get("profit")).get(name), sign=True)
             under = "" if share is None else percent(share) + (" ⚑" if is_flagged else "")
-            cells.append(cell(told, under=under, kind="flag" if is_flagged else ""))
+            cells.append(cell(told, under=under, kind="above" if is_flagged else ""))
         lines.append((said(each.get("market")), cells))
     head = [("market", ""), ("winner", ""), *((name, "$, own share") for name in names)]
     return table("Profit and own share of traded volume; ⚑ above 5 %", head, lines, words=[1])
