@@ -19,7 +19,7 @@ class PriceSettings:
     )
     url: str = text("", "of the socket; empty: the venue's own")
     stale_s: float = number(90.0, 1.0, 3_600.0, "s", "a socket silent for longer is connected anew")
-    jitter_s: float = number(10.0, 0.0, 60.0, "s", "longest random wait before a socket is connected anew")
+    jitter_s: float = number(10.0, 0.1, 60.0, "s", "longest random wait before a socket is connected anew")
     sigma_bp: float = number(0.9, 0.01, 50.0, "bp/√s", "volatility before prices tell")
     sigma_floor_bp: float = number(0.2, 0.001, 50.0, "bp/√s", "least volatility that is believed")
     sigma_cap_bp: float = number(10.0, 0.01, 100.0, "bp/√s", "most volatility that is believed")

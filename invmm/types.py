@@ -248,6 +248,7 @@ class Reason(IntEnum):
     COMPLETES = 123
     SELLS_LEAD = 124
     MAKES_WAY = 125
+    ADVERSE = 126
 
 
 class CommandFlag(IntFlag):

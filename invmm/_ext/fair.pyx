@@ -448,11 +448,12 @@ cdef class FairValue:
         as log price with its deviation, prices taken and refused.
         """
         known = self.value.state == FAIR_KNOWN
+        factor = exp(self.basis) if self.strike_is_direct else 1.0
         return {
             "state": STATES[self.value.state],
             "up": self.value.up if known else None,
             "age_s": self.value.age_s if known else None,
-            "strike": self.strike if self.strike_from else None,
+            "strike": self.strike * factor if self.strike_from else None,
             "strike_from": STRIKES[self.strike_from],
             "sigma": self.sigma_c(),
             "basis": self.basis,

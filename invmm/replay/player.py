@@ -56,7 +56,7 @@ def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
     return events
 
 
-def _merged(events: npt.NDArray[np.void], more: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+def merged(events: npt.NDArray[np.void], more: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
     """Both in order of time; of equal time, `events` go first."""
     if not len(more):
         return events
@@ -154,7 +154,7 @@ class Player:
         market = engine.add_market(rule_of(tape) if prices else tape.market, number=number)
         step = market.step
         if prices and market.asks_prices:
-            events = _merged(events, price_events(tape, number))
+            events = merged(events, price_events(tape, number))
         raw = events.view(np.uint8).reshape(-1)
         times = events["time_ns"]
         count = len(events)

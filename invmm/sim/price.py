@@ -50,11 +50,17 @@ class FeedShape:
 FEEDS = FeedShape()
 
 
+def asset_of(slug: str) -> str:
+    """Of which the price is, as in "btc"."""
+    first = slug.split("-", 1)[0]
+    return {"bitcoin": "btc", "ethereum": "eth", "solana": "sol"}.get(first, first)
+
+
 def rule_of(tape: Tape) -> MarketInfo:
-    """The market with the rule it settles by; as it is, where the tape has no path."""
-    if "path_price" not in tape.meta:
+    """The market with the rule it settles by; as it is, where the tape has no path or the rule is known."""
+    if "path_price" not in tape.meta or tape.market.rule:
         return tape.market
-    return replace(tape.market, rule="average", average_s=AVERAGE_S, asset="btc")
+    return replace(tape.market, rule="average", average_s=AVERAGE_S, asset=asset_of(tape.market.slug))
 
 
 def readings(tape: Tape, shape: FeedShape = FEEDS) -> npt.NDArray[np.void]:
@@ -64,10 +70,15 @@ def readings(tape: Tape, shape: FeedShape = FEEDS) -> npt.NDArray[np.void]:
     """
     if "path_price" not in tape.meta:
         return np.zeros(0, READING_DTYPE)
-    path: FloatArray = tape.meta["path_price"]
-    step_ms, begin_ms = int(tape.meta["path_step_ms"]), int(tape.meta["path_start_ms"])
     rng = np.random.Generator(np.random.PCG64([int(tape.meta["seed"]), STREAM]))
-    start_ms = tape.market.start_s * 1000
+    begin_ms = tape.market.start_s * 1000 + int(tape.meta["path_start_ms"])
+    return readings_of(tape.meta["path_price"], begin_ms, int(tape.meta["path_step_ms"]), rng, shape)
+
+
+def readings_of(
+    path: FloatArray, begin_ms: int, step_ms: int, rng: np.random.Generator, shape: FeedShape
+) -> npt.NDArray[np.void]:
+    """The same of a price that begins at `begin_ms`, unix milliseconds."""
     direct = _told(
         rng, PriceFact.DIRECT, path, begin_ms, step_ms, shape.direct_ms, shape.direct_delay_ms, shape
     )
@@ -78,13 +89,10 @@ def readings(tape: Tape, shape: FeedShape = FEEDS) -> npt.NDArray[np.void]:
     averages = spot.copy()
     averages["fact"], averages["average_s"] = PriceFact.AVERAGE, AVERAGE_S
     last = (averages["observed_ms"] - begin_ms) // step_ms  # up to, not including, as the settlement does
-    averages = averages[last >= width]
-    last = last[last >= width]
+    averages, last = averages[last >= width], last[last >= width]
     averages["price"] = (total[last] - total[last - width]) / width
     averages["price"] *= np.exp(rng.standard_normal() * shape.strike_error)
     told = np.concatenate([direct, spot, averages])
-    told["observed_ms"] += start_ms
-    told["at_ns"] += start_ms * MS
     return told[np.argsort(told["at_ns"], kind="stable")]
 
 
@@ -98,7 +106,7 @@ def _told(
     delay_ms: float,
     shape: FeedShape,
 ) -> npt.NDArray[np.void]:
-    """The path every so often, arriving with a delay and never going back; times from the window's start."""
+    """The path every so often, arriving with a delay and never going back."""
     first = -(-begin_ms // every_ms) * every_ms
     observed = np.arange(first, begin_ms + len(path) * step_ms, every_ms, dtype=np.int64)
     rows = np.zeros(len(observed), READING_DTYPE)
