@@ -110,6 +110,7 @@ def _digits(places: int, *, sign: bool = False) -> Callable[[object], str]:
 TRADING: Sequence[Column] = (
     ("fills", "per market", "fills", _digits(1)),
     ("orders", "per market", "orders", _digits(1)),
+    ("fills failed", "in all", "failed_fills", _digits(0)),
     ("messages", "per fill", "messages_per_fill", _digits(1)),
     ("maker share", "of shares", "maker_share", percent),
     ("one-sided share", "of shares", "one_sided_share", percent),

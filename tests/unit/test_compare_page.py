@@ -115,7 +115,7 @@ def report() -> dict[str, Any]:
         "fees_dollars": -0.05,
         "rebates_dollars": 0.69,
         "max_committed_dollars": 4991.0,
-        "failed_fills": 0,
+        "failed_fills": 13,
         "unreconciled": 6,
         "reasons": {"unprofitable": 1234, "stale": 5},
     }
@@ -208,7 +208,7 @@ def test_a_policy_is_judged_in_a_sentence() -> None:
 
 
 FIGURES = (
-    "+1.23|+0.73 to +1.73|+2.46|+1.71 to +3.21|1.07|40|31.4|88.2|12.3|93.4 %|31.7 %|412.6|0.9913|17.8|"
+    "+1.23|+0.73 to +1.73|+2.46|+1.71 to +3.21|1.07|40|31.4|88.2|13|12.3|93.4 %|31.7 %|412.6|0.9913|17.8|"
     "4.3 %|−0.27|43.9|6.1 % ⚑|11.9 % ⚑|3 ⚑|+3.59|−2.31|−0.05|+0.69|4,991|unprofitable 1,234|6 trials|"
     "+5.67|−0.41|−0.32|−0.23|+0.14|−0.46 to −0.36|901|902|903|904|latency 150 ms|21|▲ +7.65|Δ +8.76|"
     "+3.21|−4.32|0.43|no profit at any|22 markets|657814a0123456789 with changes|fingerprint77|"
