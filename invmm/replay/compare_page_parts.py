@@ -1,4 +1,4 @@
-"""The sections of the comparison page after the first, from the variants to single markets."""
+"""The sections of the comparison page between the first and the markets: what holds over all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invmm.replay.compare_page_style import (
     sequence,
     table,
 )
-from invmm.replay.compare_plots import Interval, Line, Value, chart, finite, intervals, strips
+from invmm.replay.compare_plots import Interval, Line, chart, finite, intervals
 
 Report = Mapping[str, Any]
 Looks = Mapping[str, int]
@@ -110,6 +110,7 @@ def _digits(places: int, *, sign: bool = False) -> Callable[[object], str]:
 TRADING: Sequence[Column] = (
     ("fills", "per market", "fills", _digits(1)),
     ("orders", "per market", "orders", _digits(1)),
+    ("fills failed", "in all", "failed_fills", _digits(0)),
     ("messages", "per fill", "messages_per_fill", _digits(1)),
     ("maker share", "of shares", "maker_share", percent),
     ("one-sided share", "of shares", "one_sided_share", percent),
@@ -260,51 +261,3 @@ def _zero(curve: Mapping[str, Any]) -> str:
     if finite(curve.get("zero_at")) is None and words:
         return cell(words, kind="l")
     return cell(number(curve.get("zero_at")))
-
-
-def markets(report: Report, looks: Looks) -> str:
-    """Each market's difference to the base, and its profit, one dot each."""
-    listed = [mapping(each) for each in sequence(report.get("markets"))]
-    base = said(report.get("base"))
-    profits: dict[str, list[Value]] = {
-        name: [finite(mapping(each.get("profit")).get(name)) for each in listed] for name, _ in rows(report)
-    }
-    against = profits.get(base, [])
-    differences = [
-        (
-            name,
-            [a - b if a is not None and b is not None else None for a, b in zip(each, against, strict=False)],
-            looks.get(name, GREY),
-        )
-        for name, each in profits.items()
-        if name != base
-    ]
-    plots = [
-        strips(f"Difference to {base} of each market", differences, unit="$ of one market, bar: mean"),
-        strips(
-            "Profit of each market",
-            [(name, each, looks.get(name, GREY)) for name, each in profits.items()],
-            unit="$ of one market, bar: mean",
-        ),
-    ]
-    shares = [
-        (
-            name,
-            [_percent(mapping(each.get("own_share")).get(name)) for each in listed],
-            looks.get(name, GREY),
-        )
-        for name, _ in rows(report)
-    ]
-    plots.append(
-        strips(
-            "Own share of each market's volume", shares, unit="% of traded shares, above 5 % flagged", line=5
-        )
-    )
-    if not any(plots):
-        return ""
-    return f"<section><h2>Market by market</h2><div class='plots'>{''.join(plots)}</div></section>"
-
-
-def _percent(value: object) -> Value:
-    known = finite(value)
-    return None if known is None else 100 * known

@@ -48,7 +48,7 @@ th.t:first-child{position:sticky;left:0;background:var(--ground);font-weight:600
 min-width:min(38vw,11rem);
 max-width:15rem;white-space:normal;overflow-wrap:break-word}
 td.l{text-align:left;white-space:normal;min-width:9rem}
-.better{color:var(--s0)}.worse{color:var(--s1)}.flag{color:var(--s1);font-weight:600}
+.better{color:var(--s0)}.worse{color:var(--s1)}.flag,.above small{color:var(--s1)}
 li.better,li.worse{color:inherit}
 dl.facts{display:grid;grid-template-columns:fit-content(15rem) minmax(0,1fr);gap:.2rem 1rem;
 margin:.5rem 0}
@@ -77,6 +77,7 @@ stroke-width:2}
 .line.s5{stroke-dasharray:4 3}.line.s6{stroke-dasharray:1 2}
 .key{display:flex;flex-wrap:wrap;gap:.1rem .9rem;font-size:.82rem;padding:.2rem}
 .key svg{width:28px;height:12px;margin-right:.3rem;vertical-align:-1px}
+.plots+details{margin-top:.9rem}
 details{border-top:1px solid var(--rule);padding:.5rem 0}summary{cursor:pointer;font-weight:600;
 padding:.2rem 0}
 @media(min-width:960px){.plots.pairs svg text{font-size:7.5px}}

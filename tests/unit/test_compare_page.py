@@ -115,7 +115,7 @@ def report() -> dict[str, Any]:
         "fees_dollars": -0.05,
         "rebates_dollars": 0.69,
         "max_committed_dollars": 4991.0,
-        "failed_fills": 0,
+        "failed_fills": 13,
         "unreconciled": 6,
         "reasons": {"unprofitable": 1234, "stale": 5},
     }
@@ -201,14 +201,14 @@ def test_tags_are_balanced_and_nothing_comes_from_elsewhere() -> None:
 
 def test_a_policy_is_judged_in_a_sentence() -> None:
     said = words(read(report()))
-    assert "pairs is better than inventory_mm by 2.46 $ per market" in said
+    assert "pairs is better than inventory_mm by 2.46 $ per market on these markets" in said
     assert "do_nothing is not shown to be better or worse than inventory_mm: difference +1.24 $" in said
-    assert "less than 2.29 $ could not have been seen" in said
+    assert "below 2.29 $ a true difference is likely to be missed" in said
     assert "inventory_mm is what the others are measured against: −1.23 $ per market" in said
 
 
 FIGURES = (
-    "+1.23|+0.73 to +1.73|+2.46|+1.71 to +3.21|1.07|40|31.4|88.2|12.3|93.4 %|31.7 %|412.6|0.9913|17.8|"
+    "+1.23|+0.73 to +1.73|+2.46|+1.71 to +3.21|1.07|40|31.4|88.2|13|12.3|93.4 %|31.7 %|412.6|0.9913|17.8|"
     "4.3 %|−0.27|43.9|6.1 % ⚑|11.9 % ⚑|3 ⚑|+3.59|−2.31|−0.05|+0.69|4,991|unprofitable 1,234|6 trials|"
     "+5.67|−0.41|−0.32|−0.23|+0.14|−0.46 to −0.36|901|902|903|904|latency 150 ms|21|▲ +7.65|Δ +8.76|"
     "+3.21|−4.32|0.43|no profit at any|22 markets|657814a0123456789 with changes|fingerprint77|"
@@ -223,6 +223,22 @@ def test_every_figure_is_in_the_page() -> None:
         each for each in FIGURES.split("|") if re.search(rf"(?<![\w.]){re.escape(each)}(?!\w|\.\d)", said)
     ]
     assert found == FIGURES.split("|")
+
+
+def test_markets_that_decide_nothing_are_named_so() -> None:
+    told = report()
+    assert "decides nothing" not in words(read(told))
+    told["source"]["part"] = "tuning"
+    assert "decides nothing" in words(read(told))
+    told["source"] = {"kind": "recorded", "part": "held back", "words": "9 recorded markets"}
+    assert "never a claim of profit" in words(read(told))
+
+
+def test_a_market_with_an_inferred_winner_or_too_much_of_our_own_volume_is_marked() -> None:
+    told = report()
+    assert "generated:1 Up 0.00 +1.00 4.0 % +2.00 7.0 % ⚑" in words(read(told))
+    told["markets"][0]["winner_inferred"] = True
+    assert "generated:1 Up inferred 0.00" in words(read(told))
 
 
 def test_names_cannot_become_html() -> None:
