@@ -85,8 +85,8 @@ def test_an_engines_market_hears_its_prices_and_goes_on_when_they_stop(source: s
             await until(lambda: fair.prices > count)
         await hub.close()
         assert feed.state is FeedState.CLOSED
-        assert said[0] == "price feed live"
-        assert said[1] == "price feed backing off (peer): fair value by the books alone"
+        assert said[0] == "btc price feed live"
+        assert said[1] == "btc price feed backing off (peer): fair value by the books alone"
 
     serve(test)
 
