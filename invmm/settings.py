@@ -166,17 +166,19 @@ class PairsSettings:
     dollars_at_risk: float = _number(
         2_500.0, 1.0, 1e9, "dollars", "1/γ, a part of the bankroll: the lead that is felt as much as the odds"
     )
-    fill_decay: float = _number(200.0, 1.0, 1e5, "1/dollars", "fills become rarer as e^(-this × distance)")
+    fill_decay: float = _number(
+        200.0, 1.0, 1e5, "1/dollars", "fills become rarer as e^(-this × distance), before own tell"
+    )
     min_edge: float = _number(
         0.002, 1e-4, 0.5, "dollars", "least distance of a bid from what it is worth to us"
     )
     adverse: float = _number(0.003, 0.0, 0.1, "dollars", "adverse selection per share, before own fills tell")
     adverse_spread: float = _number(0.005, 1e-5, 1.0, "dollars", "how unsure that is (standard deviation)")
     adverse_slope: float = _number(
-        0.0, 0.0, 3.0, "$/$", "by how much it grows with a bid's distance behind the best"
+        2.5, 0.0, 3.0, "$/$", "by how much it grows with a bid's distance behind the best"
     )
     adverse_slope_spread: float = _number(0.2, 1e-3, 10.0, "$/$", "how unsure that is (standard deviation)")
-    follow: float = _number(0.0, 0.0, 2.0, "", "of a rise of the books, the part to come, before they tell")
+    follow: float = _number(1.0, 0.0, 2.0, "", "of a rise of the books, the part to come, before they tell")
     message: float = _number(0.01, 0.0, 10.0, "dollars", "what a message to the venue is worth")
     max_lead_shares: float = _number(
         400.0, 0.0, 1_000_000.0, "shares", "by which one token may lead if every bid for it fills"
@@ -188,6 +190,7 @@ class PairsSettings:
     fair_max_age_ms: float = _number(2_000.0, 0.0, 600_000.0, "ms", "an older fair value does not count")
     overshoot: bool = _flag(False, "complete a lead below the minimum size with the minimum size")
     sells: bool = _flag(True, "complete a lead by selling it, too")
+    offers: bool = _flag(False, "offer what leads instead of bidding for the other token")
 
 
 @dataclass(frozen=True, slots=True)

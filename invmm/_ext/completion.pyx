@@ -100,14 +100,15 @@ cdef void complete_c(
         return
     heavy.cap_e4 = (ONE_E4 - take.price_e4 if take.side == BUY else take.price_e4) - view.tick_e4
     heavy.cap_reason = REASON_MAKES_WAY
-    if heavy.highest_buy > heavy.cap_e4 or (take.side == BUY and take.price_e4 >= light.lowest_sell):
+    if heavy.highest_bid > heavy.cap_e4:
         counters.takes_blocked += 1
         take.size_micro = 0
         return
     if take.side == BUY:
         counters.takes += 1
-        light.highest_buy = max(light.highest_buy, take.price_e4)
+        light.highest_bid = max(light.highest_bid, take.price_e4)
     else:
         counters.sales += 1
-        heavy.lowest_sell = take.price_e4
+        light.highest_bid = max(light.highest_bid, ONE_E4 - take.price_e4)
+        heavy.offered_micro = take.size_micro
     light.lead += take.size_micro / 1e6

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
+from invmm._ext.decay cimport decay_t
 from invmm._ext.solver cimport policy_input_t
 from invmm._ext.trend cimport follow_t, trend_t
 
@@ -41,6 +42,7 @@ cdef class Markouts:
         double[HORIZONS] slope
         int worst                   # horizon that is charged
         follow_t trend              # what books do after a rise
+        decay_t fills               # how they become rarer with the distance
     cdef void fit_c(self, int horizon) noexcept nogil
     cdef void observe_c(self, int horizon, double distance, double move) noexcept nogil
 
@@ -60,12 +62,15 @@ cdef struct watch_t:            # of one market
     int64_t moved_ms
     double moved_from
     trend_t trend
+    int64_t rested_ms           # until then what rests was counted
 
 
 cdef void watch_fair_c(
     watch_t* watch, Markouts markouts, double fair, const policy_input_t* view
 ) noexcept nogil
-cdef void watch_fill_c(watch_t* watch, int token, int32_t price_e4) noexcept nogil
+cdef void watch_fill_c(
+    watch_t* watch, Markouts markouts, int token, int32_t price_e4, double orders
+) noexcept nogil
 cdef void watch_end_c(watch_t* watch, Markouts markouts, int winner) noexcept nogil
 
 

@@ -18,6 +18,7 @@ at the best bid, at least nothing.
 from libc.math cimport fabs, isfinite
 from libc.stdint cimport int64_t
 
+from invmm._ext.decay cimport decay_begin_c, decay_filled_c, decay_rested_c
 from invmm._ext.records cimport UP
 from invmm._ext.trend cimport follow_of
 
@@ -50,11 +51,13 @@ cdef class Markouts:
         … by how much that grows with the distance behind the best, dollars per dollar.
     follow : float
         Of a rise of the books above their average of the last moments, the part that is still to come.
+    decay : float
+        k, 1/dollars: fills become rarer as e^(−k·distance) from fair value.
     """
 
     def __init__(
         self, double prior=0.003, double prior_sd=0.005, double slope=0.0, double slope_sd=0.2,
-        double follow=0.0,
+        double follow=0.0, double decay=200.0,
     ) -> None:
         cdef int horizon
 
@@ -64,6 +67,9 @@ cdef class Markouts:
             raise ValueError(f"slope, slope_sd: expected at least 0 and above 0, got {slope}, {slope_sd}")
         if not 0.0 <= follow <= 2.0:
             raise ValueError(f"follow: expected 0 to 2, got {follow}")
+        if not (isfinite(decay) and 1.0 <= decay <= 1e6):
+            raise ValueError(f"decay: expected 1 to 1e6, got {decay}")
+        decay_begin_c(&self.fills, decay)
         self.prior = prior
         self.prior_sd = prior_sd
         self.prior_slope = slope
@@ -121,6 +127,19 @@ cdef class Markouts:
     def at(self, double distance) -> float:
         """What a bid so far behind the best is charged, dollars per share."""
         return adverse_at(self, distance)
+
+    def rested(self, double distance, double orders) -> None:
+        """Bids rested so far below fair value: orders × seconds."""
+        decay_rested_c(&self.fills, distance, orders)
+
+    def filled(self, double distance, double orders) -> None:
+        """So many orders were filled so far below fair value."""
+        decay_filled_c(&self.fills, distance, orders)
+
+    @property
+    def decay(self) -> float:
+        """k, 1/dollars."""
+        return self.fills.decay
 
     @property
     def follow(self) -> float:
@@ -185,8 +204,10 @@ cdef void watch_fair_c(
             i += 1
 
 
-cdef void watch_fill_c(watch_t* watch, int token, int32_t price_e4) noexcept nogil:
-    """A maker buy of a token was told, at the time of the last sample."""
+cdef void watch_fill_c(
+    watch_t* watch, Markouts markouts, int token, int32_t price_e4, double orders
+) noexcept nogil:
+    """A maker buy of a token was told, at the time of the last sample: of so much of an order."""
     cdef:
         pending_t* fill
         uint64_t i = watch.n_samples - 1
@@ -204,6 +225,7 @@ cdef void watch_fill_c(watch_t* watch, int token, int32_t price_e4) noexcept nog
     if token != UP:
         fair = 1.0 - fair
     distance = max(0, watch.best_e4[i % MAX_SAMPLES][token] - price_e4) / 10_000.0
+    decay_filled_c(&markouts.fills, fair - price_e4 / 10_000.0, orders)
     watch.fills[token] += 1.0
     watch.fair_sum[token] += fair
     watch.distance_sum[token] += distance

@@ -37,6 +37,7 @@ cdef bint micro_logit_c(const policy_input_t* view, int token, double* x) noexce
         int32_t ask = view.top[token].ask_e4
         double bids = view.top[token].bid_micro
         double asks = view.top[token].ask_micro
+        int32_t price
         int i
 
     if bid <= 0 or ask <= 0 or bid >= ask:
@@ -44,11 +45,15 @@ cdef bint micro_logit_c(const policy_input_t* view, int token, double* x) noexce
     if view.top[token].bid_is_ours or view.top[token].ask_is_ours:
         for i in range(view.n_orders):
             order = &view.orders[i]
-            if order.side == BUY and not order.is_taker:
-                if order.token == token and order.price_e4 == bid and view.top[token].bid_is_ours:
+            if order.is_taker:
+                continue
+            # A bid for this token, or an offer of the other one, which amounts to the same.
+            price = order.price_e4 if order.side == BUY else ONE_E4 - order.price_e4
+            if (order.token == token) == (order.side == BUY):
+                if price == bid and view.top[token].bid_is_ours:
                     bids -= order.remaining_micro
-                elif order.token != token and ONE_E4 - order.price_e4 == ask and view.top[token].ask_is_ours:
-                    asks -= order.remaining_micro
+            elif ONE_E4 - price == ask and view.top[token].ask_is_ours:
+                asks -= order.remaining_micro
     bids = max(bids, 0.0)
     asks = max(asks, 0.0)
     if bids + asks <= 0.0:

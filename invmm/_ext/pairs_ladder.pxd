@@ -20,7 +20,7 @@ cdef inline double fee_of(const terms_t* terms, double price) noexcept nogil:
     return terms.fee * price * (1.0 - price)
 
 
-cdef void ladder_c(
+cdef int ladder_c(
     const pairs_rule_t* rule, const terms_t* terms, const policy_input_t* view, int token, side_t* sides,
     uint8_t* ends, pairs_counters_t* counters,
 ) noexcept nogil

@@ -14,6 +14,7 @@ from libc.math cimport exp, log
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from invmm._ext.quoting cimport MIN_PRICE_E4, ONE_E4, passive_limit
+from invmm._ext.records cimport BUY
 from invmm._ext.reservation cimport half_spread_of, reservation
 
 
@@ -38,10 +39,13 @@ cdef double DUST = 0.01         # shares
 cdef double MOST_LOGIT = 40.0   # above, a share is worth a dollar to the last digit
 
 
-cdef inline void quote_c(side_t* side, int32_t price_e4, int64_t size_micro, int level) noexcept nogil:
+cdef inline void quote_c(
+    side_t* side, int32_t price_e4, int64_t size_micro, int level, bint offers
+) noexcept nogil:
     side.price_e4[side.n_quotes] = price_e4
     side.size_micro[side.n_quotes] = size_micro
     side.level[side.n_quotes] = <uint8_t> level
+    side.offers[side.n_quotes] = offers
     side.n_quotes += 1
 
 
@@ -77,7 +81,7 @@ cdef inline double target(
 
 
 cdef double earns(
-    const pairs_rule_t* rule, const terms_t* terms, const policy_input_t* view, int token, const side_t* side,
+    const terms_t* terms, const policy_input_t* view, int token, const side_t* side,
     double value, int32_t price_e4, double n, int64_t ahead_micro,
 ) noexcept nogil:
     """What a bid earns if a flow comes of its own size and what stands before it, dollars: its edge,
@@ -88,19 +92,19 @@ cdef double earns(
     if ahead_micro < 0:
         ahead_micro = view.top[token].bid_micro if price_e4 <= view.top[token].bid_e4 else 0
     return (
-        n * edge_of(terms, side, value, price) * exp(-rule.decay * max(0.0, side.fair - price))
+        n * edge_of(terms, side, value, price) * exp(-terms.decay * max(0.0, side.fair - price))
         * n / (n + ahead_micro * 1e-6)
     )
 
 
-cdef void ladder_c(
+cdef int ladder_c(
     const pairs_rule_t* rule, const terms_t* terms, const policy_input_t* view, int token, side_t* sides,
     uint8_t* ends, pairs_counters_t* counters,
 ) noexcept nogil:
-    """One token's levels: which orders end and why, and what is placed."""
+    """One token's levels: which orders end and why, and what is placed. How many ends were noted."""
     cdef:
         side_t* side = &sides[token]
-        const side_t* other = &sides[1 - token]
+        side_t* other = &sides[1 - token]
         double most = rule.max_lead_micro * 1e-6
         double ahead = 0.0              # shares of the better own levels
         double room
@@ -122,6 +126,8 @@ cdef void ladder_c(
         int first = 0                   # next group of own bids at one price
         int after = 0                   # … and the one after it
         int i
+        int n_ends = 0
+        bint offers
         bint stays
         uint8_t reason                  # why no new order is wanted
         uint8_t end                     # why an own one ends
@@ -166,7 +172,7 @@ cdef void ladder_c(
             else:
                 odds = -1.0
                 value = reservation(side.x, rule.gamma, side.lead + side.dying + ahead, size * 1e-6)
-                needed = half_spread_of(rule.gamma, size * 1e-6, rule.decay) * terms.rest
+                needed = half_spread_of(rule.gamma, size * 1e-6, terms.decay) * terms.rest
                 wanted = floor_price(
                     terms, target(rule, terms, side, value, max(needed, rule.min_edge) + terms.base)
                 )
@@ -182,10 +188,10 @@ cdef void ladder_c(
                 reason = REASON_ADVERSE
         stays = False
         while first < side.n_bids and not stays:
-            price = view.orders[side.bids[first]].price_e4
+            price = side.bid_e4[first]
             after = first
             resting = 0
-            while after < side.n_bids and view.orders[side.bids[after]].price_e4 == price:
+            while after < side.n_bids and side.bid_e4[after] == price:
                 resting += view.orders[side.bids[after]].remaining_micro
                 after += 1
             held = resting * 1e-6
@@ -207,9 +213,9 @@ cdef void ladder_c(
             elif wanted == 0 or wanted == price:
                 stays = True
             elif (
-                earns(rule, terms, view, token, side, value, wanted, held, -1)
+                earns(terms, view, token, side, value, wanted, held, -1)
                 - earns(
-                        rule, terms, view, token, side, value, price, held,
+                        terms, view, token, side, value, price, held,
                         view.ahead_micro[side.bids[first]],
                     )
                 <= 2.0 * rule.message
@@ -224,7 +230,7 @@ cdef void ladder_c(
             if not stays:
                 for i in range(first, after):
                     ends[side.bids[i]] = end
-                side.n_ends += 1
+                n_ends += 1
                 first = after
         if stays:
             i = side.bids[after - 1]
@@ -234,19 +240,24 @@ cdef void ladder_c(
             # What is missing is added behind it, as soon as it is enough for an order.
             if (
                 wanted == price and size - resting >= max(view.min_size_micro, rule.order_micro // 4)
+                and view.orders[i].side == BUY
             ):
                 ends[i] = REASON_NOT_WANTED
-                side.n_ends += 1
-                quote_c(side, price, size - resting + view.orders[i].remaining_micro, level)
+                n_ends += 1
+                quote_c(side, price, size - resting + view.orders[i].remaining_micro, level, False)
                 resting = size
             if resting != rule.order_micro:
                 odds = -1.0
             ahead += resting * 1e-6
         elif wanted:
-            if wanted + other.highest_buy >= ONE_E4 or wanted >= side.lowest_sell:
+            if wanted + other.highest_bid >= ONE_E4:
                 side.reason = REASON_SELF_CROSS
             else:
-                quote_c(side, wanted, size, level)
+                offers = rule.offers and view.sellable_micro[1 - token] - other.offered_micro >= size
+                if offers:
+                    other.offered_micro += size
+                    counters.offers += 1
+                quote_c(side, wanted, size, level, offers)
             ahead += size * 1e-6
             last = wanted
         else:
@@ -254,5 +265,6 @@ cdef void ladder_c(
             break
     while first < side.n_bids:
         ends[side.bids[first]] = side.reason if side.reason else REASON_NOT_WANTED
-        side.n_ends += 1
+        n_ends += 1
         first += 1
+    return n_ends

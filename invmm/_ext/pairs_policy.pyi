@@ -16,7 +16,6 @@ class PairsPolicy(Policy):
         markouts: Markouts | None = None,
         *,
         dollars_at_risk: float = 2500.0,
-        fill_decay: float = 200.0,
         min_edge: float = 0.002,
         message: float = 0.01,
         rebate_share: float = 0.2,
@@ -30,6 +29,7 @@ class PairsPolicy(Policy):
         num_levels: int = 3,
         overshoot: bool = False,
         sells: bool = True,
+        offers: bool = False,
     ) -> None: ...
     def fair(self, view: npt.NDArray[np.void] | np.void) -> float | None: ...
     def filled(self, token: int, price_e4: int) -> None: ...

@@ -26,6 +26,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from invmm._ext.compatible cimport MAX_LEVELS
 from invmm._ext.completion cimport complete_c
+from invmm._ext.decay cimport decay_rested_c
 from invmm._ext.markouts cimport adverse_at, watch_end_c, watch_fair_c, watch_fill_c
 from invmm._ext.microprice cimport fair_logit_c
 from invmm._ext.pairs_ladder cimport ladder_c
@@ -45,6 +46,7 @@ cdef enum:
     REASON_NO_EXIT = 119
 
     LOT_MICRO = 10_000          # the venue takes sizes with two decimals
+    COUNT_MS = 250              # least time between two counts of what rests
     EXIT_MS = 20_000            # from then on a lead is what it is
 
 cdef int64_t MAX_MICRO = 1_000_000_000_000
@@ -67,8 +69,6 @@ cdef class PairsPolicy(Policy):
         The session's; an own one if omitted.
     dollars_at_risk : float
         1/γ: at a lead worth this much, a share that pays with even odds is bid for as if at odds of 1 : e.
-    fill_decay : float
-        k, 1/dollars: fills become rarer as e^(−k·distance) from fair value.
     min_edge : float
         Least distance from the own reservation price, dollars per share, above 0.
     message : float
@@ -92,6 +92,9 @@ cdef class PairsPolicy(Policy):
     sells : bool
         A lead may be completed by selling the heavier token. It is preferred where both cost the same, as it
         frees its cash at once.
+    offers : bool
+        Where enough of the heavier token may be sold, it is offered instead of bidding for the lighter one: the
+        same place in the same queue, but it frees cash instead of binding it, and needs no merge.
     """
 
     def __init__(
@@ -99,7 +102,6 @@ cdef class PairsPolicy(Policy):
         Markouts markouts=None,
         *,
         dollars_at_risk=2500.0,
-        fill_decay=200.0,
         min_edge=0.002,
         message=0.01,
         rebate_share=0.2,
@@ -113,13 +115,13 @@ cdef class PairsPolicy(Policy):
         int num_levels=3,
         bint overshoot=False,
         bint sells=True,
+        bint offers=False,
     ) -> None:
         cdef pairs_rule_t* rule = &self.rule
 
         if not 0 <= num_levels <= MAX_LEVELS:
             raise ValueError(f"num_levels: expected 0 to {MAX_LEVELS}, got {num_levels}")
         rule.gamma = 1.0 / known(dollars_at_risk, "dollars_at_risk", 1.0, 1e12)
-        rule.decay = known(fill_decay, "fill_decay", 1.0, 1e6)
         rule.min_edge = known(min_edge, "min_edge", 1e-4, 0.5)
         rule.message = known(message, "message", 0.0, 100.0)
         rule.rebate_share = known(rebate_share, "rebate_share", 0.0, 1.0)
@@ -131,7 +133,6 @@ cdef class PairsPolicy(Policy):
         rule.patience_ms = <int64_t> (known(patience_s, "patience_s", 0.0, 86_400.0) * 1e3)
         rule.narrow_ms = <int64_t> (known(narrow_s, "narrow_s", 0.0, 86_400.0) * 1e3)
         rule.fair_max_age_ns = <int64_t> (known(fair_max_age_ms, "fair_max_age_ms", 0.0, 1e6) * 1e6)
-        rule.half_spread = half_spread_of(rule.gamma, rule.order_micro / 1e6, rule.decay)
         rule.order = rule.order_micro * 1e-6
         rule.step = rule.gamma * rule.order
         rule.step_exp = exp(-rule.step)
@@ -140,6 +141,7 @@ cdef class PairsPolicy(Policy):
         rule.num_levels = num_levels
         rule.overshoot = overshoot
         rule.sells = sells
+        rule.offers = offers
         self.markouts = Markouts() if markouts is None else markouts
         self.name = "pairs"
 
@@ -173,6 +175,7 @@ cdef class PairsPolicy(Policy):
                 reason = REASON_NO_EXIT
         self.terms_c(view)
         self.read_c(view, x)
+        self.count_c(view)
         out.imbalance = (self.sides[UP].lead - self.sides[DOWN].lead) / 2e-6 / max(
             view.high_micro[UP] + view.high_micro[DOWN], self.rule.order_micro
         )
@@ -185,9 +188,9 @@ cdef class PairsPolicy(Policy):
             if reason:
                 for i in range(self.sides[token].n_bids):
                     self.ends[self.sides[token].bids[i]] = reason
-                    self.sides[token].n_ends += 1
+                    self.n_ends += 1
             else:
-                ladder_c(
+                self.n_ends += ladder_c(
                     &self.rule, &self.terms, view, token, &self.sides[0], &self.ends[0], &self.counters
                 )
         self.emit_c(view, &take, out)
@@ -199,9 +202,12 @@ cdef class PairsPolicy(Policy):
 
         terms.base = self.markouts.base[self.markouts.worst]
         terms.slope = self.markouts.slope[self.markouts.worst]
+        if terms.decay != self.markouts.fills.decay:
+            terms.decay = self.markouts.fills.decay
+            terms.half_spread = half_spread_of(self.rule.gamma, self.rule.order, terms.decay)
         terms.rest = max(0.0, 1.0 - terms.slope)
         terms.per_rest = 1.0 / max(terms.rest, 0.1)
-        terms.needed = max(self.rule.half_spread * terms.rest, self.rule.min_edge) + terms.base
+        terms.needed = max(terms.half_spread * terms.rest, self.rule.min_edge) + terms.base
         terms.fee = view.fee_rate_ppm * 1e-6
         terms.rebate = terms.fee * self.rule.rebate_share
         terms.ticks = 10_000.0 / view.tick_e4
@@ -213,6 +219,7 @@ cdef class PairsPolicy(Policy):
             const own_order_t* order
             side_t* side
             double remaining
+            int32_t price_e4
             int token
             int i
             int k
@@ -226,37 +233,55 @@ cdef class PairsPolicy(Policy):
             side.dying = side.paid = 0.0
             if view.position_micro[token] > 0:
                 side.paid = <double> view.cost_micro[token] / <double> view.position_micro[token]
-            side.highest_buy = 0
-            side.lowest_sell = ONE_E4
+            side.highest_bid = 0
             side.cap_e4 = ONE_E4
             side.cap_reason = side.reason = 0
-            side.n_bids = side.n_kept = side.n_ends = side.n_quotes = 0
+            side.offered_micro = 0
+            side.n_bids = side.n_kept = side.n_quotes = 0
+        self.n_ends = 0
         for i in range(view.n_orders):
             order = &view.orders[i]
-            side = &self.sides[order.token]
             self.ends[i] = 0
             if order.remaining_micro <= 0:
                 continue
+            side = &self.sides[order.token if order.side == BUY else 1 - order.token]
+            price_e4 = order.price_e4 if order.side == BUY else ONE_E4 - order.price_e4
             remaining = order.remaining_micro * 1e-6
-            if order.side == SELL:
-                side.lowest_sell = min(side.lowest_sell, order.price_e4)
-                self.sides[1 - order.token].lead += remaining
-                if not order.is_taker and order.state <= ORDER_PENDING_NEW:
-                    self.ends[i] = REASON_NOT_WANTED
-                    side.n_ends += 1
-                continue
-            side.highest_buy = max(side.highest_buy, order.price_e4)
+            side.highest_bid = max(side.highest_bid, price_e4)
             if order.state == ORDER_PENDING_CANCEL and not order.is_taker:
                 side.dying += remaining
             elif order.is_taker or order.state > ORDER_PENDING_NEW:
                 side.lead += remaining
             else:
                 k = side.n_bids
-                while k > 0 and view.orders[side.bids[k - 1]].price_e4 < order.price_e4:
+                while k > 0 and side.bid_e4[k - 1] < price_e4:
                     side.bids[k] = side.bids[k - 1]
+                    side.bid_e4[k] = side.bid_e4[k - 1]
                     k -= 1
                 side.bids[k] = i
+                side.bid_e4[k] = price_e4
                 side.n_bids += 1
+
+    cdef void count_c(self, const policy_input_t* view) noexcept nogil:
+        """What rested since it was last counted, by its distance from fair value now."""
+        cdef:
+            int64_t span_ms = -view.ms_to_end - self.watch.rested_ms
+            const side_t* side
+            int token
+            int i
+
+        if 0 <= span_ms < COUNT_MS:
+            return
+        self.watch.rested_ms = -view.ms_to_end
+        if not 0 < span_ms < 4 * COUNT_MS:
+            return
+        for token in range(2):
+            side = &self.sides[token]
+            for i in range(side.n_bids):
+                decay_rested_c(
+                    &self.markouts.fills, side.fair - side.bid_e4[i] * 1e-4,
+                    <double> view.orders[side.bids[i]].remaining_micro / self.rule.order_micro * span_ms / 1e3,
+                )
 
     cdef void emit_c(
         self, const policy_input_t* view, const take_t* take, policy_output_t* out
@@ -270,8 +295,8 @@ cdef class PairsPolicy(Policy):
             int i
 
         for token in range(2):
-            if self.sides[token].n_ends == 0:
-                continue
+            if self.n_ends == 0:
+                break
             for i in range(view.n_orders):
                 order = &view.orders[i]
                 if order.token == token and self.ends[i]:
@@ -284,7 +309,12 @@ cdef class PairsPolicy(Policy):
             if side.n_kept + side.n_quotes == 0:
                 out.reason[token] = side.reason if side.reason else REASON_NOT_WANTED
             for i in range(side.n_quotes):
-                action = add_c(out, ACTION_QUOTE, token, BUY, REASON_QUOTE, side.price_e4[i])
+                if side.offers[i]:
+                    action = add_c(
+                        out, ACTION_QUOTE, 1 - token, SELL, REASON_QUOTE, ONE_E4 - side.price_e4[i]
+                    )
+                else:
+                    action = add_c(out, ACTION_QUOTE, token, BUY, REASON_QUOTE, side.price_e4[i])
                 action.size_micro = side.size_micro[i]
                 action.level = side.level[i]
         if take.size_micro:
@@ -292,8 +322,18 @@ cdef class PairsPolicy(Policy):
             action.size_micro = take.size_micro
 
     cdef void filled_c(self, const event_t* event) noexcept nogil:
-        if event.side == BUY and not event.flags & FLAG_TAKER:
-            watch_fill_c(&self.watch, event.token, event.price_e4)
+        if event.flags & FLAG_TAKER:
+            return
+        if event.side == BUY:
+            self.made_c(event.token, event.price_e4, event.size_micro)
+        else:
+            self.made_c(1 - event.token, ONE_E4 - event.price_e4, event.size_micro)
+
+    cdef void made_c(self, int token, int32_t price_e4, int64_t size_micro) noexcept nogil:
+        """A bid was filled, or what amounts to one."""
+        watch_fill_c(
+            &self.watch, self.markouts, token, price_e4, <double> size_micro / self.rule.order_micro
+        )
 
     cdef void settled_c(self, int winner) noexcept nogil:
         if winner == UP or winner == DOWN:
@@ -311,10 +351,10 @@ cdef class PairsPolicy(Policy):
         return sigmoid(x) if fair_logit_c(&c_view, self.rule.fair_max_age_ns, NULL, NULL, &x) else None
 
     def filled(self, int token, int price_e4) -> None:
-        """A maker buy of a token was told; the engine's step says so by itself."""
+        """A whole bid for a token was filled; the engine's step says so by itself."""
         if token not in (UP, DOWN) or not 0 < price_e4 < ONE_E4:
             raise ValueError(f"token, price_e4: expected 0 or 1, 1 to 9999, got {token}, {price_e4}")
-        watch_fill_c(&self.watch, token, price_e4)
+        self.made_c(token, price_e4, self.rule.order_micro)
 
     def settled(self, int winner) -> None:
         """The market is resolved; the engine's step says so by itself."""
@@ -334,6 +374,7 @@ cdef class PairsPolicy(Policy):
             "first_level_cents": 100.0 * (0.5 - first),
             "adverse_cents": 100.0 * adverse_at(self.markouts, 0.0),
             "follow": self.markouts.follow,
+            "fill_decay": self.markouts.decay,
             "markouts": self.markouts.stats(),
             "markouts_dropped": self.watch.dropped,
         }

@@ -124,7 +124,7 @@ def pack(
 def load(path: str | Path) -> Tape:
     """Reads one recorded market. DataError names file, line, what was expected and what was found."""
     path = Path(path)
-    row, listing = _listed(path)
+    row, listing = listed(path)
     market = _market_info(path, row, listing)
     meta = {"path": str(path), "winner_inferred": row.get("winner_inferred") is not None}
     return pack(market, _recorded_lines(path), meta)
@@ -197,7 +197,7 @@ def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int,
     return recv_ns, venue_ms, flags, text
 
 
-def _listed(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def listed(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The entry of a recorded market in its `markets.json`, and all of that file."""
     slug = path.name.removesuffix(".gz").removesuffix(".jsonl")
     for folder in (path.parent, path.parent.parent):

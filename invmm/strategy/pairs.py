@@ -29,6 +29,7 @@ class PairsTerms:
             settings.adverse_slope,
             settings.adverse_slope_spread,
             settings.follow,
+            settings.fill_decay,
         )
         return cls(settings, known)
 
@@ -43,7 +44,6 @@ def pairs_policy(strategy: StrategySettings, terms: PairsTerms) -> PairsPolicy:
     return PairsPolicy(
         terms.markouts,
         dollars_at_risk=pairs.dollars_at_risk,
-        fill_decay=pairs.fill_decay,
         min_edge=pairs.min_edge,
         message=pairs.message,
         rebate_share=terms.rebate_share,
@@ -57,4 +57,5 @@ def pairs_policy(strategy: StrategySettings, terms: PairsTerms) -> PairsPolicy:
         num_levels=strategy.num_levels,
         overshoot=pairs.overshoot,
         sells=pairs.sells,
+        offers=pairs.offers,
     )
