@@ -13,15 +13,11 @@ class Response(StrEnum):
     """What an alarm does besides being told."""
 
     TELL = "tell"  # nothing: whatever must stop has stopped, or nothing must
-    PAUSE = "pause"  # quotes are pulled for a while; the kill level rises if it keeps coming back
     LATCH = "latch"  # kill level 1: no new risk until a person has looked
 
 
 class AlarmKind(StrEnum):
-    """What an alarm is about: a stable word for whoever is told; the text beside it is for people.
-
-    What comes and goes with a venue pauses; what cannot be, or says that our own picture is wrong, latches.
-    """
+    """What an alarm is about: a stable word for whoever is told; the text beside it is for people."""
 
     response: Response
 
@@ -48,8 +44,6 @@ class AlarmKind(StrEnum):
     KILL = "kill", Response.LATCH  # the kill switch: a limit, a breaker, or a person
     NOT_VERIFIED = "not_verified", Response.TELL  # level 2 holds, and the venue still lists orders
     MARKET_LOSS = "market_loss", Response.TELL  # one market has lost its limit: it is barred, others go on
-    SLOW_VENUE = "slow_venue", Response.PAUSE  # answers take too long
-    FAILED_FILLS = "failed_fills", Response.PAUSE  # too many fills fail on the chain
 
 
 class Permission:
@@ -87,7 +81,7 @@ class Permission:
         self.say = say
         self.kinds: Counter[AlarmKind] = Counter()
         self.on_alarm: Callable[[str, AlarmKind], object] = lambda _text, _kind: None
-        """Told of each alarm: where it is latched, or a pause ends."""
+        """Told of each alarm: where it is latched."""
         self.hook: Callable[[str, str], object] = lambda _kind, _text: None
         """Told kind and text of each alarm: how people hear of it. Must not block."""
         self._blocks: dict[str, str] = {}  # by whom: why nothing may be quoted however well all is known
@@ -142,8 +136,6 @@ class Permission:
         if kind.response is Response.LATCH:
             self.latched.append(text)
             self.forbid()
-        elif kind.response is Response.PAUSE:
-            self.block(text, kind)
         self.on_alarm(text, kind)
 
     def forbid(self) -> None:

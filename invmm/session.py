@@ -47,6 +47,7 @@ from invmm.settlement.till import Till, embedded_till
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.hazards import QUIET_S, Hazards
 from invmm.sim.identity import tokens_follow
+from invmm.sim.price import rule_of
 from invmm.types import Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.profile import loopback
@@ -54,6 +55,7 @@ from invmm.venue.profile import loopback
 SECOND = 1_000_000_000
 SETTLE_S = 60.0  # real seconds
 BEFORE_AND_AFTER = 2
+NOT_COMPARED = "no checkpoint was compared"
 LEAD_S = 0.6  # real seconds between asking for a market and its first frame: time to connect
 SAMPLE_NS = SECOND // 2
 DRAW_S = 0.2
@@ -189,7 +191,7 @@ class _Session:
             self.settings, venue=venue, clock=clock, seed=self.options.seed, journal=state.journal
         )
         engine.state = state.folder
-        market = engine.add_market(tape.market, number=number)
+        market = engine.add_market(rule_of(tape), number=number)
         till = self._open_till(engine, clock, number)
         checkpoints = (tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
         if self.hazards is None:  # they count frames, of which hazards lose some
@@ -315,6 +317,9 @@ class _Session:
             cash_micro = int(truth["cash_micro"])
             merged_micro = int(truth["merged_micro"])
             errors = _queue_errors(estimates, truth["orders"], engine)
+            if truth["books_beside"]:  # subscribed late, or again: flags by number name other frames
+                stats |= {"checkpoints": 0, "checkpoint_mismatches": 0}
+                self.messages.append(f"{tape.market.slug}: a book came late, {NOT_COMPARED}")
         except InvmmError as error:
             self.messages.append(f"the venue's balance could not be read: {error}")
         self.commands += stats["commands"]

@@ -1,9 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
 A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[model]`,
-`[pairs]`, `[executor]`, `[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`.
-Unknown tables or keys, wrong types and values out of range are errors that name the file, the line and what
-was expected. Secrets have no place in the file; what looks like one is an error too.
+`[pairs]`, `[price]`, `[executor]`, `[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`,
+`[metrics]`. Unknown tables or keys, wrong types and values out of range are errors that name the file, the
+line and what was expected. Secrets have no place in the file; what looks like one is an error too.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -22,8 +22,13 @@ from typing import Any
 
 from invmm import profiles
 from invmm.errors import ConfigError
+from invmm.price_settings import PriceSettings
 from invmm.setting_rules import PRIVATE_KEY as PRIVATE_KEY  # by this path, too
 from invmm.setting_rules import SECRET_NAME, SECRETS_BELONG, line_of, parameter_problem, shown, value_problem
+from invmm.setting_rules import choice as _choice
+from invmm.setting_rules import flag as _flag
+from invmm.setting_rules import number as _number
+from invmm.setting_rules import text as _text
 from invmm.venue.profile import LIVE
 
 POLICIES = (
@@ -37,22 +42,6 @@ POLICIES = (
     "join_touch",
     "do_nothing",
 )
-
-
-def _number(default: float, low: float, high: float, unit: str, what: str) -> Any:
-    return field(default=default, metadata={"low": low, "high": high, "unit": unit, "what": what})
-
-
-def _choice(default: str, options: tuple[str, ...], what: str) -> Any:
-    return field(default=default, metadata={"options": options, "what": what})
-
-
-def _flag(default: bool, what: str) -> Any:
-    return field(default=default, metadata={"what": what})
-
-
-def _text(default: str, what: str) -> Any:
-    return field(default=default, metadata={"longest": 1_000, "what": what})
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,6 +388,7 @@ class Settings:
     strategy: StrategySettings = field(default_factory=StrategySettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     pairs: PairsSettings = field(default_factory=PairsSettings)
+    price: PriceSettings = field(default_factory=PriceSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
     market: MarketSettings = field(default_factory=MarketSettings)

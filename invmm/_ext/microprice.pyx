@@ -1,12 +1,16 @@
-"""Fair value in log-odds: both books' microprices, and a settlement model's value beside them.
+"""Fair value in log-odds: both books' microprices, fused with a settlement model's value.
 
 A microprice weighs each side's price by the other side's size: a book with many bids and few offers is
 about to go up. In log-odds a tick near the edge counts for more than one in the middle, as it should. The
 two books mirror each other, so each is a reading of the same thing, and both count alike: swapping the
 tokens swaps the sign, to the last bit.
+
+Fused are the two by what is not known of either, as variance of log-odds: the model says its own (volatility,
+basis, age of its price), the books' is that of their spread, but at least BOOK_DOUBT². A model's value also
+fades out with its age, so that none drops out all at once.
 """
 
-from libc.math cimport log
+from libc.math cimport fabs, log
 from libc.stdint cimport int32_t, int64_t
 
 from invmm._ext.quoting cimport ONE_E4
@@ -21,6 +25,8 @@ cdef inline double logit_e4(int32_t price_e4) noexcept nogil:
     if price_e4 > ONE_E4 // 2:
         return -log(<double> (ONE_E4 - price_e4) / <double> price_e4)
     return log(<double> price_e4 / <double> (ONE_E4 - price_e4))
+
+cdef double BOOK_DOUBT = 0.1
 
 
 cdef bint micro_logit_c(const policy_input_t* view, int token, double* x) noexcept nogil:
@@ -56,6 +62,20 @@ cdef bint micro_logit_c(const policy_input_t* view, int token, double* x) noexce
     return True
 
 
+cdef double book_variance_c(const policy_input_t* view) noexcept nogil:
+    """What the books leave open, as variance of log-odds: all of the tighter spread alike."""
+    cdef:
+        double spread
+        double least = 100.0
+        int token
+
+    for token in range(2):
+        if 0 < view.top[token].bid_e4 < view.top[token].ask_e4:
+            spread = logit(view.top[token].ask_e4 / 10_000.0) - logit(view.top[token].bid_e4 / 10_000.0)
+            least = min(least, spread * spread / 12.0)
+    return max(least, BOOK_DOUBT * BOOK_DOUBT)
+
+
 cdef inline bint are_mirrors(const top_t* up, const top_t* down) noexcept nogil:
     """Whether both books show one and the same, own orders aside: then one of them is enough."""
     return (
@@ -73,6 +93,7 @@ cdef bint fair_logit_c(
     Whether anything is known.
     """
     cdef:
+        double doubt
         double up = 0.0
         double down = 0.0
         double model
@@ -93,6 +114,9 @@ cdef bint fair_logit_c(
     if 0 < view.fair_ppm < 1_000_000 and 0 <= view.fair_age_ns < max_age_ns:
         model = logit(view.fair_ppm / 1e6)
         weight = 1.0 if n == 0 else 1.0 - <double> view.fair_age_ns / <double> max_age_ns
-        x[0] = model if n == 0 else weight * model + (1.0 - weight) * x[0]
+        if n > 0:
+            doubt = book_variance_c(view)
+            weight *= doubt / (doubt + fabs(view.fair_variance))
+        x[0] = weight * model + (1.0 - weight) * x[0]
         n += 1
     return n > 0

@@ -1,5 +1,4 @@
-"""What a session shows about itself that no single order shows; each of these raises the kill level to 1,
-but for SLOW_VENUE and SETTLEMENT_FAILURES, which pause first (`execution/pauses.py`).
+"""What a session shows about itself that no single order shows; each of these raises the kill level to 1.
 
 | trigger                | when                                                                      |
 |------------------------|---------------------------------------------------------------------------|
@@ -13,8 +12,7 @@ but for SLOW_VENUE and SETTLEMENT_FAILURES, which pause first (`execution/pauses
 | MESSAGE_RATE           | more than `max_messages_minute` orders and cancels within a minute        |
 
 A refusal because an order would have crossed is a race that is lost now and then, not a storm; the signer's
-rate is met by orders that waited and went together, and is no attempt. Each is said once, until `rearm` or
-`reset`.
+rate is met by orders that waited and went together, and is no attempt. Each is said once, until `reset`.
 """
 
 from __future__ import annotations
@@ -68,14 +66,6 @@ class Breakers:
         self._said: set[Reason] = set()
         self._settled_ns = 0  # fills that ended until then were judged
         self._trips: list[Trip] = []
-
-    def rearm(self, reason: Reason, now_ns: int) -> None:
-        """A pause is over: it may be said again, about what comes from now on."""
-        self._said.discard(reason)
-        if reason == Reason.SLOW_VENUE:
-            self._acks.clear()
-        elif reason == Reason.SETTLEMENT_FAILURES:
-            self._settled_ns = now_ns
 
     def reset(self, now_ns: int = 0) -> None:
         """Somebody has looked: everything may be said again, about what comes from now on."""

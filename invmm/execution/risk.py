@@ -5,7 +5,7 @@
     kill file, commands ────┘        └ 2: cancel all and verify    3: … and the session ends
     venue's balance ─▶ Account (`_ext/account`): asked by every market for every placement
 
-What an alarm does is its kind's (`permission.AlarmKind`): told, a pause, or level 1.
+What an alarm does is its kind's (`permission.AlarmKind`): told, or level 1.
 
 A market that lost more than `max_loss_market_dollars` stops quoting; a day that lost more than
 `max_loss_day_dollars` raises the level to 1. What is used up is kept in `risk.json` for the next start.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,7 +25,6 @@ from invmm.errors import InvmmError
 from invmm.execution.breakers import Breakers
 from invmm.execution.kill import KillLevel, KillSwitch
 from invmm.execution.losses import DayLoss, Kept, worst_micro
-from invmm.execution.pauses import AGAIN_S, OFTEN, Pauses
 from invmm.execution.risk_file import LatestWriter, RiskRecord, day_of, load, replace_file
 from invmm.permission import AlarmKind, Permission, Response
 from invmm.settings import RiskSettings, Settings
@@ -46,7 +45,6 @@ ASK_AGAIN_S, ASK_LATER_S = 0.25, 5.0
 PATIENCE_S = 10.0
 CLEAN_LISTINGS = 2  # an order on its way when the cancel came shows up in the second
 FIRST_DAY = "first-1000"
-PAUSING = {Reason.SLOW_VENUE: AlarmKind.SLOW_VENUE, Reason.SETTLEMENT_FAILURES: AlarmKind.FAILED_FILLS}
 
 
 class RiskyVenue(Protocol):
@@ -67,7 +65,7 @@ class Risk:
     ----------
     settings : Settings
     permission : Permission
-        Is told of every level; its alarms raise the level to 1, or pause.
+        Is told of every level; its alarms raise the level to 1.
     say : callable
         Told, in words, what people should know.
     markets : mapping
@@ -103,7 +101,6 @@ class Risk:
         self._record = RiskRecord(0)
         self._saved = b""
         self._save_ns = 0
-        self._pauses = Pauses()
         self._now_ns = 0  # of the last turn of the timer
         self._seen: dict[int, int] = {}  # number → changes of the ledger at the last look
         self._settled: deque[tuple[int, int]] = deque(maxlen=SAMPLES)
@@ -269,11 +266,7 @@ class Risk:
             self._judge(market)
         for trip in self.breakers.look(now_ns, [market.ledger for market in changed]):
             self.trips[trip.reason.name] += 1
-            if (kind := PAUSING.get(trip.reason)) is not None:
-                self._permission.alarm(trip.text, kind)
-            else:
-                self.kill(KillLevel.NO_NEW_RISK, trip.text, trip.reason.name)
-        self._end_pauses(self._pauses.over(now_ns))
+            self.kill(KillLevel.NO_NEW_RISK, trip.text, trip.reason.name)
         if self._day.micro > self._risk.max_loss_day_dollars * MICRO:
             self._trip(
                 Reason.LOSS_DAY,
@@ -302,22 +295,9 @@ class Risk:
             self._apply(f"kill {self.switch.record}")
 
     def _alarmed(self, text: str, kind: AlarmKind) -> None:
-        """An alarm: latched, or a pause that ends by itself unless it is one too many."""
-        latches = kind.response is Response.LATCH
-        if kind.response is Response.PAUSE and not self._pauses.begin(kind, self._now_ns):
-            text, latches = f"{text}; {OFTEN} times within {AGAIN_S // 60} minutes", True
-            self._permission.latched.append(text)
-        if latches and self.switch.up(KillLevel.NO_NEW_RISK, text, "alarm"):
+        """An alarm, latched if its kind says so."""
+        if kind.response is Response.LATCH and self.switch.up(KillLevel.NO_NEW_RISK, text, "alarm"):
             self._apply("")
-
-    def _end_pauses(self, kinds: Iterable[AlarmKind]) -> None:
-        """What these paused may go on once the venue has told what it lists."""
-        ended = [reason for reason, kind in PAUSING.items() if kind in kinds]
-        for reason in ended:
-            self.breakers.rearm(reason, self._now_ns)
-            self._permission.unblock(PAUSING[reason])
-        if ended and self.level == KillLevel.NONE:
-            self._resume()
 
     def _apply(self, text: str) -> None:
         """Makes the present level felt everywhere."""
@@ -327,7 +307,6 @@ class Risk:
         self.account.bar_all(Reason.KILLED if level else Reason.NONE)
         if level == KillLevel.NONE:
             self.breakers.reset(self._now_ns)
-            self._end_pauses(self._pauses.clear())
             self._permission.lift()
             self._say(text)
             self._resume()
@@ -392,7 +371,6 @@ class Risk:
             "orders": figures["orders"],
             "refusals": self.account.refusals(),
             "trips": dict(self.trips),
-            "paused": [kind.value for kind in self._pauses.until_ns],
         }
 
 

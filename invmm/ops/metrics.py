@@ -18,7 +18,6 @@ from prometheus_client.registry import Collector
 
 from invmm.errors import ConfigError
 from invmm.journal_types import RECORD_BYTES
-from invmm.permission import AlarmKind, Response
 from invmm.types import MICRO, Mode, Outcome, Reason
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ FAMILIES: dict[str, tuple[Any, str]] = {
     "invmm_alarms": (COUNTER, "alarms since the start"),
     "invmm_kill_level": (GAUGE, "0 none, 1 no new risk, 2 cancel everything, 3 end"),
     "invmm_trips": (COUNTER, "how often a loss or a breaker spoke, by reason"),
-    "invmm_paused": (GAUGE, "1 while an alarm that passes pauses quoting, by kind"),
     "invmm_committed_dollars": (
         GAUGE,
         "cash in positions and bids of all markets, unmerged pairs included",
@@ -165,9 +163,6 @@ def _of_risk(risk: Risk) -> Iterator[Figure]:
     yield "invmm_loss_day_dollars", {}, found["loss_day"]
     for reason, count in found["trips"].items():
         yield "invmm_trips", {"reason": reason.lower()}, count
-    for kind in AlarmKind:
-        if kind.response is Response.PAUSE:
-            yield "invmm_paused", {"kind": kind.value}, float(kind in found["paused"])
     for reason, count in found["refusals"].items():
         yield "invmm_refusals", {"place": "account", "reason": reason.lower()}, count
 

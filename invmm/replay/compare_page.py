@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -19,18 +20,27 @@ from typing import Any
 from invmm.errors import DataError
 from invmm.replay.compare_page_parts import (
     GREY,
+    against,
     costs,
     looks_of,
-    mapping,
     markets,
     markouts,
     rows,
-    samples,
-    sequence,
     toxicity,
     variants,
 )
-from invmm.replay.compare_page_style import STYLE, bounds, cell, facts, number, said, table
+from invmm.replay.compare_page_samples import samples
+from invmm.replay.compare_page_style import (
+    STYLE,
+    bounds,
+    cell,
+    facts,
+    mapping,
+    number,
+    said,
+    sequence,
+    table,
+)
 from invmm.replay.compare_plots import Interval, finite, intervals
 
 VERDICT_LOOK = {"better": 0, "worse": 1}
@@ -57,9 +67,17 @@ def page(report: Report) -> str:
             "expected a comparison's JSON, an object with one entry per policy in `policies`; found none"
         )
     looks = looks_of(report)
-    later = (variants, costs, markouts, toxicity, markets, samples)
-    sections = [_first_page(report), *(section(report, looks) for section in later)]
-    return "\n".join(
+    sections = [
+        _first_page(report),
+        variants(report),
+        against(report),
+        costs(report),
+        markouts(report),
+        toxicity(report, looks),
+        markets(report, looks),
+        samples(report),
+    ]
+    text = "\n".join(
         [
             "<!doctype html>",
             "<html lang='en'><head><meta charset='utf-8'>",
@@ -70,6 +88,7 @@ def page(report: Report) -> str:
             "",
         ]
     )
+    return re.sub(r"(?<=\d) (?=[%$¢])", "\u00a0", text)  # a figure and its unit stay on one line
 
 
 def write_page(report: Report, path: str | os.PathLike[str]) -> None:
@@ -98,15 +117,22 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
 
 def _first_page(report: Report) -> str:
     base = said(report.get("base"))
-    source = mapping(report.get("source"))
     caveats = "".join(f"<li>{escape(said(each))}</li>" for each in sequence(report.get("caveats")))
+    inferred = [said(each) for each in sequence(report.get("inferred_winners"))]
+    those = f"{len(inferred)}, not read from the venue: {', '.join(inferred)}" if inferred else ""
+    told = facts(
+        [
+            ("markets", said(mapping(report.get("source")).get("words"), "")),
+            ("rules", said(report.get("rules"), "")),
+            ("winners inferred", those),
+        ]
+    )
     return (
-        "<header><h1>Which policy earns more per market than "
-        f"{escape(base)}, on the same flow and under the same limits?</h1>"
-        f"<p class='soft'>{escape(said(source.get('words'), ''))}</p></header>"
+        f"<header><h1>Which policy earns more per market than {escape(base)}, on the same flow and under "
+        f"the same limits?</h1>{told}</header>"
         f"<section><ul class='verdicts'>{''.join(_verdict(n, r, base) for n, r in rows(report))}</ul>"
         f"{_headline(report, base)}"
-        + (f"<div class='warn'><h3>What replay cannot know</h3><ul>{caveats}</ul></div>" if caveats else "")
+        + (f"<div class='warn'><h2>What replay cannot know</h2><ul>{caveats}</ul></div>" if caveats else "")
         + f"</section>{_provenance(report)}"
     )
 
@@ -170,48 +196,29 @@ def _headline(report: Report, base: str) -> str:
     head = [
         ("policy", ""),
         ("profit", "$ per market, 95 %"),
-        (f"difference to {base}", "$ per market, 95 %"),
+        ("difference", f"$ to {base}, 95 %"),
         ("n", "markets"),
         ("smallest detectable", "$ per market, 80 % power"),
         ("verdict", ""),
     ]
     return (
         "<div class='two'>"
-        + table("Headline: paired, same flow for every policy", head, lines, cards=True)
+        + table("Headline: paired, same flow for every policy", head, lines, cards=True, words=[5])
         + intervals(f"Difference to {base}", drawn, unit="$ per market, with its 95 % interval")
         + "</div>"
     )
 
 
 def _provenance(report: Report) -> str:
+    """Conditions, code, tuning and openings: what somebody needs who wants the same figures."""
     tuning = mapping(report.get("tuning"))
-    inferred = [said(each) for each in sequence(report.get("inferred_winners"))]
-    openings = [
-        (
-            said(each.get("time")),
-            [
-                cell(said(each.get("commit"))[:12], kind="t"),
-                cell(number(each.get("trials"), 0)),
-                cell(said(each.get("tuned"))[:16], kind="t"),
-                cell(", ".join(map(said, sequence(each.get("policies")))), kind="l"),
-            ],
-        )
-        for each in map(mapping, sequence(report.get("openings")))
-    ]
-    head = [
-        ("opened", "UTC"),
-        ("commit", ""),
-        ("trials", "tuning"),
-        ("tuned file", "digest"),
-        ("policies", ""),
-    ]
+    texts = [(name, said(row.get("text"), name)) for name, row in rows(report)]
+    parameters = facts([(name, text) for name, text in texts if text != name])
     told = facts(
         [
             ("conditions", _pairs_of(report.get("conditions"))),
             ("same for all", _pairs_of(report.get("common"))),
-            ("rules", said(report.get("rules"), "")),
-            ("inferred winners", f"{len(inferred)}: {', '.join(inferred)}" if inferred else ""),
-            ("tuning trials", number(tuning.get("trials"), 0) if tuning else ""),
+            ("tuning", _tuned(tuning) if tuning else "none: every policy with the parameters it is given"),
             ("bootstrap", _pairs_of(report.get("bootstrap"))),
             ("commit", said(report.get("commit"), "") + (" with changes" if report.get("dirty") else "")),
             ("generator", said(report.get("generator"), "")),
@@ -220,9 +227,47 @@ def _provenance(report: Report) -> str:
     )
     return (
         f"<section><h2>What was compared, and how</h2>{told}"
-        + (table("Openings of the held-back part, all of them", head, openings) if openings else "")
-        + "</section>"
+        + (f"<h3>Parameters</h3>{parameters}" if parameters else "")
+        + f"<h3>Openings of the held-back part</h3>{_openings(report)}</section>"
     )
+
+
+def _tuned(tuning: Mapping[str, Any]) -> str:
+    of = [
+        f"{number(tuning.get('trials'), 0)} trials for each policy",
+        f"on {said(tuning.get('markets'))}",
+        f"commit {said(tuning.get('commit'))}",
+        f"file {said(tuning.get('digest'))}",
+    ]
+    return ", ".join(of)
+
+
+def _openings(report: Report) -> str:
+    """All of them, or a word that there are none."""
+    lines = [
+        (
+            said(each.get("time")),
+            [
+                cell(said(each.get("commit"))[:12], kind="t"),
+                cell(number(each.get("markets"), 0)),
+                cell(number(each.get("trials"), 0)),
+                cell(said(each.get("tuned"))[:12], kind="t"),
+                cell(", ".join(map(said, sequence(each.get("policies")))), kind="l"),
+            ],
+        )
+        for each in map(mapping, sequence(report.get("openings")))
+    ]
+    if not lines:
+        return "<p>It has not been opened.</p>"
+    head = [
+        ("opened", "UTC"),
+        ("commit", ""),
+        ("markets", ""),
+        ("trials", "tuning"),
+        ("tuned file", "digest"),
+        ("policies", ""),
+    ]
+    return table("All openings of the held-back part, oldest first", head, lines, words=[1, 4, 5])
 
 
 def _pairs_of(value: object) -> str:

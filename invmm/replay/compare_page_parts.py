@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from invmm.replay.compare_page_style import bounds, cell, number, percent, said, table
-from invmm.replay.compare_plots import Band, Dots, Interval, Line, Value, chart, finite, intervals, strips
+from invmm.replay.compare_page_style import (
+    bounds,
+    cell,
+    facts,
+    mapping,
+    number,
+    percent,
+    said,
+    sequence,
+    table,
+)
+from invmm.replay.compare_plots import Interval, Line, Value, chart, finite, intervals, strips
 
 Report = Mapping[str, Any]
 Looks = Mapping[str, int]
@@ -18,17 +28,6 @@ COLOURED = (0, 1, 2, 3, 4, 5, 7)
 GREY = 6
 SIGNS = {"better": "▲ ", "worse": "▼ "}
 HORIZONS = (("1s", "1 s"), ("5s", "5 s"), ("30s", "30 s"), ("resolution", "resolution"))
-PARTS = (("pairs", "pairs (spread captured)", 0), ("orphans", "orphans", 1), ("fees", "fees", 3))
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is an object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def sequence(value: object) -> Sequence[Any]:
-    """The value if it is a list, else an empty one."""
-    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def looks_of(report: Report) -> dict[str, int]:
@@ -44,11 +43,12 @@ def rows(report: Report) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield str(name), mapping(row)
 
 
-def variants(report: Report, looks: Looks) -> str:
+def variants(report: Report) -> str:
     """One table: profit per market under other conditions, and the difference to the base under each."""
     made = [each for each in map(mapping, sequence(report.get("variants"))) if each.get("policies")]
     if not made:
         return ""
+    base = said(report.get("base"))
     names = [name for name, _ in rows(report)]
     head = [("conditions", ""), ("markets", ""), *((name, "$ per market") for name in names)]
     lines = []
@@ -56,73 +56,126 @@ def variants(report: Report, looks: Looks) -> str:
         cells = [cell(number(each.get("n"), 0))]
         for name in names:
             told = mapping(mapping(each["policies"]).get(name))
-            profit, difference = mapping(told.get("profit")), mapping(told.get("difference"))
-            between = bounds(difference.get("low"), difference.get("high"))
-            verdict = said(difference.get("verdict"), "")
-            cells.append(
-                cell(
-                    SIGNS.get(verdict, "") + number(profit.get("mean"), sign=True),
-                    under=(f"Δ {number(difference.get('mean'), sign=True)}", between) if between else "",
-                    kind=verdict if verdict in SIGNS else "",
-                )
-            )
+            profit = number(mapping(told.get("profit")).get("mean"), sign=True)
+            difference = {} if name == base else mapping(told.get("difference"))
+            shown = f"Δ {number(difference.get('mean'), sign=True)}" if difference else ""
+            cells.append(_judged(profit, difference, shown))
         lines.append((said(each.get("name")), cells))
     return (
         "<section><h2>Variants</h2><p class='soft'>One condition changed at a time. Small figures: paired "
-        f"difference to {escape(said(report.get('base')))} with its 95 % interval. ▲ better, ▼ worse.</p>"
+        f"difference to {escape(base)} with its 95 % interval. ▲ better, ▼ worse.</p>"
         + table("Profit per market under other conditions", head, lines)
         + "</section>"
     )
 
 
-def costs(report: Report, looks: Looks) -> str:
-    """How the profit came about: pairs, what was left over, fills and messages."""
-    head = [
-        ("policy", ""),
-        ("fills", "per market"),
-        ("messages", "per fill"),
-        ("maker share", "of shares"),
-        ("one-sided share", "of shares"),
-        ("pairs", "per market"),
-        ("pair cost", "$"),
-        ("pairs ≥ $1", "per market"),
-        ("cost of those", "$ per market"),
-        ("final imbalance", "shares"),
-        ("own share", "of volume"),
-        ("markets above 5 %", "own share"),
-    ]
+def _judged(text: str, difference: Mapping[str, Any], *under: str) -> str:
+    """A cell with the sign and the colour of a difference's verdict, its interval below."""
+    verdict = said(difference.get("verdict"), "")
+    lines = (*under, bounds(difference.get("low"), difference.get("high")))
+    return cell(SIGNS.get(verdict, "") + text, under=lines, kind=verdict if verdict in SIGNS else "")
+
+
+def against(report: Report) -> str:
+    """Every policy against every other one; with two there is nothing that the headline does not say."""
+    told = mapping(report.get("against"))
+    names = [name for name, _ in rows(report) if name in told]
+    if len(names) < 3:
+        return ""
     lines = []
-    for name, row in rows(report):
-        figures = mapping(row.get("figures"))
-        above = finite(figures.get("own_share_flagged"))
-        own = finite(figures.get("own_share"))
-        lines.append(
-            (
-                name,
-                [
-                    cell(number(figures.get("fills"), 1)),
-                    cell(number(figures.get("messages_per_fill"), 1)),
-                    cell(percent(figures.get("maker_share"))),
-                    cell(percent(figures.get("one_sided_share"))),
-                    cell(number(figures.get("pairs"), 1)),
-                    cell(number(figures.get("pair_cost"), 4)),
-                    cell(number(figures.get("pairs_at_or_above_one"), 1)),
-                    cell(number(figures.get("pairs_at_or_above_one_dollars"), 2)),
-                    cell(number(figures.get("final_imbalance_shares"), 1)),
-                    cell(percent(own), kind="flag" if own is not None and own > OWN_SHARE_LIMIT else ""),
-                    cell(number(above, 0) + (" ⚑" if above else ""), kind="flag" if above else ""),
-                ],
-            )
-        )
+    for name in names:
+        cells = []
+        for other in names:
+            difference = mapping(mapping(told[name]).get(other))
+            text = number(difference.get("mean"), sign=True)
+            cells.append(cell("") if name == other else _judged(text, difference))
+        lines.append((name, cells))
+    head = [("row less column", ""), *((name, "$ per market") for name in names)]
     return (
-        "<section><h2>How it came about</h2>"
-        + table("Figures of each policy", head, lines)
-        + "<p class='note'>⚑ own fills are more than 5 % of what the market traded: without us it would have "
-        "gone on otherwise, and these fills are the least believable.</p></section>"
+        "<section><h2>Each against each</h2><p class='soft'>Paired difference per market of the row's policy "
+        "to the column's, with its 95 % interval. ▲ better, ▼ worse.</p>"
+        + table("Profit of one policy less that of another", head, lines)
+        + "</section>"
     )
 
 
-def markouts(report: Report, looks: Looks) -> str:
+Column = tuple[str, str, str, Callable[[object], str]]
+"""Name, unit, field of a policy's figures, and how it is written."""
+
+
+def _digits(places: int, *, sign: bool = False) -> Callable[[object], str]:
+    return lambda value: number(value, places, sign=sign)
+
+
+TRADING: Sequence[Column] = (
+    ("fills", "per market", "fills", _digits(1)),
+    ("orders", "per market", "orders", _digits(1)),
+    ("messages", "per fill", "messages_per_fill", _digits(1)),
+    ("maker share", "of shares", "maker_share", percent),
+    ("one-sided share", "of shares", "one_sided_share", percent),
+    ("final imbalance", "shares", "final_imbalance_shares", _digits(1)),
+    ("most cash committed", "$", "max_committed_dollars", _digits(0)),
+    ("own share", "of volume", "own_share", percent),
+    ("greatest", "own share", "own_share_most", percent),
+    ("own share > 5 %", "markets", "own_share_flagged", _digits(0)),
+)
+MONEY: Sequence[Column] = (
+    ("pairs", "per market", "pairs", _digits(1)),
+    ("pair cost", "$", "pair_cost", _digits(4)),
+    ("pairs ≥ $1", "per market", "pairs_at_or_above_one", _digits(1)),
+    ("of all pairs", "≥ $1", "pairs_at_or_above_one_share", percent),
+    ("cost of those", "$ per market", "pairs_at_or_above_one_dollars", _digits(2)),
+    ("from pairs", "$ per market", "pairs_dollars", _digits(2, sign=True)),
+    ("from orphans", "$ per market", "orphans_dollars", _digits(2, sign=True)),
+    ("taker fees", "$ per market", "fees_dollars", _digits(2, sign=True)),
+    ("rebates, not in profit", "$ per market", "rebates_dollars", _digits(2, sign=True)),
+)
+
+
+def costs(report: Report) -> str:
+    """How the profit came about: pairs, what was left over, fills and messages."""
+    made = [(name, mapping(row.get("figures"))) for name, row in rows(report)]
+    reasons = [
+        (name, ", ".join(f"{why} {number(count, 0)}" for why, count in _greatest(figures.get("reasons"))))
+        for name, figures in made
+    ]
+    why = facts(reasons)
+    wrong = sum(finite(figures.get("unreconciled")) or 0 for _, figures in made)
+    differing = f"<p class='warn'>{number(wrong, 0)} trials whose ledger and venue differ.</p>"
+    return (
+        "<section><h2>How it came about</h2>"
+        + table("Pairs and what they cost, and where the profit came from", *_figures(MONEY, made))
+        + table("Trading", *_figures(TRADING, made))
+        + "<p class='note'>⚑ own fills are more than 5 % of what the market traded: without us it would have "
+        "gone on otherwise, and these fills are the least believable.</p>"
+        + (differing if wrong else "")
+        + (f"<details><summary>Why nothing was quoted</summary>{why}</details>" if why else "")
+        + "</section>"
+    )
+
+
+def _figures(
+    columns: Sequence[Column], made: Sequence[tuple[str, Mapping[str, Any]]]
+) -> tuple[list[tuple[str, str]], list[tuple[str, list[str]]]]:
+    """Head and lines of a table of figures; an own share above the limit is flagged."""
+    lines = []
+    for name, figures in made:
+        cells = []
+        for _, _, key, write in columns:
+            value = finite(figures.get(key))
+            limit = {"own_share": OWN_SHARE_LIMIT, "own_share_most": OWN_SHARE_LIMIT, "own_share_flagged": 0}
+            is_flagged = value is not None and value > limit.get(key, value)
+            cells.append(cell(write(value) + (" ⚑" if is_flagged else ""), kind="flag" if is_flagged else ""))
+        lines.append((name, cells))
+    return [("policy", ""), *((name, unit) for name, unit, _, _ in columns)], lines
+
+
+def _greatest(counts: object, most: int = 8) -> list[tuple[str, float]]:
+    known = [(str(name), finite(count)) for name, count in mapping(counts).items()]
+    return sorted(((n, c) for n, c in known if c), key=lambda each: -each[1])[:most]
+
+
+def markouts(report: Report) -> str:
     """What the price did after own fills, as a table and one plot per policy."""
     lines, plots = [], {}
     for name, row in rows(report):
@@ -174,7 +227,7 @@ def toxicity(report: Report, looks: Looks) -> str:
         (
             name,
             [
-                cell(number(mapping(each).get("zero_at"), 2)),
+                _zero(mapping(each)),
                 *(cell(number(v, sign=True)) for v in sequence(mapping(each).get("profit"))),
             ],
         )
@@ -182,11 +235,12 @@ def toxicity(report: Report, looks: Looks) -> str:
     ]
     head = [
         ("policy", ""),
-        ("zero at", "×"),
+        ("profit is zero at", "× informed flow"),
         *((f"{number(level, 2)} ×", "$ per market") for level in levels),
     ]
     return (
-        "<section><h2>Toxicity</h2><p class='soft'>Informed takers scaled against the generator's own.</p>"
+        "<section><h2>Toxicity</h2><p class='soft'>The share of informed takers, scaled against the "
+        "generator's own; between two levels profit is taken to be a line.</p>"
         "<div class='two'>"
         + table(f"Profit per market, {number(told.get('n'), 0)} markets", head, lines)
         + chart(
@@ -198,6 +252,14 @@ def toxicity(report: Report, looks: Looks) -> str:
         )
         + "</div></section>"
     )
+
+
+def _zero(curve: Mapping[str, Any]) -> str:
+    """Where profit is zero, or on which side of it the whole curve lies."""
+    words = said(curve.get("zero_words"), "")
+    if finite(curve.get("zero_at")) is None and words:
+        return cell(words, kind="l")
+    return cell(number(curve.get("zero_at")))
 
 
 def markets(report: Report, looks: Looks) -> str:
@@ -225,84 +287,24 @@ def markets(report: Report, looks: Looks) -> str:
             unit="$ of one market, bar: mean",
         ),
     ]
+    shares = [
+        (
+            name,
+            [_percent(mapping(each.get("own_share")).get(name)) for each in listed],
+            looks.get(name, GREY),
+        )
+        for name, _ in rows(report)
+    ]
+    plots.append(
+        strips(
+            "Own share of each market's volume", shares, unit="% of traded shares, above 5 % flagged", line=5
+        )
+    )
     if not any(plots):
         return ""
     return f"<section><h2>Market by market</h2><div class='plots'>{''.join(plots)}</div></section>"
 
 
-def samples(report: Report, looks: Looks) -> str:
-    """Inventory, quotes around the book and profit by part, of a few markets."""
-    made: list[str] = []
-    for each in map(mapping, sequence(report.get("samples"))):
-        for name, series in mapping(each.get("policies")).items():
-            drawn = _sample(mapping(series))
-            if drawn:
-                opened = " open" if not made else ""
-                which = escape(f"{said(each.get('market'))} · {name}")
-                head = f"<details{opened}><summary>{which}</summary>"
-                made.append(f"{head}<div class='plots'>{drawn}</div></details>")
-    return f"<section><h2>Sample markets</h2>{''.join(made)}</section>" if made else ""
-
-
-def _sample(series: Mapping[str, Any]) -> str:
-    times = sequence(series.get("t_s"))
-
-    def line(key: str, words: str, look: int) -> Line:
-        return Line(words, times, sequence(series.get(key)), look, step=True)
-
-    fills = [mapping(fill) for fill in sequence(series.get("fills"))]
-    dots = []
-    for token, look in (("Up", 0), ("Down", 1)):
-        of = [fill for fill in fills if fill.get("token") == token]
-        prices = [finite(fill.get("price")) for fill in of]
-        dots.append(
-            Dots(
-                f"{token} filled",
-                [finite(fill.get("t_s")) or 0.0 for fill in of],
-                [price if token == "Up" or price is None else 1 - price for price in prices],
-                look,
-                [
-                    f"{said(fill.get('side'))} {number(fill.get('shares'))} {token} "
-                    f"at {number(fill.get('price'), 4)} $"
-                    for fill in of
-                ],
-            )
-        )
-    x_unit = "seconds since the window began"
-    return (
-        chart(
-            "Quotes around the book",
-            [
-                Band(
-                    "best bid to best ask",
-                    times,
-                    sequence(series.get("up_bid")),
-                    sequence(series.get("up_ask")),
-                ),
-                line("own_up_bid", "own bid for Up", 0),
-                line("own_up_ask", "own bid for Down, as an ask for Up", 1),
-                *dots,
-            ],
-            x_unit=x_unit,
-            y_unit="price of Up, $",
-            height=240,
-        )
-        + chart(
-            "Inventory",
-            [line("up_shares", "Up", 0), line("down_shares", "Down", 1)],
-            x_unit=x_unit,
-            y_unit="shares held",
-            zero=True,
-        )
-        + chart(
-            "Profit by part",
-            [
-                *(line(key, words, look) for key, words, look in PARTS),
-                line("rebates", "rebates", 2),
-                line("profit", "profit", 7),
-            ],
-            x_unit=x_unit,
-            y_unit="$, the lead at the middle of the book",
-            zero=True,
-        )
-    )
+def _percent(value: object) -> Value:
+    known = finite(value)
+    return None if known is None else 100 * known

@@ -6,17 +6,18 @@ on dark. They mean: blue better, Up or earned; vermilion worse, Down or lost; gr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 from invmm.replay.compare_plots import breakable, finite
 
 STYLE = """
 :root{color-scheme:light dark;--ground:#fbfcfd;--card:#fff;--ink:#1d2530;--soft:#5b6673;--rule:#dfe5ec;
---warn:#fff4d6;--warnrule:#d9b64a;--band:#0072b226;
+--warn:#fff4d6;--warnrule:#d9b64a;--band:#6b748055;
 --s0:#0072b2;--s1:#c24e00;--s2:#007a5e;--s3:#a8447f;--s4:#806500;--s5:#2f7fae;--s6:#6b7480;--s7:#1d2530}
 @media(prefers-color-scheme:dark){:root{--ground:#12161c;--card:#171c23;--ink:#dde4ec;--soft:#9aa6b4;
---rule:#2c3540;--warn:#3a3115;--warnrule:#7d6a2b;--band:#56b4e930;
+--rule:#2c3540;--warn:#3a3115;--warnrule:#7d6a2b;--band:#98a2ae60;
 --s0:#56b4e9;--s1:#ff9447;--s2:#2ccba0;--s3:#e79ac8;--s4:#e3c64e;--s5:#9fd0f5;--s6:#98a2ae;--s7:#f0f3f7}}
 *{box-sizing:border-box}
 body{font:15px/1.5 system-ui,sans-serif;margin:0 auto;max-width:1240px;padding:1rem;color:var(--ink);
@@ -24,16 +25,19 @@ background:var(--ground);overflow-wrap:break-word}
 h1{font-size:1.5rem;line-height:1.25;margin:.4rem 0}h2{font-size:1.15rem;margin:2.2rem 0 .5rem}
 h3{font-size:1rem;margin:1.2rem 0 .3rem}p,ul,dl{max-width:75ch}p{margin:.4rem 0}
 ul{padding-left:1.2rem;margin:.4rem 0}li{margin:.25rem 0}
-.soft,.note,figcaption small{color:var(--soft)}.note{font-size:.85rem}
+.soft,.note,.caption,figcaption small{color:var(--soft)}.note{font-size:.85rem}
 .warn{background:var(--warn);border:1px solid var(--warnrule);border-radius:6px;padding:.6rem .9rem;
 max-width:none}
+.warn ul{max-width:none;columns:2 32rem;column-gap:2rem}.warn li{break-inside:avoid;margin:0 0 .4rem}
+.warn h2{margin:.2rem 0 .4rem;font-size:1.05rem}
 .verdicts{list-style:none;padding:0;max-width:none}
 .verdicts li{border-left:4px solid var(--s6);padding:.15rem .7rem;margin:.4rem 0}
 .verdicts li.better{border-color:var(--s0)}.verdicts li.worse{border-color:var(--s1)}
 .two>figure{margin-top:.6rem}
 @media(min-width:1100px){.two{display:grid;grid-template-columns:minmax(0,1fr) 430px;gap:1.2rem;
 align-items:start}}
-.wide{overflow-x:auto;max-width:100%;margin:.5rem 0}
+.two>div{min-width:0}.caption{margin:.8rem 0 .2rem}
+.wide{overflow-x:auto;max-width:100%;margin:0 0 .6rem}
 table{border-collapse:separate;border-spacing:0;font-size:.92rem}caption{text-align:left;
 color:var(--soft);padding:.2rem 0}
 td,th{padding:.28rem .65rem;border-bottom:1px solid var(--rule);text-align:right;vertical-align:top;
@@ -46,21 +50,24 @@ max-width:15rem;white-space:normal;overflow-wrap:break-word}
 td.l{text-align:left;white-space:normal;min-width:9rem}
 .better{color:var(--s0)}.worse{color:var(--s1)}.flag{color:var(--s1);font-weight:600}
 li.better,li.worse{color:inherit}
-dl.facts{display:grid;grid-template-columns:minmax(8rem,max-content) minmax(0,1fr);gap:.2rem 1rem;
+dl.facts{display:grid;grid-template-columns:fit-content(15rem) minmax(0,1fr);gap:.2rem 1rem;
 margin:.5rem 0}
 dt{color:var(--soft)}dd{margin:0}code{font-size:.86em;overflow-wrap:anywhere}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,340px),1fr));gap:.9rem;
 align-items:start}
+.plots.pairs{grid-template-columns:repeat(auto-fill,minmax(min(100%,440px),1fr))}
+.plots.pairs figure{max-width:620px}
 figure{margin:0;min-width:0;background:var(--card);border:1px solid var(--rule);border-radius:8px;
 padding:.6rem .6rem .4rem;max-width:520px}
 figcaption{font-weight:600;font-size:.92rem;padding:0 .2rem .3rem}
 svg.plot{display:block;width:100%;height:auto}svg text{font:9.5px system-ui,sans-serif;fill:var(--soft)}
 svg text.name{font-size:10.5px;fill:var(--ink);paint-order:stroke;stroke:var(--card);stroke-width:3px}
+.limit{stroke:var(--s1);stroke-width:1;stroke-dasharray:4 2;fill:none}
 .grid{stroke:var(--rule);stroke-width:.7;fill:none}.zero{stroke:var(--soft);stroke-width:1;fill:none}
-.line{fill:none;stroke-width:1.3;stroke-linejoin:round}.whisker{fill:none;stroke-width:1.6}
+.line{fill:none;vector-effect:non-scaling-stroke;stroke-width:1.5;stroke-linejoin:round}.whisker{fill:none;stroke-width:1.6}
 .dots{fill:none;stroke-width:2.4;stroke-linecap:round;stroke-opacity:.5}.mean{stroke:var(--ink);
 stroke-width:2}
-.mark{stroke-width:1}.band{fill:var(--band);stroke:none}
+.mark{stroke-width:.8;stroke:var(--card)}.band{fill:var(--band);stroke:var(--s6);stroke-width:.5;stroke-opacity:.6}
 .s0{stroke:var(--s0)}.s1{stroke:var(--s1)}.s2{stroke:var(--s2)}.s3{stroke:var(--s3)}
 .s4{stroke:var(--s4)}.s5{stroke:var(--s5)}.s6{stroke:var(--s6)}.s7{stroke:var(--s7)}
 .f0{fill:var(--s0)}.f1{fill:var(--s1)}.f2{fill:var(--s2)}.f3{fill:var(--s3)}
@@ -72,7 +79,9 @@ stroke-width:2}
 .key svg{width:28px;height:12px;margin-right:.3rem;vertical-align:-1px}
 details{border-top:1px solid var(--rule);padding:.5rem 0}summary{cursor:pointer;font-weight:600;
 padding:.2rem 0}
-@media(max-width:560px){.cards thead{display:none}
+@media(min-width:960px){.plots.pairs svg text{font-size:7.5px}}
+@media(max-width:560px){dl.facts{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:.4rem}
+.cards thead{display:none}
 .cards tr,.cards td,.cards th.t:first-child{display:block}
 .cards tr{border-bottom:1px solid var(--rule);padding:.4rem 0}.cards td,.cards th{border:0;
 padding:.1rem 0;white-space:normal}
@@ -82,6 +91,16 @@ gap:1rem;text-align:right}
 @media print{details>*{display:block}figure{break-inside:avoid}}
 """
 NONE = "–"
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """The value if it is an object, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def sequence(value: object) -> Sequence[Any]:
+    """The value if it is a list, else an empty one."""
+    return value if isinstance(value, Sequence) and not isinstance(value, str) else ()
 
 
 def number(value: object, places: int = 2, *, sign: bool = False) -> str:
@@ -142,22 +161,26 @@ def table(
     rows: Sequence[tuple[str, Sequence[str]]],
     *,
     cards: bool = False,
+    words: Sequence[int] = (),
 ) -> str:
     """A table that scrolls sideways where it is too wide, its first column staying.
 
     Parameters
     ----------
     caption : str
-        What the rows are.
+        Stands above the table, where it does not scroll with it.
     head : sequence of (str, str)
         Name and unit of each column, the first one's included.
     rows : sequence of (str, sequence of str)
         The row's name and its cells, each made by `cell`.
     cards : bool
         Whether a narrow screen shows each row as a card of its own, instead of a table to be scrolled.
+    words : sequence of int
+        Numbers of the columns that hold words: their heads stand at the left.
     """
     names = "".join(
-        f"<th scope='col' class='{'f' if k else 't'}'>{breakable(name)}<small>{escape(unit)}</small></th>"
+        f"<th scope='col' class='{'t' if k in (0, *words) else 'f'}'>{breakable(name)}"
+        f"<small>{escape(unit)}</small></th>"
         for k, (name, unit) in enumerate(head)
     )
     kind = " class='cards'" if cards else ""
@@ -165,12 +188,13 @@ def table(
         f"<tr><th scope='row' class='t'>{breakable(name)}</th>{''.join(cells)}</tr>" for name, cells in rows
     )
     return (
+        f"<div><p class='caption'>{escape(caption)}</p>"
         f"<div class='wide' tabindex='0' role='region' aria-label='{escape(caption)}'><table{kind}>"
-        f"<caption>{escape(caption)}</caption><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table></div>"
+        f"<thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table></div></div>"
     )
 
 
 def facts(entries: Sequence[tuple[str, str]]) -> str:
     """Names and what they are; entries without a text are left out."""
-    made = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries if text)
+    made = "".join(f"<dt>{breakable(name)}</dt><dd>{breakable(text)}</dd>" for name, text in entries if text)
     return f"<dl class='facts'>{made}</dl>" if made else ""

@@ -13,7 +13,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
 
 WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 40, 10, 10, 30
@@ -81,7 +80,7 @@ def finite(value: object) -> float | None:
 
 def breakable(name: str) -> str:
     """A name as HTML that may be broken into lines between its words and parameters."""
-    return re.sub(r"([:,_])", r"\1<wbr>", escape(name, quote=False))
+    return re.sub(r"([:,_])(?=[a-zA-Z])", r"\1<wbr>", escape(name, quote=False))
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
@@ -169,25 +168,40 @@ def _path(points: Sequence[tuple[float, Value]], x: _Scale, y: _Scale, *, step: 
 
 
 def _area(band: Band, x: _Scale, y: _Scale) -> str:
-    """The band as one path of boxes, each up to the next point in time."""
-    low = dict(thinned(band.times, band.low))
-    high = dict(thinned(band.times, band.high))
-    times = sorted(low.keys() & high.keys())
+    """The band as one path of boxes; moments that differ in nothing share one."""
+    low, high = dict(thinned(band.times, band.low)), dict(thinned(band.times, band.high))
     made = []
-    for time, until in pairwise(times):
+    begin: tuple[float, Value, Value] | None = None
+    for time in sorted(low.keys() & high.keys()):
         bottom, top = low[time], high[time]
-        if bottom is not None and top is not None:
-            made.append(f"M{x(time):.1f},{y(bottom):.1f}V{y(top):.1f}H{x(until):.1f}V{y(bottom):.1f}Z")
+        if begin is not None and begin[1:] == (bottom, top):
+            continue
+        if begin is not None:
+            made.append(_box(begin, time, x, y))
+        begin = (time, bottom, top)
+    if begin is not None:
+        made.append(_box(begin, max(low), x, y))
     return "".join(made)
 
 
-def mark(look: int, x: float, y: float, *, title: str = "") -> str:
-    """The sign of a look: circle, square, triangle, rhomb, and their hollow twins."""
+def _box(begin: tuple[float, Value, Value], until: float, x: _Scale, y: _Scale) -> str:
+    time, bottom, top = begin
+    if bottom is None or top is None or until <= time:
+        return ""
+    return f"M{x(time):.1f},{y(bottom):.1f}V{y(top):.1f}H{x(until):.1f}V{y(bottom):.1f}Z"
+
+
+def mark(look: int, x: float, y: float, *, size: float = 3.2, title: str = "") -> str:
+    """The sign of a look: circle, square, triangle, rhomb, or a hollow one; `size` is half its width."""
+    r, wide = f"{size:g}", f"{2 * size:g}"
+    side = f"{1.76 * size:.3g}"
     shapes = (
-        "m-3.2,0a3.2,3.2 0 1,0 6.4,0a3.2,3.2 0 1,0 -6.4,0z",
-        "m-2.8,-2.8h5.6v5.6h-5.6z",
-        "m0,-3.8l3.6,6.4h-7.2z",
-        "m0,-4l3.6,4l-3.6,4l-3.6,-4z",
+        f"m-{r},0a{r},{r} 0 1,0 {wide},0a{r},{r} 0 1,0 -{wide},0z",
+        f"m-{0.88 * size:.3g},-{0.88 * size:.3g}h{side}v{side}h-{side}z",
+        f"m0,-{1.2 * size:.3g}l{1.12 * size:.3g},{wide}h-{2.24 * size:.3g}z",
+        f"m0,-{1.25 * size:.3g}"
+        + "".join(f"l{a}{r},{b}{r}" for a, b in (("", ""), ("-", ""), ("-", "-")))
+        + "z",
     )
     hollow = " hollow" if look % LOOKS >= len(shapes) else ""
     said = f"<title>{escape(title)}</title>" if title else ""
@@ -231,7 +245,7 @@ def figure(title: str, drawn: str, *, height: float, under: str = "", note: str 
 
 def _across(x: _Scale, top: float, bottom: float, unit: str) -> str:
     """Vertical grid lines with their labels, the unit below them."""
-    at = ticks(x.low, x.high)
+    at = ticks(x.low, x.high, 6)
     step = at[1] - at[0] if len(at) > 1 else 1.0
     made = [
         f"<path class='{'zero' if abs(t) < step / 1e6 else 'grid'}' d='M{x(t):.1f},{top:g}V{bottom:g}'/>"
@@ -252,6 +266,7 @@ def chart(
     zero: bool = False,
     note: str = "",
     height: float = HEIGHT,
+    span: tuple[float, float] | None = None,
 ) -> str:
     """Lines, bands and dots over one horizontal axis.
 
@@ -269,6 +284,8 @@ def chart(
         A remark below the legend.
     height : float
         Of the drawing.
+    span : (float, float), optional
+        What the horizontal axis must show, so that plots below one another have the same.
     """
     xs: list[float] = []
     ys: list[float] = []
@@ -280,6 +297,7 @@ def chart(
             ys += [v for _, v in known]
     if not xs:
         return ""
+    xs += span or ()
     low_x, high_x = (min(xs), max(xs)) if max(xs) > min(xs) else (min(xs) - 0.5, max(xs) + 0.5)
     bottom = height - BOTTOM
     x = _Scale(LEFT, WIDTH - RIGHT, low_x, high_x)
@@ -305,7 +323,9 @@ def chart(
         if isinstance(part, Dots):
             texts = [*part.texts, *[""] * len(part.times)]
             for at_time, value, said in zip(part.times, map(finite, part.values), texts, strict=False):
-                drawn += [mark(part.look, x(at_time), y(value), title=said)] if value is not None else []
+                drawn += (
+                    [mark(part.look, x(at_time), y(value), size=2, title=said)] if value is not None else []
+                )
             entries.append((part.name, part.look, "mark"))
             continue
         drawn.append(f"<path class='line s{part.look % LOOKS}' d='{_path(points, x, y, step=part.step)}'/>")
@@ -342,11 +362,18 @@ def intervals(
     return figure(title, "".join(drawn), height=bottom + BOTTOM, note=note)
 
 
-def strips(title: str, rows: Sequence[tuple[str, Sequence[Value], int]], *, unit: str, note: str = "") -> str:
+def strips(
+    title: str,
+    rows: Sequence[tuple[str, Sequence[Value], int]],
+    *,
+    unit: str,
+    note: str = "",
+    line: float | None = None,
+) -> str:
     """One dot per market and row (name, values, look), and a bar at each row's mean.
 
     The axis spans all but the outermost hundredth of the dots at either side; those stand at its edge, and
-    the text at the row's end says how many they are.
+    the text at the row's end says how many they are. A vertical line stands at `line`.
     """
     kept = [(name, [v for v in map(finite, values) if v is not None], look) for name, values, look in rows]
     pooled = sorted(v for _, values, _ in kept for v in values)
@@ -354,9 +381,11 @@ def strips(title: str, rows: Sequence[tuple[str, Sequence[Value], int]], *, unit
         return ""
     cut = len(pooled) // 100
     means = [sum(values) / len(values) for _, values, _ in kept if values]
-    x = _Scale(14, WIDTH - 14, *_range([pooled[cut], pooled[-1 - cut], *means], zero=True))
+    x = _Scale(14, WIDTH - 14, *_range([pooled[cut], pooled[-1 - cut], *means, line or 0.0], zero=True))
     bottom = TOP + ROW * len(kept)
     drawn = [_across(x, TOP, bottom, unit)]
+    if line is not None:
+        drawn.append(f"<path class='limit' d='M{x(line):.1f},{TOP:g}V{bottom:g}'/>")
     for number, (name, values, look) in enumerate(kept):
         top = TOP + ROW * number
         beyond = sum(not x.low <= v <= x.high for v in values)

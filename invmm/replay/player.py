@@ -20,6 +20,7 @@ from invmm.replay.result import MID_DTYPE, MarketResult
 from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings, SimSettings
 from invmm.sim.embedded import EmbeddedVenue
+from invmm.sim.price import price_events, rule_of
 from invmm.sim.profile import VenueProfile
 from invmm.sim.stretches import CutTape
 from invmm.types import EVENT_DTYPE, MICRO, EventFlag, EventKind, Mode, Source
@@ -53,6 +54,14 @@ def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
     events["flags"][at] = np.where(checkpoint, int(EventFlag.CHECKPOINT), 0)
     events["flags"][firsts[gaps != 0]] = EventFlag.DISCONNECTED
     return events
+
+
+def merged(events: npt.NDArray[np.void], more: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Both in order of time; of equal time, `events` go first."""
+    if not len(more):
+        return events
+    both = np.concatenate([events, more])
+    return both[np.argsort(both["time_ns"], kind="stable")]
 
 
 def venue_profile(sim: SimSettings) -> VenueProfile:
@@ -141,8 +150,11 @@ class Player:
             events["market"] = number
         venue = EmbeddedVenue(tape, seed=self.seed, profile=self.profile, market=number, tape_cut=tape_cut)
         engine = Engine(self.settings, policy=self.policy, venue=venue, seed=self.seed)
-        market = engine.add_market(tape.market, number=number)
+        prices = self.settings.price.use
+        market = engine.add_market(rule_of(tape) if prices else tape.market, number=number)
         step = market.step
+        if prices and market.asks_prices:
+            events = merged(events, price_events(tape, number))
         raw = events.view(np.uint8).reshape(-1)
         times = events["time_ns"]
         count = len(events)

@@ -62,6 +62,10 @@ class MarketInfo:
     winner: Outcome | None = None
     origin: str = "RECORDED"
     exchange: str = "v2"  # the generation: "v2", "v2-neg-risk" or "v3" (venue/profile.py)
+    rule: str = ""  # how it settles: "point", "average" or "candle" (strategy/fair_value.py); "": not known
+    average_s: int = 0  # of "average"
+    asset: str = ""  # of which the price is, as in "btc"
+    strike: float = 0.0  # dollars, as told by the venue; 0: not told
 
     def outcome_of(self, token_id: str) -> Outcome:
         """UP or DOWN; DataError when the id is neither."""
@@ -120,7 +124,7 @@ def pack(
 def load(path: str | Path) -> Tape:
     """Reads one recorded market. DataError names file, line, what was expected and what was found."""
     path = Path(path)
-    row, listing = _listed(path)
+    row, listing = listed(path)
     market = _market_info(path, row, listing)
     meta = {"path": str(path), "winner_inferred": row.get("winner_inferred") is not None}
     return pack(market, _recorded_lines(path), meta)
@@ -193,7 +197,7 @@ def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int,
     return recv_ns, venue_ms, flags, text
 
 
-def _listed(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def listed(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The entry of a recorded market in its `markets.json`, and all of that file."""
     slug = path.name.removesuffix(".gz").removesuffix(".jsonl")
     for folder in (path.parent, path.parent.parent):

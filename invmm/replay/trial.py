@@ -4,13 +4,14 @@ Pure: equal arguments give an equal dictionary in any process. The engine, its l
 those of live trading; conditions change what surrounds it. Every trial starts with an engine of its own, so
 nothing is learnt from one market to the next.
 
->>> tape_of("generated:0:1")
+>>> tape_of("generated:one")
 Traceback (most recent call last):
-invmm.errors.ConfigError: market: expected generated:SEED with a seed of at least 0, found 'generated:0:1'
+invmm.errors.ConfigError: market: expected generated:SEED or generated:SEED@TOXICITY, found 'generated:one'
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -55,8 +56,8 @@ class Conditions:
     """Of the venue: where cancelled shares stood (`invmm.replay.queue_models`)."""
     latency_ms: float = LATENCY_MS
     """One way to the venue, and the way of its answers, which are never faster than its feed."""
-    taker_delay_ms: float = 250.0
-    """Hold of orders that would match on entry: the longer of the two that the venue's pages state."""
+    taker_delay_ms: float = 150.0
+    """Hold of orders that would match on entry: since 2026-09-04, by the venue's changelog."""
     failure_rate: float = 0.0
     """Share of matched trades whose settlement fails: the shares go back."""
     size_factor: float = 1
@@ -82,23 +83,44 @@ class Conditions:
 
 @lru_cache(maxsize=1)
 def tape_of(source: str | Path) -> Tape:
-    """A market by its name: `generated:SEED`, or the path of a recorded file. The last one is kept.
+    """A market by its name. The last one is kept.
+
+    Parameters
+    ----------
+    source : str or Path
+        `generated:SEED`, `generated:SEED@TOXICITY`, or the path of a recorded file. TOXICITY, 0 to 10, scales
+        the informed flow of a generated market: how readily takers hit stale quotes, and how far the others
+        lean with what comes. 1 is the generator as it is.
 
     Raises
     ------
     ConfigError
-        The seed is none.
+        There is no such seed or toxicity.
     DataError
         The file is not there or cannot be read.
     """
-    kind, colon, seed = str(source).partition(":")
+    kind, colon, rest = str(source).partition(":")
     if not (colon and kind == "generated"):
         return load(find([source])[0])
-    if not seed.isdecimal():
-        raise ConfigError(f"market: expected generated:SEED with a seed of at least 0, found {str(source)!r}")
+    seed, at, toxicity = rest.partition("@")
+    if not seed.isdecimal() or (at and not re.fullmatch(r"\d+(\.\d+)?", toxicity)):
+        raise ConfigError(
+            f"market: expected generated:SEED or generated:SEED@TOXICITY, found {str(source)!r}"
+        )
+    from invmm.sim.flow import DEFAULT_FLOW
     from invmm.sim.market import generate
 
-    return generate(int(seed))
+    factor = float(toxicity or 1)
+    if factor > 10:
+        raise ConfigError(f"market: expected a toxicity of 0 to 10, found {str(source)!r}")
+    if factor == 1:
+        return generate(int(seed))
+    flow = replace(
+        DEFAULT_FLOW,
+        informed_rate=DEFAULT_FLOW.informed_rate * factor,
+        foresight_weight=DEFAULT_FLOW.foresight_weight * factor,
+    )
+    return generate(int(seed), settings=flow)
 
 
 def sized(settings: Settings, factor: float) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -57,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUES",
         help="a setting (strategy.order_size), a parameter of the policy's model (BASE_SPREAD) or a "
-        "condition (conditions.latency_ms), with a,b,c or low:high[:log] or low:high:N[:log]; may be repeated",
+        "condition (conditions.latency_ms), with a,b,c or low:high[:log] or low:high:N[:log]; repeatable",
     )
     p.add_argument("--config", metavar="FILE", help="TOML settings that everything else is taken from")
     search = p.add_argument_group("which combinations")
@@ -90,7 +91,8 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         required=True,
         metavar="MARKET",
-        help="generated:N for N generated ones, and files or folders of recorded ones",
+        help="generated:N for N generated ones, and files or folders of recorded ones (of a folder the half "
+        "that may be tuned on: the earlier one; files are taken as they are named)",
     )
     where.add_argument(
         "--first-seed", type=int, default=1, metavar="S", help="of the generated markets (default 1)"
@@ -141,11 +143,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     plan, search = _plan(options)
+    if plan.held_back and not options.quiet:
+        print(
+            f"invmm sweep: the later {plan.held_back} of the recorded markets are held back for the "
+            "comparison that decides; files named one by one are taken as they are",
+            file=sys.stderr,
+        )
     hire = _hiring(options, plan)
     kept_path = _checked_out(options)
     with KeptRows(kept_path, plan.identity(), resume=options.resume) as kept:
         total = search.trials * len(plan.markets) * len(plan.seeds)
-        with SweepProgress(total, enabled=not options.quiet and sys.stderr.isatty()) as progress:
+        with (
+            SweepProgress(total, enabled=not options.quiet and sys.stderr.isatty()) as progress,
+            contextlib.redirect_stdout(sys.stderr),  # what Ray has to say while it is at it
+        ):
             result = run(plan, search, kept, hire, progress)
         write_table(options.out, plan.axes, result.rows, plan.metadata())
     _tell(options, plan, result)
@@ -180,12 +191,14 @@ def _plan(options: argparse.Namespace) -> tuple[Plan, Search]:
             check_point(base, who, point)
         search = OptunaSearch(axes, options.optuna, options.sampler, options.search_seed, options.batch)
         words = search.described()
+    markets, held_back = markets_of(options.markets, options.first_seed)
     plan = Plan(
         who=who,
         settings=base,
         axes=axes,
         search=words,
-        markets=markets_of(options.markets, options.first_seed),
+        markets=markets,
+        held_back=held_back,
         seeds=tuple(range(1, options.seeds + 1)),
         objective=options.objective,
         is_minimized=options.minimize,
@@ -217,7 +230,7 @@ def _hiring(options: argparse.Namespace, plan: Plan) -> Callable[[int], Crew]:
         raise ConfigError(f"--jobs: expected at least {1 if options.ray else 0}, found {jobs}")
     processors = len(os.sched_getaffinity(0))
     if options.ray:
-        ray_module()
+        ray_module(options.ray)
         if options.ray == LOCAL:
             return lambda useful: RayCrew(task, min(jobs or processors, useful), LOCAL)
         return lambda useful: RayCrew(task, min(jobs or useful, useful), options.ray)
@@ -238,6 +251,8 @@ def _tell(options: argparse.Namespace, plan: Plan, result: Result) -> None:
                     "rows": len(result.rows),
                     "played": result.played,
                     "reused": result.reused,
+                    "markets": len(plan.markets),
+                    "held_back": plan.held_back,
                     "failed": len(failed),
                     "objective": plan.objective,
                     "minimize": plan.is_minimized,
@@ -282,8 +297,8 @@ def _show(plan: Plan, result: Result, ranked: Sequence[TrialSummary]) -> None:
         error = "" if one.error is None else f"{one.error:.4g}"
         table.add_row(str(one.trial), *values, f"{one.value:.6g}", error)
     print(
-        f"{plan.who.text}: {len(result.trials)} trials × {len(plan.markets)} markets × {len(plan.seeds)} seeds"
-        f", {result.played} rows played, {result.reused} reused"
+        f"{plan.who.text}: {len(result.trials)} trials × {len(plan.markets)} markets × "
+        f"{len(plan.seeds)} seeds, {result.played} rows played, {result.reused} reused"
     )
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120, markup=False).print(table)
     print(f"note: {CAVEAT}")

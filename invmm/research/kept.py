@@ -104,15 +104,17 @@ class KeptRows:
     def _begin(self, identity: Mapping[str, Any], resume: bool) -> None:
         self._file.seek(0)
         text = self._file.read()
-        if text and not resume:
-            raise ConfigError(
-                f"{self.path}: expected no such file, there is one; --resume goes on with it, removing it "
-                "begins anew"
-            )
         whole = text[: text.rfind(b"\n") + 1]
-        if len(whole) < len(text):  # cut off by a kill
-            self._file.truncate(len(whole))
         lines = whole.splitlines()
+        if lines and not resume:
+            if len(lines) > 1 or not lines[0].startswith(b'{"sweep": '):
+                raise ConfigError(
+                    f"{self.path}: expected no such file, there is one; --resume goes on with it, removing "
+                    "it begins anew"
+                )
+            lines, whole = [], b""  # of a sweep that ended before its first row
+        if len(whole) < len(text):  # cut off by a kill, or begun anew
+            self._file.truncate(len(whole))
         if not lines:
             self._append({"sweep": FORMAT, "identity": identity})
             return

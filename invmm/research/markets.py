@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from invmm.errors import ConfigError, DataError
-from invmm.replay.tape import find
+from invmm.replay.compare_markets import FRESH_SEED, recorded
+from invmm.replay.tape import find, listed
 
 GENERATED: Final = "generated:"
-DECIDING: Final = 1_000_000
-"""Generated markets from this seed on are kept for the comparison that decides; nothing is tuned on them."""
 DIGEST_BYTES: Final = 16
 
 
@@ -32,8 +31,11 @@ class Market:
         return self.source.startswith(GENERATED)
 
 
-def markets_of(texts: Sequence[str], first_seed: int = 1) -> tuple[Market, ...]:
-    """The markets that `--markets` names: `generated:N`, and files and folders of recorded ones.
+def markets_of(texts: Sequence[str], first_seed: int = 1) -> tuple[tuple[Market, ...], int]:
+    """The markets that `--markets` names, and how many of the folders named are held back.
+
+    `generated:N` are N generated ones. A file is a recorded market. Of a folder those are taken that a
+    comparison tunes on (`invmm.replay.compare_markets.recorded`), all of it if it has one only.
 
     Raises
     ------
@@ -43,17 +45,21 @@ def markets_of(texts: Sequence[str], first_seed: int = 1) -> tuple[Market, ...]:
         A path or the list of markets beside it is not there.
     """
     found: list[Market] = []
+    held_back = 0
     for text in texts:
         if text.startswith(GENERATED):
             found += _generated(text, first_seed)
-        else:
-            found += [_recorded(path) for path in find([text])]
+            continue
+        paths = find([text])
+        sources = recorded([text], held_back=False).sources if len(paths) > 1 else [str(paths[0])]
+        held_back += len(paths) - len(sources)
+        found += [_recorded(Path(source)) for source in sources]
     if not found:
         raise ConfigError("--markets: expected generated:N, or files or folders of recorded markets")
     sources = [market.source for market in found]
     if twice := next((source for source in sources if sources.count(source) > 1), None):
         raise ConfigError(f"--markets: expected each market once, found {twice} more often")
-    return tuple(found)
+    return tuple(found), held_back
 
 
 def _generated(text: str, first_seed: int) -> list[Market]:
@@ -61,9 +67,9 @@ def _generated(text: str, first_seed: int) -> list[Market]:
     count = int(number) if number.isdecimal() else 0
     if count < 1:
         raise ConfigError(f"--markets: expected generated:N with N of at least 1, found {text!r}")
-    if first_seed < 0 or first_seed + count > DECIDING:
+    if first_seed < 0 or first_seed + count > FRESH_SEED:
         raise ConfigError(
-            f"--markets: expected generated markets of seeds 0…{DECIDING - 1:,} (later ones are kept "
+            f"--markets: expected generated markets of seeds 0…{FRESH_SEED - 1:,} (later ones are kept "
             f"to decide what was tuned on these), found {first_seed:,}…{first_seed + count - 1:,}"
         )
     sources = [f"{GENERATED}{seed}" for seed in range(first_seed, first_seed + count)]
@@ -72,20 +78,13 @@ def _generated(text: str, first_seed: int) -> list[Market]:
 
 def _recorded(path: Path) -> Market:
     """A recorded market; its key covers its frames and what its list says of it."""
-    slug = path.name.removesuffix(".gz").removesuffix(".jsonl")
-    listing = next((one for folder in path.parents[:2] if (one := folder / "markets.json").is_file()), None)
-    if listing is None:
-        raise DataError(f"{path}: expected a markets.json beside it or one folder up, found none")
+    row, listing = listed(path)
+    rest = {name: value for name, value in listing.items() if name != "markets"}
+    digest = hashlib.blake2b(json.dumps([row, rest], sort_keys=True).encode(), digest_size=DIGEST_BYTES)
     try:
-        told = json.loads(listing.read_text(encoding="utf-8"))
-        rows = [row for row in told["markets"] if row["slug"] == slug]
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{listing}: not a list of recorded markets: {error!r}") from error
-    if not rows:
-        raise DataError(f"{listing}: expected an entry with slug {slug!r}, found none")
-    rest = {name: value for name, value in told.items() if name != "markets"}
-    digest = hashlib.blake2b(json.dumps([rows[0], rest], sort_keys=True).encode(), digest_size=DIGEST_BYTES)
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return Market(str(path), slug, digest.hexdigest())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    return Market(str(path), row["slug"], digest.hexdigest())

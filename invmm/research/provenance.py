@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -30,9 +31,9 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def commit() -> str:
-    """The commit of the checkout that the package lies in, "+changes" where files differ from it; "" if it
-    lies in none, or git is not there.
+def commit(ignore: Iterable[Path] = ()) -> str:
+    """The commit of the checkout that the package lies in, "+changes" where files differ from it, those of
+    `ignore` apart; "" if it lies in none, or git is not there.
     """
     folder = Path(invmm.__file__).parent
 
@@ -48,4 +49,8 @@ def commit() -> str:
     if git("ls-files", "--", "__init__.py") != "__init__.py":
         return ""  # a package installed below somebody else's checkout
     head = git("rev-parse", "HEAD")
-    return head + ("+changes" if head and git("status", "--porcelain", "--untracked-files=no") else "")
+    top = Path(git("rev-parse", "--show-toplevel")).resolve()
+    inside = [path.resolve() for path in ignore if path.resolve().is_relative_to(top)]
+    apart = [f":(exclude,top){path.relative_to(top)}" for path in inside]
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", *apart)
+    return head + ("+changes" if head and changed else "")

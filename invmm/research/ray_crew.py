@@ -21,6 +21,8 @@ from invmm.research.work import Bench, Job, Outcome, Task
 LOCAL: Final = "local"
 PLACE_S: Final = 120.0  # for the cluster to find room for the workers
 REACH_S: Final = 5.0
+LOOPBACK_ONLY: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's switch, on every system: "0" keeps a cluster and those who join it at 127.0.0.1."""
 STORE_BYTES: Final = 512 << 20  # of a cluster of this machine alone
 
 
@@ -45,7 +47,7 @@ class RayCrew:
     """
 
     def __init__(self, task: Task, size: int, address: str) -> None:
-        self._ray = ray = ray_module()
+        self._ray = ray = ray_module(address)
         self._task = task
         self._refs: dict[int, tuple[str, Any]] = {}
         """Of each worker: the recorded market that it was given last, in the object store."""
@@ -145,8 +147,13 @@ class RemoteBench:
         return self._bench.play(job, unboxed if boxed else None)
 
 
-def ray_module() -> Any:
-    """Ray; ConfigError says how to get it."""
+def ray_module(address: str = "") -> Any:
+    """Ray; ConfigError says how to get it. `address` is where the cluster will be: one of this machine alone
+    is kept from listening to others, who could run code in it, and that is decided when Ray is imported.
+    """
+    if address == LOCAL:
+        os.environ.setdefault(LOOPBACK_ONLY, "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
     try:
         import ray
     except ImportError as error:
@@ -159,19 +166,19 @@ def _connect(ray: Any, size: int, address: str) -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
         if address == LOCAL:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
             ray.init(
                 address="local",
                 num_cpus=size or None,
                 include_dashboard=False,
                 object_store_memory=STORE_BYTES,
-                _node_ip_address="127.0.0.1",
                 **quiet,
             )
         else:
-            _reach(address)
+            _reach(ray, address)
             ray.init(address=address, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, ConfigError):
+            raise
         frames = extract_tb(error.__traceback__)
         where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
         raise ConfigError(f"--ray {address}: cannot be joined: {error}{where}") from error
@@ -179,17 +186,22 @@ def _connect(ray: Any, size: int, address: str) -> None:
         signal.signal(signal.SIGTERM, before)  # Ray takes it for itself
 
 
-def _reach(address: str) -> None:
-    """Asks whether anything listens, since Ray asks for a minute."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
+def _reach(ray: Any, address: str) -> None:
+    """Asks whether anything listens, since Ray itself goes on asking for minutes."""
     if address == "auto":
         return
+    host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise ConfigError(f"--ray: expected local, auto or host:port, found {address!r}")
+    name = host.strip("[]")
+    hint = ""
+    if name in ("localhost", "127.0.0.1", "::1"):
+        name = ray.util.get_node_ip_address()  # Ray asks there, since other nodes could not ask at loopback
+        hint = f"; one that listens at loopback alone needs {LOOPBACK_ONLY}=0 here, too"
     try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+        socket.create_connection((name, int(port)), REACH_S).close()
     except OSError as error:
         raise ConfigError(
-            f"--ray {address}: expected a cluster there (`ray start --head` prints its address), found none: "
-            f"{error.strerror or error}"
+            f"--ray {address}: expected a cluster at {name}:{port} (`ray start --head` prints its address), "
+            f"found none: {error.strerror or error}{hint}"
         ) from error

@@ -32,6 +32,8 @@ class Plan:
     """How points are found, as plain data."""
     markets: tuple[Market, ...]
     seeds: tuple[int, ...]
+    held_back: int
+    """Recorded markets of the folders named that are not among `markets`."""
     objective: str
     is_minimized: bool = False
 
@@ -57,6 +59,7 @@ class Plan:
             "parameters": [axis.described() for axis in self.axes],
             "search": dict(self.search),
             "markets": [{"name": market.name, "key": market.key} for market in self.markets],
+            "held_back": self.held_back,
             "seeds": list(self.seeds),
             "objective": self.objective,
             "minimize": self.is_minimized,

@@ -233,6 +233,7 @@ class Control:
             "paid_in_micro": account.paid_in_micro,
             "now_ns": session.now_ns() if session is not None else 0,
             "is_running": session is not None and session.is_running,
+            "books_beside": session.books_beside if session is not None else 0,
             "sent_frames": session.sent_rows if session is not None else 0,
             "winner": None
             if session is None or session.exchange.settlement.winner is None
@@ -330,6 +331,7 @@ class Control:
         kind, which = told.get("kind"), told.get("channel", "market")
         server = self._server
         named = {"market": [server.market_channel], "user": [server.user_channel]}
+        named["price"] = [server.prices.polybolt, server.prices.rtds]
         channels = named.get(which, [server.market_channel, server.user_channel])
         done = 0
         for channel in channels:

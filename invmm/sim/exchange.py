@@ -189,6 +189,12 @@ class Exchange:
         self._heap.clear()
         del self.overlay, self.settlement
 
+    def sweep(self, orders: Sequence[Order]) -> None:
+        """One taker of the flow takes all that is left of these resting orders of one queue side, best first:
+        a single trade, in which each of them has a leg at its own price.
+        """
+        self._fill([(order, order.left_micro) for order in orders], orders[-1].up_price_e4)
+
     def check_balances(self) -> None:
         """Cancels the newest resting orders until the balances cover the rest."""
         for order in reversed(self.open_orders()):
@@ -415,8 +421,11 @@ class Exchange:
     # ---- fills and ends ------------------------------------------------------------------------------------
 
     def _fill(self, parts: list[tuple[Order, int]], up_price: int, taker: Order | None = None) -> None:
-        """One match at one price: a trade with a leg for each own order in it."""
-        legs = [self._leg(order, size, up_price, order is taker) for order, size in parts]
+        """One match: a trade with a leg for each own order in it; who rests gets its own price."""
+        legs = [
+            self._leg(order, size, up_price if order is taker else order.up_price_e4, order is taker)
+            for order, size in parts
+        ]
         lead = parts[0][0]
         trade = self.settlement.begin(legs, up_price, lead, is_taker=taker is not None)
         for order, size in parts:

@@ -64,6 +64,7 @@ class Session:
         self._faults = faults
         # First tape row that a client still has to get.
         self._next_row: WeakKeyDictionary[Connection, int] = WeakKeyDictionary()
+        self.books_beside = 0  # sent beside the tape's frames: whoever counts those is out of step
         self._next_batch = 0
         self._applied_rows = 0
         self._venue_ms = 0
@@ -191,6 +192,8 @@ class Session:
         if not mine:
             return
         if self._applied_rows:
+            is_first, is_again = not self._next_row, connection in self._next_row
+            self.books_beside += is_again or (is_first and self._applied_rows > 1)
             # The dump is the venue's book of now: frames that it contains already are not sent again.
             self._next_row[connection] = max(self._next_row.get(connection, 0), self._applied_rows)
             self._market_channel.send(connection, [wire.dump([self.book(token) for token in mine])])

@@ -90,6 +90,23 @@ def trade_id_is_all(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Market, "take", harmed)
 
 
+def first_leg_is_all(patch: pytest.MonkeyPatch) -> None:
+    """A trade id names one fill: what other orders of ours had in the same trade is a repetition of it."""
+    from invmm.market import Market
+
+    take = Market.take
+    first: dict[tuple[int, int], int] = {}
+
+    def harmed(self: Market, event: Any) -> None:
+        if int(event["kind"]) == EventKind.USER_EVENT and int(event["trade"]):
+            key = int(event["key"])
+            if first.setdefault((id(self), int(event["trade"])), key) != key:
+                return
+        take(self, event)
+
+    patch.setattr(Market, "take", harmed)
+
+
 def each_message_is_a_fill(patch: pytest.MonkeyPatch) -> None:
     """Repeated trade messages are not deduplicated at all."""
     from invmm.settlement.ledger import Ledger
@@ -263,6 +280,15 @@ BUGS = (
         1,
         "lost_fills",
         trade_id_is_all,
+    ),
+    Bug(
+        "first-leg-is-all",
+        "one fill is booked of a trade that has several of ours",
+        (Planned("swept_levels", 10.0, 50.0, {"until_s": 50.0, "rate": 0.2}),),
+        3,
+        "lost_fills",
+        first_leg_is_all,
+        minutes=1.0,
     ),
     Bug(
         "each-message-is-a-fill",

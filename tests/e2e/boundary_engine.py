@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -51,8 +53,24 @@ async def trade(engine: Engine, info: MarketInfo) -> None:
     if market is None:
         market = engine.open_market(info)
     engine.hold(market.number, False)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, tell, engine)
     print("trading", flush=True)
     await asyncio.sleep(3600)
+
+
+def tell(engine: Engine) -> None:
+    """Says what it knows, and ends: whoever was to kill it has no patience any more."""
+    clock = engine.clock
+    assert clock is not None
+    lines = [
+        *engine.messages,
+        f"mode {engine.permission.mode.name}, {engine.permission.blocked or 'not blocked'}",
+    ]
+    for market in engine.markets.values():
+        left_s = market.info.end_s - clock.now_ns() / 1e9
+        lines.append(f"{market.info.slug}: {left_s:.0f} s left, {market.step.registry.counts()}")
+    print("\n".join(lines), flush=True)
+    os._exit(1)
 
 
 def alive(engine: Engine) -> list[dict[str, object]]:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from invmm.sim.campaign import run_seed
-from invmm.sim.campaign.command import main, plan_of, plan_text
-from invmm.sim.campaign.hazards import TABLE, Planned, draw_plan
+from invmm.sim.campaign.command import main, names_of, plan_of, plan_text
+from invmm.sim.campaign.hazards import ALL, Planned, draw_plan
 from invmm.sim.campaign.report import MUST_BE_ZERO, summary_of
 from invmm.sim.campaign.shrink import shrink
+from invmm.sim.campaign.world import World
 
 ROUGH = [
     Planned("lost_answers", 15.0, 25.0, {"rate": 0.5}),
@@ -39,6 +40,46 @@ def test_after_a_crash_what_is_heard_of_an_old_order_reaches_its_own_market() ->
     assert all(report.crash_to_quoting_s for report in reports)
 
 
+def test_x3_several_own_orders_in_one_trade_are_so_many_fills() -> None:
+    sweeps = Planned("swept_levels", 10.0, 50.0, {"until_s": 50.0, "rate": 0.05})
+    world = World(3, [sweeps], 1.0)
+    found = world.run()
+    assert not found.failures, found.failures
+    trades = [
+        trade
+        for trade in world.server.floor.purses.first.trades
+        if sum(world.is_own_leg(leg) for leg in trade.legs) > 1
+    ]
+    assert len(trades) == world.strangers.swept > 3
+    assert any(len({leg.price_e4 for leg in trade.legs}) > 1 for trade in trades)
+
+
+def test_x3_is_drawn_only_where_it_is_named() -> None:
+    assert "swept_levels" not in ALL
+    assert names_of("swept_levels") == ("swept_levels",)
+    assert draw_plan(4, 10, names_of("all")) == draw_plan(4, 10, ALL)
+
+
+def test_a_slow_venue_stops_quotes_until_somebody_has_looked_and_that_is_no_false_kill() -> None:
+    slow = Planned("slow_answers", 12.0, 70.0, {"rate": 0.3, "seconds": 5.0})
+    found = World(3, [slow], 4.0).run()
+    assert not found.failures, found.failures
+    assert found.kills == {"SLOW_VENUE": 1}
+    assert found.alarms == []
+    said = " ".join(found.messages)
+    assert (
+        said.index("(SLOW_VENUE, ") < said.index("the kill level was released") < said.rindex("quoting again")
+    )
+
+
+def test_a_kill_level_that_nothing_explains_is_false() -> None:
+    world = World(3, [], 1.5)
+    world.loop.call_at(40.0, lambda: world.engine.engine.risk.kill(1, "no reason", "SLOW_VENUE"))
+    found = world.run()
+    assert found.kills == {}
+    assert ["no reason" in text for text in found.alarms] == [True]
+
+
 def test_equal_seeds_give_equal_bytes_in_every_process() -> None:
     here = run_seed(7, minutes=0.5, plan=ROUGH[:1])
     told = subprocess.run(
@@ -56,9 +97,9 @@ def test_equal_seeds_give_equal_bytes_in_every_process() -> None:
 
 
 def test_a_plan_follows_from_its_seed_and_every_tenth_has_none() -> None:
-    assert draw_plan(4, 10, tuple(TABLE)) == draw_plan(4, 10, tuple(TABLE)) != draw_plan(5, 10, tuple(TABLE))
-    assert draw_plan(20, 10, tuple(TABLE)) == []
-    plan = draw_plan(4, 10, tuple(TABLE))
+    assert draw_plan(4, 10, ALL) == draw_plan(4, 10, ALL) != draw_plan(5, 10, ALL)
+    assert draw_plan(20, 10, ALL) == []
+    plan = draw_plan(4, 10, ALL)
     assert plan_of(plan_text(plan)) == plan
 
 

@@ -9,6 +9,7 @@ show a few records more than n; how many is told. `python -m tests.e2e.test_jour
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import mmap
 import os
@@ -19,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,12 @@ from invmm.testing import Series, TestVenue
 ROOT = Path(__file__).resolve().parents[2]
 SERIES = "btc-updown-4h"
 SPEED = 60.0
+START_S = 1_795_280_400  # where a window of the series begins, whatever the time of day here
 RECORD_BYTES = 160
 PATIENCE_S = 240.0
+REACH_S = 60.0  # from an engine's start to the record at which it is killed
+KILL_S = 90.0  # real seconds of a window that one kill may need
+TRIES = 3
 STREAMS = ("intents", "inputs")
 OPEN = ("LIVE", "DELAYED")
 BEGIN, END = "<!-- crash -->", "<!-- /crash -->"
@@ -54,12 +58,21 @@ class Outcome:
     cpu_s: float  # what the new process had used when everything was cancelled: a busy machine takes longer
 
 
+class NotReached(Exception):
+    """An engine has not written so many records: nothing was killed, nothing is proven."""
+
+
 class Rig:
-    """A venue, and one state folder over many lives of an engine."""
+    """A venue, and one state folder over many lives of an engine, all in one window."""
 
     def __init__(self, venue: TestVenue, folder: Path) -> None:
         self.venue, self.folder = venue, folder
         self.market = venue.market()
+
+    @property
+    def left_s(self) -> float:
+        """Real seconds until its window is over: then nobody places anything."""
+        return (self.market.end_s - self.venue.clock().now_ns() / 1e9) / SPEED
 
     def engine(self, *, recover: bool, seed: int) -> subprocess.Popen[str]:
         process = subprocess.Popen(
@@ -95,7 +108,7 @@ class Rig:
             (self.folder / "state" / name).unlink(missing_ok=True)
         before = set(journals.glob(f"{stream}-*"))
         engine = self.engine(recover=False, seed=seed)
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + REACH_S
         try:
             while not (new := sorted(set(journals.glob(f"{stream}-*")) - before)):
                 check(engine, end)
@@ -172,21 +185,20 @@ class Rig:
 
 def check(engine: subprocess.Popen[str], end: float) -> None:
     if engine.poll() is not None or time.monotonic() > end:
-        engine.kill()
-        raise AssertionError("the engine did not come so far:\n" + "\n".join(engine.communicate()))
+        engine.terminate()  # it says what it knows
+        raise NotReached("the engine did not come so far:\n" + "\n".join(engine.communicate()))
 
 
-def rigged(folder: Path, seed: int) -> tuple[TestVenue, Series]:
-    served = Series(SERIES, tape="light")
-    return TestVenue(served, speed=SPEED, seed=seed), served
+def rigged(seed: int) -> TestVenue:
+    """A venue whose window has just begun."""
+    return TestVenue(Series(SERIES, tape="light"), speed=SPEED, seed=seed, start_s=START_S)
 
 
 @pytest.mark.parametrize(("stream", "number"), [("intents", 2)])
 def test_killed_at_a_boundary_of_its_journal_nothing_is_lost_and_nothing_stays(
     stream: str, number: int, tmp_path: Path
 ) -> None:
-    venue, _ = rigged(tmp_path, 5)
-    with venue:
+    with rigged(5) as venue:
         outcome = Rig(venue, tmp_path).kill_at(stream, number, 1)
     assert outcome.found >= number
 
@@ -228,21 +240,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def killed(stream: str, numbers: Sequence[int], seed: int, end_s: float) -> list[Outcome | None]:
-    """What came of a kill at each of these records, one after another; None where something was lost."""
+    """What came of a kill at each of these records, one after another; None where something was lost, or
+    where the record was not reached in `TRIES` windows.
+
+    A venue and a state folder see as many lives of the engine as its window has room for.
+    """
     outcomes: list[Outcome | None] = []
-    with tempfile.TemporaryDirectory() as place, suppress(KeyboardInterrupt):
-        venue, _ = rigged(Path(place), seed)
-        with venue:
+    left, tries = list(numbers), 0
+    for window in itertools.count():
+        if not left or time.monotonic() > end_s:
+            break
+        with tempfile.TemporaryDirectory() as place, rigged(seed + window) as venue:
             rig = Rig(venue, Path(place))
-            for number in numbers:
-                if time.monotonic() > end_s:
-                    break
+            assert rig.left_s > KILL_S
+            while left and rig.left_s > KILL_S and time.monotonic() < end_s:
                 try:
-                    outcomes.append(rig.kill_at(stream, number, number))
-                    print(outcomes[-1], file=sys.stderr)
+                    outcome = rig.kill_at(stream, left[0], left[0])
+                except NotReached as error:
+                    tries += 1
+                    print(f"{stream} {left[0]}: try {tries}: {error}", file=sys.stderr, flush=True)
+                    if tries < TRIES:
+                        break  # in a new window
+                    outcome = None
                 except AssertionError as error:
-                    outcomes.append(None)
-                    print(f"{stream} {number}: FAILED: {error}", file=sys.stderr)
+                    print(f"{stream} {left[0]}: FAILED: {error}", file=sys.stderr, flush=True)
+                    outcome = None
+                outcomes.append(outcome)
+                done = f"{len(outcomes)} of {len(numbers)}"
+                print(f"{stream} {left[0]}, {done}: {outcome}", file=sys.stderr, flush=True)
+                del left[0]
+                tries = 0
     return outcomes
 
 

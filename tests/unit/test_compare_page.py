@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import pytest
 from invmm.errors import DataError
 from invmm.replay.compare_page import main, page, write_page
 
+BREAK = "\u200b"
 VOID = {"meta", "wbr", "br", "link", "img", "input", "hr"}
 
 
@@ -30,6 +33,8 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len({name for name, _ in attrs}) == len(attrs), f"an attribute twice in {tag}: {attrs}"
         self.tags.append((tag, dict(attrs)))
+        if tag == "wbr":
+            self.texts.append(BREAK)
         if tag not in VOID:
             self.open.append(tag)
 
@@ -62,7 +67,7 @@ def read(report: dict[str, Any]) -> Reader:
 
 
 def words(reader: Reader) -> str:
-    return " ".join(" ".join(reader.texts).split())
+    return " ".join(" ".join(reader.texts).replace(f" {BREAK} ", "").split())
 
 
 def estimate(mean: float, half: float, **rest: Any) -> dict[str, Any]:
@@ -88,19 +93,31 @@ def series() -> dict[str, Any]:
 
 
 def report() -> dict[str, Any]:
-    """A small comparison, every figure another one."""
+    """A small comparison in the form of `docs/comparison.md`, with as many different figures as possible."""
     figures = {
         "fills": 31.4,
+        "orders": 88.2,
+        "messages": 386.2,
         "messages_per_fill": 12.3,
         "maker_share": 0.934,
         "one_sided_share": 0.317,
         "pairs": 412.6,
         "pair_cost": 0.9913,
         "pairs_at_or_above_one": 17.8,
-        "pairs_at_or_above_one_dollars": 0.27,
+        "pairs_at_or_above_one_share": 0.043,
+        "pairs_at_or_above_one_dollars": -0.27,
         "final_imbalance_shares": 43.9,
         "own_share": 0.061,
+        "own_share_most": 0.119,
         "own_share_flagged": 3,
+        "pairs_dollars": 3.59,
+        "orphans_dollars": -2.31,
+        "fees_dollars": -0.05,
+        "rebates_dollars": 0.69,
+        "max_committed_dollars": 4991.0,
+        "failed_fills": 0,
+        "unreconciled": 6,
+        "reasons": {"unprofitable": 1234, "stale": 5},
     }
     markouts = {
         "1s": estimate(-0.41, 0.05, n=901),
@@ -113,36 +130,61 @@ def report() -> dict[str, Any]:
         "difference": estimate(2.46, 0.75, n=40, detectable=1.07, verdict="better"),
         "figures": figures,
         "markouts": markouts,
+        "text": "pairs:min_edge=0.0041",
     }
     base = copy.deepcopy(pairs)
     base["profit"] = estimate(-1.23, 0.5, n=40)
     base["difference"] = estimate(0.0, 0.0, n=40, detectable=0.0, verdict="not shown")
+    base["text"] = "inventory_mm"
+    base["figures"]["unreconciled"] = 0
+    nothing = dict.fromkeys(("mean", "low", "high", "detectable")) | {"n": 0}
     idle = {
         "profit": estimate(0, 0, n=40),
         "difference": estimate(1.24, 1.6, n=40, detectable=2.29, verdict="not shown"),
+        "figures": {**dict.fromkeys(figures), "fills": 0.0, "reasons": {}},
+        "markouts": dict.fromkeys(markouts, nothing),
+        "text": "do_nothing",
     }
+    other = {"pairs": {"profit": estimate(7.65, 0.1), "difference": estimate(8.76, 0.1, verdict="better")}}
+    opening = {"time": "2026-11-21T21:00", "commit": "f00d", "tuned": "cafe", "trials": 44, "markets": 9}
+    names = ("do_nothing", "inventory_mm", "pairs")
+    one = estimate(5.67, 0.3, verdict="better")
     return {
+        "comparison": 1,
         "base": "inventory_mm",
-        "source": {"kind": "generated", "words": "40 generated markets"},
+        "source": {"kind": "generated", "part": "deciding", "words": "40 generated markets"},
         "policies": {"do_nothing": idle, "inventory_mm": base, "pairs": pairs},
+        "against": {name: {other: one for other in names if other != name} for name in names},
         "caveats": ["Our own impact is not in it."],
+        "conditions": {"queue_model": "conservative", "latency_ms": 50.0},
+        "common": {"order_size": 101.0},
+        "bootstrap": {"block": 8, "draws": 4000, "seed": 9},
         "commit": "657814a0123456789",
+        "dirty": True,
         "generator": "fingerprint77",
+        "made": "2026-11-21T22:00",
         "rules": "Markets of April 2026 under the rules of today",
         "inferred_winners": ["btc-updown-5m-7"],
-        "tuning": {"trials": 43},
-        "openings": [
-            {"time": "2026-11-21T21:00Z", "commit": "abc", "trials": 44, "tuned": "dd", "policies": ["pairs"]}
-        ],
-        "variants": [
-            {"name": "latency 150 ms", "n": 21, "policies": {"pairs": {"profit": estimate(7.65, 0.1)}}}
-        ],
+        "tuning": {"trials": 43, "markets": "20 markets", "commit": "beef", "digest": "d1ce", "chosen": {}},
+        "openings": [{**opening, "policies": ["pairs"]}],
+        "variants": [{"name": "latency 150 ms", "n": 21, "policies": other}],
         "toxicity": {
             "levels": [0, 1],
             "n": 22,
-            "policies": {"pairs": {"profit": [3.21, -4.32], "zero_at": 0.43}},
+            "policies": {
+                "pairs": {"profit": [3.21, -4.32], "zero_at": 0.43, "zero_words": ""},
+                "inventory_mm": {"profit": [-1.0, -2.0], "zero_at": None, "zero_words": "no profit at any"},
+            },
         },
-        "markets": [{"market": "generated:1", "profit": {"inventory_mm": 1.0, "pairs": 2.0}}],
+        "markets": [
+            {
+                "market": "generated:1",
+                "winner": "Up",
+                "winner_inferred": False,
+                "profit": {"do_nothing": 0.0, "inventory_mm": 1.0, "pairs": 2.0},
+                "own_share": {"do_nothing": None, "inventory_mm": 0.04, "pairs": 0.07},
+            }
+        ],
         "samples": [{"market": "generated:1", "policies": {"pairs": series()}}],
     }
 
@@ -166,10 +208,12 @@ def test_a_policy_is_judged_in_a_sentence() -> None:
 
 
 FIGURES = (
-    "+1.23|+0.73 to +1.73|"
-    "+2.46|+1.71 to +3.21|1.07|40|31.4|12.3|93.4 %|31.7 %|412.6|0.9913|17.8|0.27|43.9|6.1 %|"
-    "3 ⚑|−0.41|−0.32|−0.23|+0.14|−0.46 to −0.36|901|902|903|904|latency 150 ms|21|+7.65|+3.21|−4.32|0.43|"
-    "657814a0123456789|fingerprint77|btc-updown-5m-7|April 2026|43|44|Our own impact is not in it."
+    "+1.23|+0.73 to +1.73|+2.46|+1.71 to +3.21|1.07|40|31.4|88.2|12.3|93.4 %|31.7 %|412.6|0.9913|17.8|"
+    "4.3 %|−0.27|43.9|6.1 % ⚑|11.9 % ⚑|3 ⚑|+3.59|−2.31|−0.05|+0.69|4,991|unprofitable 1,234|6 trials|"
+    "+5.67|−0.41|−0.32|−0.23|+0.14|−0.46 to −0.36|901|902|903|904|latency 150 ms|21|▲ +7.65|Δ +8.76|"
+    "+3.21|−4.32|0.43|no profit at any|22 markets|657814a0123456789 with changes|fingerprint77|"
+    "btc-updown-5m-7|April 2026|43 trials|d1ce|beef|f00d|44|cafe|40 generated markets|"
+    "pairs:min_edge=0.0041|latency_ms 50.0|order_size 101.0|draws 4000|Our own impact is not in it."
 )
 
 
@@ -209,21 +253,21 @@ def test_a_part_may_be_missing_or_null_or_of_another_kind(part: str) -> None:
     read(told)
 
 
-def paths(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Every place in a JSON."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [way, *(found for name, each in inner for found in paths(each, (*way, name)))]
+def broken(value: Any, first: int, count: Iterator[int]) -> Any:
+    """A copy in which every twelfth value from the one of number `first` on is none or not a number."""
+    if next(count) % 12 == first:
+        return None if first % 2 else math.nan
+    if isinstance(value, dict):
+        return {name: broken(each, first, count) for name, each in value.items()}
+    return [broken(each, first, count) for each in value] if isinstance(value, list) else value
 
 
 def test_any_value_may_be_none_or_not_a_number() -> None:
-    for number, way in enumerate(paths(report())[1:]):
+    for first in range(12):
+        count = itertools.count()
         told = report()
-        place = told
-        for name in way[:-1]:
-            place = place[name]
-        place[way[-1]] = (None, math.nan)[number % 2]
-        if way != ("policies",):
-            render(told)
+        policies = {name: broken(row, first, count) for name, row in told.pop("policies").items()}
+        render({"policies": policies, **{name: broken(each, first, count) for name, each in told.items()}})
 
 
 def test_one_policy_that_never_filled_is_a_page() -> None:

@@ -98,23 +98,21 @@ def test_every_figure_has_a_family() -> None:
     assert ("invmm_refusals", {"place": "gate", "reason": "old_book"}, 3) in figures
 
 
-def test_kill_level_pauses_and_refusals_are_shown(metrics: Metrics) -> None:
+def test_kill_level_and_refusals_are_shown(metrics: Metrics) -> None:
     engine = Engine(Settings(risk=RiskSettings(max_total_dollars=1.0)), seed=3)
     engine.add_market(INFO)
     engine.risk.tick(NOW)
     metrics.update(engine)
     found = scraped(metrics)
     assert found["invmm_kill_level"][()] == 0
-    assert found["invmm_paused"] == {(("kind", "slow_venue"),): 0, (("kind", "failed_fills"),): 0}
     assert found["invmm_loss_day_dollars"][()] == 0
     assert "invmm_refusals" not in found
     engine.risk.account.admit(0, Side.BUY, 2 * 10**10, NOW)
-    engine.permission.alarm("late", AlarmKind.SLOW_VENUE)
+    engine.permission.alarm("a loss", AlarmKind.MARKET_LOSS)
     engine.permission.alarm("a stranger", AlarmKind.FOREIGN_ORDER)
     metrics.update(engine)
     found = scraped(metrics)
     assert found["invmm_kill_level"][()] == 1
-    assert found["invmm_paused"][(("kind", "slow_venue"),)] == 1
     assert found["invmm_refusals"] == {(("place", "account"), ("reason", "total_cash")): 1}
     assert found["invmm_alarms"][()] == 2
 

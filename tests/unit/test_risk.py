@@ -15,7 +15,6 @@ from invmm._ext.words import SharedWords
 from invmm.errors import ConfigError
 from invmm.execution import risk as risk_module
 from invmm.execution.kill import latch, read, release
-from invmm.execution.pauses import AGAIN_S, PAUSE_S
 from invmm.execution.risk import NO_CEILING, Risk, arm, first_day_refusals
 from invmm.execution.risk_file import load
 from invmm.execution.state import StateFolder
@@ -236,11 +235,10 @@ def test_alarms_and_triggers_are_latched_as_level_1(state: StateFolder) -> None:
 
 
 WARNINGS = {AlarmKind.CLOCK_DRIFT, AlarmKind.NOT_VERIFIED, AlarmKind.MARKET_LOSS, AlarmKind.GAS}
-PASSING = {AlarmKind.SLOW_VENUE, AlarmKind.FAILED_FILLS}
 
 
 @pytest.mark.parametrize("kind", AlarmKind, ids=lambda kind: kind.value)
-def test_an_alarm_is_told_pauses_or_latches_by_its_kind(kind: AlarmKind, state: StateFolder) -> None:
+def test_an_alarm_is_told_or_latches_by_its_kind(kind: AlarmKind, state: StateFolder) -> None:
     desk = Desk(state)
     heard: list[tuple[str, str]] = []
     desk.permission.hook = lambda kind, text: heard.append((kind, text))
@@ -248,12 +246,12 @@ def test_an_alarm_is_told_pauses_or_latches_by_its_kind(kind: AlarmKind, state: 
     desk.permission.alarm("look", kind)
     assert heard == [(kind, "look")]
     assert list(desk.permission.alarms) == ["look"]
-    assert desk.risk.level == (kind not in WARNINGS | PASSING)
-    assert desk.permission.mode == (Mode.RUNNING if kind in WARNINGS else Mode.PAUSED)
-    desk.clock.at_ns += PAUSE_S * SECOND
-    desk.tick()
-    assert desk.permission.mode == (Mode.RUNNING if kind in WARNINGS | PASSING else Mode.PAUSED)
-    assert desk.resumed == (kind in PASSING)
+    for _ in range(2):
+        assert desk.risk.level == (kind not in WARNINGS)
+        assert desk.permission.mode == (Mode.RUNNING if kind in WARNINGS else Mode.PAUSED)
+        desk.clock.at_ns += 3_600 * SECOND
+        desk.tick()
+    assert desk.resumed == 0
     desk.risk.close(True)
 
 
@@ -267,49 +265,38 @@ def slow(desk: Desk) -> None:
     desk.tick()
 
 
-def test_a_slow_venue_pauses_quotes_for_a_while_and_latches_when_it_keeps_coming_back(
-    state: StateFolder,
-) -> None:
+def test_a_slow_venue_latches_level_1_until_a_person_has_looked(state: StateFolder) -> None:
     desk = Desk(state)
     for time in (1, 2):
         slow(desk)
         assert desk.risk.trips == {"SLOW_VENUE": time}
-        assert (desk.risk.level, desk.permission.mode) == (0, Mode.PAUSED)
+        assert (desk.risk.level, desk.permission.mode) == (1, Mode.PAUSED)
+        assert (desk.venue.words.kill, desk.admit(0)) == (1, Reason.KILLED)
+        assert (read(state.kill).by, read(state.kill).level) == ("SLOW_VENUE", 1)
+        assert "5 of the last 50 orders: no answer within 3000 ms" in read(state.kill).why
         desk.permission.reconciled(0)
-        assert desk.permission.mode == Mode.PAUSED, "knowing all does not make the venue faster"
-        desk.clock.at_ns += PAUSE_S * SECOND - 1
+        desk.clock.at_ns += 3_600 * SECOND
         desk.tick()
-        assert desk.permission.mode == Mode.PAUSED
-        desk.clock.at_ns += 1
+        assert desk.permission.mode == Mode.PAUSED, "neither knowing all nor an hour lifts it"
+        release(state.kill, "somebody")
         desk.tick()
-        assert (desk.resumed, desk.permission.mode) == (time, Mode.RUNNING)
-    slow(desk)
-    assert (desk.risk.level, desk.permission.mode) == (1, Mode.PAUSED)
-    assert "3 times within 60 minutes" in read(state.kill).why
-    assert desk.permission.kinds[AlarmKind.SLOW_VENUE] == 3
-    desk.clock.at_ns += PAUSE_S * SECOND
-    desk.tick()
-    assert desk.permission.mode == Mode.PAUSED
-    release(state.kill, "somebody")
-    desk.tick()
-    assert (desk.risk.level, desk.permission.mode) == (0, Mode.RUNNING)
-    slow(desk)
-    assert desk.risk.level == 0, "counting has begun anew"
+        assert (desk.risk.level, desk.resumed, desk.permission.mode) == (0, time, Mode.RUNNING)
     desk.risk.close(True)
 
 
-def test_pauses_that_are_far_apart_never_latch() -> None:
-    desk = Desk()
-    for _ in range(5):
-        slow(desk)
-        assert desk.risk.level == 0
-        desk.clock.at_ns += AGAIN_S // 2 * SECOND
-        desk.tick()
-        assert desk.permission.mode == Mode.RUNNING
+def test_a_slow_venue_is_still_latched_after_a_restart(state: StateFolder) -> None:
+    before = Desk(state)
+    slow(before)
+    before.risk.close(True)
+    after = Desk(state)
+    assert (after.risk.level, after.admit(0), read(state.kill).by) == (1, Reason.KILLED, "SLOW_VENUE")
+    after.risk.close(True)
 
 
-def test_fills_that_failed_before_a_pause_do_not_begin_another() -> None:
-    desk = Desk(max_loss_market_dollars=1_000.0)
+def test_failed_fills_latch_level_1_and_those_before_a_release_are_not_judged_again(
+    state: StateFolder,
+) -> None:
+    desk = Desk(state, max_loss_market_dollars=1_000.0)
     market = desk.market(0, "0xab")
 
     def settle(status: OrderStatus) -> None:
@@ -318,16 +305,24 @@ def test_fills_that_failed_before_a_pause_do_not_begin_another() -> None:
         market.changes += 1
         desk.tick()
 
-    settle(FAILED)
-    assert desk.permission.kinds[AlarmKind.FAILED_FILLS] == 1
-    assert (desk.risk.level, desk.permission.mode) == (0, Mode.PAUSED)
-    desk.clock.at_ns += PAUSE_S * SECOND
     settle(CONFIRMED)
-    assert desk.permission.mode == Mode.RUNNING
-    assert desk.permission.kinds[AlarmKind.FAILED_FILLS] == 1
+    assert desk.risk.level == 0
+    settle(FAILED)
+    assert desk.risk.trips == {"SETTLEMENT_FAILURES": 1}
+    assert (desk.risk.level, desk.permission.mode) == (1, Mode.PAUSED)
+    assert "fills failed on the chain" in desk.permission.latched[-1]
+    desk.clock.at_ns += 3_600 * SECOND
+    settle(CONFIRMED)
+    assert (desk.risk.level, desk.permission.mode) == (1, Mode.PAUSED)
+    release(state.kill, "somebody")
+    desk.tick()
+    assert (desk.risk.level, desk.permission.mode) == (0, Mode.RUNNING)
+    settle(CONFIRMED)
+    assert desk.risk.trips == {"SETTLEMENT_FAILURES": 1}
     desk.clock.at_ns += SECOND
     settle(FAILED)
-    assert desk.permission.kinds[AlarmKind.FAILED_FILLS] == 2
+    assert desk.risk.trips == {"SETTLEMENT_FAILURES": 2}
+    desk.risk.close(True)
 
 
 def test_a_journal_or_a_risk_file_that_cannot_be_written_ends_new_risk(tmp_path: Path) -> None:

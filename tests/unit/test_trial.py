@@ -102,5 +102,5 @@ def test_conditions_out_of_range_are_errors(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["generated:", "generated:-1", "generated:x"])
 def test_a_market_that_is_none_is_an_error(name: str) -> None:
-    with pytest.raises(ConfigError, match="generated:SEED"):
+    with pytest.raises(ConfigError, match="expected generated:SEED"):
         tape_of(name)

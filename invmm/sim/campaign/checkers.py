@@ -23,13 +23,14 @@ they check: sums are made anew from the venue's orders and trades.
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, deque
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from invmm.execution.breakers import ACKS
 from invmm.execution.journaled import possibly_alive
 from invmm.feed.user_messages import trade_key
 from invmm.sim.account import Leg
@@ -166,6 +167,7 @@ class Sends:
         self._world = world
         self._seen: Counter[str] = Counter()
         self.orders = 0
+        self.sent_s: deque[float] = deque(maxlen=ACKS)  # when each of the last orders arrived
         self.per_second: Counter[int] = Counter()
 
     def request(self, request: Incoming) -> None:
@@ -184,7 +186,9 @@ class Sends:
         for leg in told if isinstance(told, list) else [told]:
             name = json.dumps(leg["order"], sort_keys=True)
             self._seen[name] += 1
-            self.orders += self._seen[name] == 1
+            if self._seen[name] == 1:
+                self.orders += 1
+                self.sent_s.append(world.now_s)
             if self._seen[name] > 2:
                 world.fail("sends", f"the same order was sent {self._seen[name]} times")
             if self._seen[name] == 1:

@@ -15,13 +15,16 @@ from pathlib import Path
 
 from invmm.errors import ConfigError
 from invmm.sim.campaign.checkers import Failure
-from invmm.sim.campaign.hazards import TABLE, Planned
+from invmm.sim.campaign.hazards import ALL, TABLE, Planned
 from invmm.sim.campaign.report import MUST_BE_ZERO, SeedReport, run_seed, summary_of, write_table
 from invmm.sim.campaign.shrink import shrink
 
 
 def _parser() -> argparse.ArgumentParser:
-    faults = "\n".join(f"  {name:<18} {hazard.what} ({hazard.rows})" for name, hazard in TABLE.items())
+    faults = "\n".join(
+        f"  {name:<18} {hazard.what} ({hazard.rows}{'; not in all' if hazard.apart else ''})"
+        for name, hazard in TABLE.items()
+    )
     parser = argparse.ArgumentParser(
         prog="python -m invmm.sim.campaign",
         description="Runs the shipped engine against the embedded venue on virtual time, with faults drawn "
@@ -54,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
 def names_of(text: str) -> tuple[str, ...]:
     """Fault names of the option; ConfigError for one that is none."""
     if text == "all":
-        return tuple(TABLE)
+        return ALL
     if text in ("", "none"):
         return ()
     names = tuple(name.strip() for name in text.split(","))

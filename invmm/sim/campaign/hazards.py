@@ -136,7 +136,7 @@ def _leak_ends(world: World, figures: Figures) -> None:
     world.server.floor.purses.first.leaked_micro = 0
 
 
-__all__ = ["TABLE", "Hazard", "Planned", "draw_plan"]
+__all__ = ["ALL", "TABLE", "Hazard", "Planned", "draw_plan"]
 
 TABLE: dict[str, Hazard] = {
     "late_orders": _armed(
@@ -402,6 +402,8 @@ TABLE: dict[str, Hazard] = {
     ),
     **UPSETS,
 }
+ALL = tuple(name for name, hazard in TABLE.items() if not hazard.apart)
+"""What a campaign draws from unless faults are named."""
 
 
 def draw_plan(seed: int, minutes: float, names: tuple[str, ...]) -> list[Planned]:

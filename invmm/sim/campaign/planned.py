@@ -33,7 +33,8 @@ class Hazard:
 
     `draw(random)` gives figures and how long it lasts; `begin` and `end` do it to a world. `stops`: it may
     rightly end all quoting, so that an alarm under it is none too many. `slows`: it may hold up a cancel, or
-    whoever would send it.
+    whoever would send it. `apart`: drawn only where it is named, so that the plans of known seeds stay as
+    they are.
     """
 
     what: str
@@ -44,6 +45,7 @@ class Hazard:
     stops: bool = False
     slows: bool = False
     weight: float = 1.0
+    apart: bool = False
 
 
 def lasting(low_s: float, high_s: float, **figures: Any) -> Callable[[Random], tuple[Figures, float]]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from invmm.sim.campaign.hazards import TABLE, Planned, draw_plan
+from invmm.sim.campaign.hazards import ALL, Planned, draw_plan
 from invmm.sim.campaign.report import SeedReport, run_seed
 
 TRIES_MAX = 60
@@ -24,7 +24,7 @@ def shrink(
     First the time is cut to what the first failure needs, then faults are left out: halves, then single ones.
     """
     if plan is None:
-        plan = draw_plan(seed, minutes, tuple(TABLE) if names is None else tuple(names))
+        plan = draw_plan(seed, minutes, ALL if names is None else tuple(names))
     best = run_seed(seed, minutes=minutes, plan=plan)
     if not best.counts:
         return None

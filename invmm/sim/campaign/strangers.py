@@ -32,10 +32,13 @@ class Strangers:
     ----------
     placed : set of bytes
         Ids of orders of our account that no engine of this world has placed.
+    swept : int
+        Trades so far that took several own orders at once.
     """
 
     def __init__(self, world: World) -> None:
         self.placed: set[bytes] = set()
+        self.swept = 0
         self._world = world
         self._random = Random(f"{world.seed}:strangers")
         self._taken = 0
@@ -98,6 +101,31 @@ class Strangers:
                 who=Who("taker", TAKER, TAKER),
             )
         )
+
+    def sweep(self, until_s: float, rate: float = 1.0) -> None:
+        """Somebody who looks ten times a second and, at a share `rate` of the looks, takes all of our orders
+        that rest on one side of a market, where there are several: one trade, told under one id.
+        """
+        if self._world.now_s >= until_s:
+            return
+        if self._random.random() < rate:
+            for session in self._world.server.floor.sessions.values():
+                self._sweep(session)
+        self._world.loop.call_in_ns(LOOK_NS, self.sweep, until_s, rate)
+
+    def _sweep(self, session: Session) -> None:
+        exchange = session.exchange
+        for side in Side:
+            resting = [
+                order
+                for order in exchange.open_orders()
+                if order.up_side == side and order.state == "LIVE" and self._world.is_own(order)
+            ]
+            if not exchange.is_closed and len(resting) > 1:
+                resting.sort(key=lambda order: order.up_price_e4, reverse=side == Side.BUY)
+                exchange.sweep(resting)
+                self.swept += 1
+        session._tick()
 
     def contradict(self, until_s: float) -> None:
         """The user channel tells that a trade has failed which the engine was told is confirmed; looked for

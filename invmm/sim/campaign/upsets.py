@@ -39,6 +39,13 @@ UPSETS: dict[str, Hazard] = {
         ),
         lambda world, figures: world.strangers.take(**figures),
     ),
+    "swept_levels": Hazard(
+        "somebody takes all of our orders on a side at once: several fills under one trade id",
+        "X3",
+        lambda r: ({"until_s": 0.0, "rate": r.choice((0.01, 0.05, 0.2))}, r.uniform(30, 300)),
+        lambda world, figures: world.strangers.sweep(**figures),
+        apart=True,
+    ),
     "paused": Hazard(
         "the process is stopped and goes on later",
         "P3",

@@ -20,6 +20,7 @@ from typing import Any
 from invmm.errors import InUseError, origin_of
 from invmm.sim.account import Leg
 from invmm.sim.campaign import checkers
+from invmm.sim.campaign.attendant import Attendant
 from invmm.sim.campaign.budget import Budget
 from invmm.sim.campaign.checkers import Failure, Findings
 from invmm.sim.campaign.hazards import TABLE, Planned
@@ -76,6 +77,7 @@ class Outcome:
     quoting: int = 0
     wanted: int = 0
     alarms: list[str] = field(default_factory=list)
+    kills: Counter[str] = field(default_factory=Counter)
     struck: Counter[str] = field(default_factory=Counter)
     busiest_s: int = 0
     budget_share: float = 0.0
@@ -132,6 +134,7 @@ class World:
         self.heartbeat_ns = 0
         self.forbidden_ns = 0  # since when the engine's own mode forbids orders
         self.strangers: Strangers = Strangers(self)
+        self.attendant = Attendant(self)
         self.crash_to_cancel_s: list[float] = []
         self.crash_to_quoting_s: list[float] = []
         self._place = tempfile.TemporaryDirectory(
@@ -403,6 +406,7 @@ class World:
             self.guards.look()
             self.orphans.look()
             self.engine.tend()
+            self.attendant.look()
             if self.samples % JOURNAL_EVERY == 0:
                 checkers.compare_journal(self)
             mode = self.engine.engine.permission.mode
@@ -445,6 +449,7 @@ class World:
 
     def _outcome(self, wall_s: float) -> Outcome:
         stops = any(TABLE[planned.name].stops for planned in self.plan)
+        latched = [text for text in self.engine.engine.permission.latched if text not in self.attendant.right]
         return Outcome(
             seed=self.seed,
             plan=self.plan,
@@ -463,7 +468,8 @@ class World:
             crash_to_quoting_s=self.crash_to_quoting_s,
             quoting=self.timers.quoting,
             wanted=self.timers.wanted,
-            alarms=[] if stops else list(self.engine.engine.permission.latched),
+            alarms=[] if stops else latched,
+            kills=self.attendant.kills,
             struck=self.struck,
             busiest_s=max(self.sends.per_second.values(), default=0),
             budget_share=round(self.budget.most_share, 4),
