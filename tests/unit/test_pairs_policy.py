@@ -379,7 +379,7 @@ def test_a_fill_is_measured_from_before_it_was_told() -> None:
 
 
 def test_a_session_learns_over_its_markets_and_each_has_its_own_rebate() -> None:
-    terms = PairsTerms.new(PairsSettings(adverse=0.004, adverse_slope=0.0))
+    terms = PairsTerms.new(PairsSettings(adverse=0.004, adverse_slope=0.0, min_edge=0.002))
     first, second = (make_policy("pairs", Settings().strategy, pairs=terms.at(share)) for share in (0.0, 1.0))
     assert isinstance(first, PairsPolicy)
     assert isinstance(second, PairsPolicy)
