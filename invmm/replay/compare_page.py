@@ -87,7 +87,7 @@ def page(report: Report) -> str:
             "",
         ]
     )
-    return re.sub(r"(?<=\d) (?=[%$¢])", "\u00a0", text)  # a figure and its unit stay on one line
+    return re.sub(r"(?<=\d) (?=[%$¢])|(?<=[▲▼Δ]) ", "\u00a0", text)  # a figure and its unit stay together
 
 
 def write_page(report: Report, path: str | os.PathLike[str]) -> None:
@@ -116,7 +116,10 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
 
 def _first_page(report: Report) -> str:
     base = said(report.get("base"))
-    caveats = "".join(f"<li>{escape(said(each))}</li>" for each in sequence(report.get("caveats")))
+    caveats = "".join(
+        "<li>" + re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(said(each))) + "</li>"
+        for each in sequence(report.get("caveats"))
+    )
     inferred = [said(each) for each in sequence(report.get("inferred_winners"))]
     those = f"{len(inferred)}, not read from the venue: {', '.join(inferred)}" if inferred else ""
     told = facts(

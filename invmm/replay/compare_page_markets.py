@@ -72,15 +72,16 @@ def _listed(listed: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
 
 
 def samples(report: Report) -> str:
-    """Inventory, quotes around the book and profit by part, of a few markets."""
-    made: list[str] = []
-    for each in map(mapping, sequence(report.get("samples"))):
-        for name, series in mapping(each.get("policies")).items():
+    """What was quoted, held and earned in a few markets; the last policy of the first one is shown open."""
+    made = []
+    for index, each in enumerate(map(mapping, sequence(report.get("samples")))):
+        policies = mapping(each.get("policies"))
+        for name, series in policies.items():
             drawn = _sample(mapping(series))
             if drawn:
-                opened = " open" if not made else ""
+                is_open = not index and name == list(policies)[-1]
                 which = escape(f"{said(each.get('market'))} · {name}")
-                head = f"<details{opened}><summary>{which}</summary>"
+                head = f"<details{' open' if is_open else ''}><summary>{which}</summary>"
                 made.append(f"{head}<div class='plots pairs'>{drawn}</div></details>")
     return f"<section><h2>Sample markets</h2>{''.join(made)}</section>" if made else ""
 

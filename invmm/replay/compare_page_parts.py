@@ -177,40 +177,43 @@ def _greatest(counts: object, most: int = 8) -> list[tuple[str, float]]:
 
 
 def markouts(report: Report) -> str:
-    """What the price did after own fills, as a table and one plot per policy."""
-    lines, plots = [], {}
-    for name, row in rows(report):
-        told = mapping(row.get("markouts"))
-        if not told:
-            continue
-        cells, drawn = [], []
-        for key, words in HORIZONS:
-            one = mapping(told.get(key))
-            cells.append(
-                cell(number(one.get("mean"), sign=True), under=bounds(one.get("low"), one.get("high")))
-            )
-            cells.append(cell(number(one.get("n"), 0)))
-            value = finite(one.get("mean"))
-            look = GREY if value is None else 0 if value >= 0 else 1
-            drawn.append(
-                Interval(words, value, one.get("low"), one.get("high"), look, f"{number(value, sign=True)} ¢")
-            )
-        lines.append((name, cells))
-        plots[name] = drawn
-    if not lines:
+    """What the price did after own fills: a table, and a plot of each horizon with a row per policy."""
+    told = {name: mapping(row.get("markouts")) for name, row in rows(report) if mapping(row.get("markouts"))}
+    if not told:
         return ""
-    beside = [each for drawn in plots.values() for each in drawn]
-    unit = "cents per share, above zero is in our favour"
-    figures = "".join(intervals(name, drawn, unit=unit, beside=beside) for name, drawn in plots.items())
+    lines = []
+    for name, each in told.items():
+        cells = []
+        for key, _ in HORIZONS:
+            one = mapping(each.get(key))
+            mean = number(one.get("mean"), sign=True)
+            cells += [
+                cell(mean, under=bounds(one.get("low"), one.get("high"))),
+                cell(number(one.get("n"), 0)),
+            ]
+        lines.append((name, cells))
+    figures = ""
+    for key, words in HORIZONS:
+        drawn = [_favour(name, mapping(each.get(key))) for name, each in told.items()]
+        drawn = [each for each in drawn if each.value is not None]
+        after = "At the resolution" if key == "resolution" else f"After {words}"
+        figures += intervals(after, drawn, unit="cents per share, above zero is in our favour")
     head = [("policy", "")]
     for _, words in HORIZONS:
         head += [(words, "¢ per share"), ("n", "fills")]
     return (
         "<section><h2>Markouts</h2><p class='soft'>How far the price of the bought token had moved from the "
-        "price paid, after each fill. Below zero we were picked off.</p>"
+        "price paid, after each fill. Below zero we were picked off. Grey: the interval holds zero.</p>"
         + table("Mean of all fills with its 95 % interval", head, lines)
-        + f"<div class='plots'>{figures}</div></section>"
+        + f"<div class='plots pairs'>{figures}</div></section>"
     )
+
+
+def _favour(name: str, one: Mapping[str, Any]) -> Interval:
+    """Blue above zero with all of its interval, vermilion below it, else grey."""
+    value, low, high = (finite(one.get(key)) for key in ("mean", "low", "high"))
+    look = 0 if low is not None and low > 0 else 1 if high is not None and high < 0 else GREY
+    return Interval(name, value, low, high, look, f"{number(value, sign=True)} ¢")
 
 
 def toxicity(report: Report, looks: Looks) -> str:

@@ -34,9 +34,10 @@ max-width:none}
 .verdicts li{border-left:4px solid var(--s6);padding:.15rem .7rem;margin:.4rem 0}
 .verdicts li.better{border-color:var(--s0)}.verdicts li.worse{border-color:var(--s1)}
 .two>figure{margin-top:.6rem}
-@media(min-width:1100px){.two{display:grid;grid-template-columns:minmax(0,1fr) 430px;gap:1.2rem;
+@media(min-width:1100px){.two{display:grid;grid-template-columns:minmax(0,1fr) 390px;gap:1rem;
 align-items:start}}
-.two>div{min-width:0}.caption{margin:.8rem 0 .2rem}
+.two>div{min-width:0}.two td,.two th{padding:.28rem .5rem}.two th.t:first-child{min-width:min(38vw,9rem)}
+.caption{margin:.8rem 0 .2rem}
 .wide{overflow-x:auto;max-width:100%;margin:0 0 .6rem}
 table{border-collapse:separate;border-spacing:0;font-size:.92rem}caption{text-align:left;
 color:var(--soft);padding:.2rem 0}
@@ -65,6 +66,7 @@ svg text.name{font-size:10.5px;fill:var(--ink);paint-order:stroke;stroke:var(--c
 .limit{stroke:var(--s1);stroke-width:1;stroke-dasharray:4 2;fill:none}
 .grid{stroke:var(--rule);stroke-width:.7;fill:none}.zero{stroke:var(--soft);stroke-width:1;fill:none}
 .line{fill:none;vector-effect:non-scaling-stroke;stroke-width:1.5;stroke-linejoin:round}.whisker{fill:none;stroke-width:1.6}
+.dots.few{stroke-width:5;stroke-opacity:.75}
 .dots{fill:none;stroke-width:2.4;stroke-linecap:round;stroke-opacity:.5}.mean{stroke:var(--ink);
 stroke-width:2}
 .mark{stroke-width:.8;stroke:var(--card)}.band{fill:var(--band);stroke:var(--s6);stroke-width:.5;stroke-opacity:.6}
@@ -117,9 +119,10 @@ def number(value: object, places: int = 2, *, sign: bool = False) -> str:
 
 def said(value: object, without: str = NONE) -> str:
     """A value as text; `without` for what is none, or has parts."""
-    if isinstance(value, str | bool):
-        return str(value)
-    return without if finite(value) is None else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    known = finite(value)
+    return value if isinstance(value, str) else without if known is None else f"{known:.12g}"
 
 
 def percent(value: object, places: int = 1) -> str:

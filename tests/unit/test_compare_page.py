@@ -213,7 +213,7 @@ FIGURES = (
     "+5.67|−0.41|−0.32|−0.23|+0.14|−0.46 to −0.36|901|902|903|904|latency 150 ms|21|▲ +7.65|Δ +8.76|"
     "+3.21|−4.32|0.43|no profit at any|22 markets|657814a0123456789 with changes|fingerprint77|"
     "btc-updown-5m-7|April 2026|43 trials|d1ce|beef|f00d|44|cafe|40 generated markets|"
-    "pairs:min_edge=0.0041|latency_ms 50.0|order_size 101.0|draws 4000|Our own impact is not in it."
+    "pairs:min_edge=0.0041|latency_ms 50|order_size 101|draws 4000|Our own impact is not in it."
 )
 
 
