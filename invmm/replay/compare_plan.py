@@ -43,6 +43,7 @@ VARIANTS: Final = (
     Case("5 % of settlements FAILED", Conditions(failure_rate=0.05)),
     Case("30 % of settlements FAILED", Conditions(failure_rate=0.3)),
     Case("own size × 5", Conditions(size_factor=5)),
+    Case("no price of the underlying", Conditions(prices=False)),
 )
 """Each changes one condition of the headline. Rebates change no trial: they are counted afterwards."""
 TOXICITIES: Final = (0.0, 0.5, 1.0, 1.5, 2.0)

@@ -24,7 +24,8 @@ CAVEATS: Final = (
 )
 GENERATED_CAVEAT: Final = (
     "Generated markets are a model, no kinder than the recorded ones by `invmm.sim.calibration`: they can "
-    "show which policy is better on it, not what live trading would earn."
+    "show which policy is better on it, not what live trading would earn. Of the policies `pairs` alone "
+    "hears the price of the underlying, as from a price socket; a variant does without."
 )
 RECORDED_CAVEAT: Final = (
     "Few recorded markets of one morning are a smoke check, never a profit claim. Winners marked as inferred "

@@ -62,6 +62,8 @@ class Conditions:
     """Share of matched trades whose settlement fails: the shares go back."""
     size_factor: float = 1
     """Own sizes, and with them every limit and the bankroll."""
+    prices: bool = True
+    """Whether policies that ask for it hear the price of the underlying, which generated markets have."""
     rebates: bool = False
     """Whether what makers are paid back counts as profit."""
 
@@ -194,6 +196,8 @@ def play_trial(
     conditions = conditions or Conditions()
     who = entrant(policy)
     common = sized(who.settings(settings or Settings()), conditions.size_factor)
+    if not conditions.prices:
+        common = replace(common, price=replace(common.price, use=False))
     profile = venue_profile(common.sim)
     way_ns = round(conditions.latency_ms * MS)
     back_ns = max(way_ns, profile.feed_latency_ns)

@@ -104,3 +104,8 @@ def test_conditions_out_of_range_are_errors(wrong: dict[str, Any]) -> None:
 def test_a_market_that_is_none_is_an_error(name: str) -> None:
     with pytest.raises(ConfigError, match="expected generated:SEED"):
         tape_of(name)
+
+
+def test_without_a_price_of_the_underlying_pairs_does_something_else_and_others_do_not() -> None:
+    assert played("pairs", prices=False)["digest"] != played("pairs")["digest"]
+    assert played("join_touch", prices=False)["digest"] == played("join_touch")["digest"]
