@@ -141,12 +141,12 @@ def _first_page(report: Report) -> str:
 
 def _standing(source: Mapping[str, Any]) -> str:
     """What markets of this part and kind can show; nothing is said of those that decide."""
-    words = ""
+    words = []
     if source.get("part") == "tuning":
-        words = "These markets are the tuning part: what is said of them decides nothing."
-    elif source.get("kind") == "recorded":
-        words = "These markets are recorded and few: a smoke check, never a claim of profit."
-    return f"<p class='warn'>{words}</p>" if words else ""
+        words.append("These markets are the tuning part: what is said of them decides nothing.")
+    if source.get("kind") == "recorded":
+        words.append("Recorded markets are few: a smoke check, never a claim of profit.")
+    return f"<p class='warn'>{' '.join(words)}</p>" if words else ""
 
 
 def _verdict(name: str, row: Mapping[str, Any], base: str) -> str:

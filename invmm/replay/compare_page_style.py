@@ -84,7 +84,7 @@ details{border-top:1px solid var(--rule);padding:.5rem 0}summary{cursor:pointer;
 padding:.2rem 0}
 @media(min-width:960px){.plots.pairs svg text{font-size:7.5px}}
 @media(max-width:560px){dl.facts{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:.4rem}
-.cards thead{display:none}
+.cards{width:100%}.cards thead{display:none}
 .cards tr,.cards td,.cards th.t:first-child{display:block}
 .cards tr{border-bottom:1px solid var(--rule);padding:.4rem 0}.cards td,.cards th{border:0;
 padding:.1rem 0;white-space:normal}

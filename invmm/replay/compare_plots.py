@@ -20,6 +20,7 @@ LOOKS = 8
 POINTS = 240
 """Buckets a line is thinned to: more cannot be told apart in `WIDTH` units."""
 ROW = 34
+LARGEST = 1e15
 FEW = 60
 """Dots in a row, up to which they are drawn large."""
 LETTERS = 54
@@ -74,10 +75,10 @@ class Interval:
 
 
 def finite(value: object) -> float | None:
-    """The number, or None for what is none: None, NaN, an infinity, a text."""
+    """The number, or None for what is none: None, NaN, a text, or what no market comes to (beyond 1e15)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if -LARGEST <= value <= LARGEST else None
 
 
 def breakable(name: str) -> str:

@@ -269,21 +269,28 @@ def test_a_part_may_be_missing_or_null_or_of_another_kind(part: str) -> None:
     read(told)
 
 
-def broken(value: Any, first: int, count: Iterator[int]) -> Any:
-    """A copy in which every twelfth value from the one of number `first` on is none or not a number."""
+def broken(value: Any, first: int, count: Iterator[int], by: Any) -> Any:
+    """A copy in which every twelfth value from the one of number `first` on is `by`."""
     if next(count) % 12 == first:
-        return None if first % 2 else math.nan
+        return by
     if isinstance(value, dict):
-        return {name: broken(each, first, count) for name, each in value.items()}
-    return [broken(each, first, count) for each in value] if isinstance(value, list) else value
+        return {name: broken(each, first, count, by) for name, each in value.items()}
+    return [broken(each, first, count, by) for each in value] if isinstance(value, list) else value
 
 
-def test_any_value_may_be_none_or_not_a_number() -> None:
+@pytest.mark.parametrize(
+    "by",
+    [None, math.nan, -math.inf, 1e308, 10**400, 5e-324, "text", True],
+    ids=["none", "nan", "infinite", "large", "huge", "tiny", "text", "truth"],
+)
+def test_any_value_may_be_none_or_not_a_figure(by: Any) -> None:
     for first in range(12):
         count = itertools.count()
         told = report()
-        policies = {name: broken(row, first, count) for name, row in told.pop("policies").items()}
-        render({"policies": policies, **{name: broken(each, first, count) for name, each in told.items()}})
+        policies = {name: broken(row, first, count, by) for name, row in told.pop("policies").items()}
+        render(
+            {"policies": policies, **{name: broken(each, first, count, by) for name, each in told.items()}}
+        )
 
 
 def test_one_policy_that_never_filled_is_a_page() -> None:
