@@ -48,7 +48,7 @@ if MODE == "coverage":
 
 # -ffp-contract=off: floating-point results must not depend on whether the machine has fused multiply-add.
 # -fwrapv is what CPython itself is built with; said here so that it does not depend on the interpreter.
-OPTIMISE = {"release": "-O3", "checked": "-O1", "coverage": "-O0"}[MODE]
+OPTIMISE = {"release": "-O3", "checked": "-O0", "coverage": "-O0"}[MODE]
 FLAGS = [OPTIMISE, "-g0", "-ffp-contract=off", "-fwrapv", "-Wall", "-Wno-unused-function"]
 
 Options.warning_errors = True

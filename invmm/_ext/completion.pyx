@@ -43,8 +43,11 @@ cdef void complete_c(
         int64_t size
         int64_t displayed
         int32_t price_e4
+        int64_t priced = 0
         double price
+        double value = 0.0              # reservation of `priced` shares
         double worth
+        double drift = MEAN_MOVE * sqrt(variance * rule.delay_s)
         double waiting
         double cost
         double best = -1.0              # what the best way found gains, dollars
@@ -85,8 +88,10 @@ cdef void complete_c(
         cost = (price if buys else 1.0 - price) + fee_of(terms, price)
         if rule.max_pair_cost > 0.0 and cost + heavy.paid > rule.max_pair_cost:
             continue
-        worth = reservation(light.x, rule.gamma, light.lead + light.dying, size / 1e6)
-        worth -= cost + AGAINST_US + MEAN_MOVE * sqrt(variance * rule.delay_s)
+        if size != priced:
+            value = reservation(light.x, rule.gamma, light.lead + light.dying, size * 1e-6)
+            priced = size
+        worth = value - (cost + AGAINST_US + drift)
         # A maker fill would save the fee and a tick, and bring the rebate.
         worth -= waiting * (fee_of(terms, price) * (1.0 + rule.rebate_share) + dollars(view.tick_e4))
         if worth >= 0.0 and worth * size / 1e6 > best + AGAINST_US:

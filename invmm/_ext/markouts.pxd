@@ -40,6 +40,7 @@ cdef class Markouts:
         sums_t[HORIZONS] seen
         double[HORIZONS] base       # what is believed: base + slope * distance
         double[HORIZONS] slope
+        uint64_t fits               # how often any of this was estimated
         int worst                   # horizon that is charged
         follow_t trend              # what books do after a rise
         decay_t fills               # how they become rarer with the distance

@@ -97,6 +97,7 @@ cdef class Markouts:
 
         self.base[horizon] = min(MAX_BASE, max(0.0, (bb * a - ab * b) * scale))
         self.slope[horizon] = min(MAX_SLOPE, max(0.0, (aa * b - ab * a) * scale))
+        self.fits += 1
         self.worst = 0
         for i in range(1, HORIZONS):
             if self.base[i] > self.base[self.worst]:
@@ -135,6 +136,7 @@ cdef class Markouts:
     def filled(self, double distance, double orders) -> None:
         """So many orders were filled so far below fair value."""
         decay_filled_c(&self.fills, distance, orders)
+        self.fits += 1
 
     @property
     def decay(self) -> float:
@@ -226,6 +228,7 @@ cdef void watch_fill_c(
         fair = 1.0 - fair
     distance = max(0, watch.best_e4[i % MAX_SAMPLES][token] - price_e4) / 10_000.0
     decay_filled_c(&markouts.fills, fair - price_e4 / 10_000.0, orders)
+    markouts.fits += 1
     watch.fills[token] += 1.0
     watch.fair_sum[token] += fair
     watch.distance_sum[token] += distance

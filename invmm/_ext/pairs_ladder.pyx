@@ -162,7 +162,10 @@ cdef int ladder_c(
             if size == rule.order_micro and rule.per_step > 0.0:
                 # The reservation of one whole order more, [ln(1 + odds) − ln(1 + odds·e^−γn)]/(γn).
                 if odds < 0.0:
-                    odds = exp(min(MOST_LOGIT, side.x - rule.gamma * (side.lead + side.dying + ahead)))
+                    odds = side.lead + side.dying + ahead
+                    odds = (
+                        side.odds if odds == 0.0 else exp(min(MOST_LOGIT, side.x - rule.gamma * odds))
+                    )
                     before = log(1.0 + odds)
                 odds *= rule.step_exp
                 behind = log(1.0 + odds)

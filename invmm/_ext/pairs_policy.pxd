@@ -41,7 +41,9 @@ cdef struct terms_t:            # what every price of one decision rests on
     double fee                  # of takers, per share and p(1−p)
     double rebate               # … and what of it comes back to makers
     double ticks                # per dollar
-    int32_t tick_e4
+    int32_t tick_e4             # what they were made of: the market's tick and fee …
+    int32_t fee_rate_ppm
+    uint64_t fits               # … and so many estimates
 
 
 # One token of a decision in the making. A bid for it and an offer of the other one at what is left of a dollar
@@ -49,6 +51,7 @@ cdef struct terms_t:            # what every price of one decision rests on
 cdef struct side_t:
     double x                    # log-odds of its fair value
     double fair
+    double odds                 # fair / (1 − fair)
     double best                 # the best bid, dollars; 0: none
     double lead                 # shares ahead of the other token, at worst for a buyer of this one
     double dying                # … more, if every order whose cancel is under way fills
@@ -103,7 +106,8 @@ cdef class PairsPolicy(Policy):
     cdef void filled_c(self, const event_t* event) noexcept nogil
     cdef void settled_c(self, int winner) noexcept nogil
     cdef void terms_c(self, const policy_input_t* view) noexcept nogil
-    cdef void read_c(self, const policy_input_t* view, double x) noexcept nogil
+    cdef void odds_c(self, double x) noexcept nogil
+    cdef void read_c(self, const policy_input_t* view) noexcept nogil
     cdef void made_c(self, int token, int32_t price_e4, int64_t size_micro) noexcept nogil
     cdef void count_c(self, const policy_input_t* view) noexcept nogil
     cdef void emit_c(

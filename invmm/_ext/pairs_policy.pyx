@@ -21,7 +21,7 @@ where W is what a maker fill would save, in full `patience` before the end and n
 Floats are rounded once, when a price is floored to the tick, and by a billionth of a dollar against us.
 """
 
-from libc.math cimport exp, isfinite
+from libc.math cimport exp, fabs, isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from invmm._ext.compatible cimport MAX_LEVELS
@@ -169,12 +169,13 @@ cdef class PairsPolicy(Policy):
             view, self.rule.fair_max_age_ns, &self.watch.trend, &self.markouts.trend, &x
         ):
             reason = REASON_NO_FAIR
-        else:
-            watch_fair_c(&self.watch, self.markouts, sigmoid(x), view)
+        self.odds_c(x)
+        if reason == 0:
+            watch_fair_c(&self.watch, self.markouts, self.sides[UP].fair, view)
             if view.ms_to_end <= EXIT_MS:
                 reason = REASON_NO_EXIT
         self.terms_c(view)
-        self.read_c(view, x)
+        self.read_c(view)
         self.count_c(view)
         out.imbalance = (self.sides[UP].lead - self.sides[DOWN].lead) / 2e-6 / max(
             view.high_micro[UP] + view.high_micro[DOWN], self.rule.order_micro
@@ -200,6 +201,13 @@ cdef class PairsPolicy(Policy):
         """What every price of this decision rests on."""
         cdef terms_t* terms = &self.terms
 
+        if (
+            terms.tick_e4 == view.tick_e4 and terms.fee_rate_ppm == view.fee_rate_ppm
+            and terms.fits == self.markouts.fits
+        ):
+            return
+        terms.fits = self.markouts.fits
+        terms.fee_rate_ppm = view.fee_rate_ppm
         terms.base = self.markouts.base[self.markouts.worst]
         terms.slope = self.markouts.slope[self.markouts.worst]
         if terms.decay != self.markouts.fills.decay:
@@ -213,12 +221,25 @@ cdef class PairsPolicy(Policy):
         terms.ticks = 10_000.0 / view.tick_e4
         terms.tick_e4 = view.tick_e4
 
-    cdef void read_c(self, const policy_input_t* view, double x) noexcept nogil:
+    cdef void odds_c(self, double x) noexcept nogil:
+        """Fair value of both tokens, from Up's log-odds."""
+        cdef:
+            double against = exp(-fabs(x))          # odds of the less likely one
+            double part = 1.0 / (1.0 + against)
+            int likely = UP if x >= 0.0 else DOWN
+
+        self.sides[UP].x = x
+        self.sides[DOWN].x = -x
+        self.sides[likely].fair = part
+        self.sides[1 - likely].fair = against * part
+        self.sides[likely].odds = 1.0 / against
+        self.sides[1 - likely].odds = against
+
+    cdef void read_c(self, const policy_input_t* view) noexcept nogil:
         """Both tokens' leads, and the own orders: what may be kept, what is dying, what may be met."""
         cdef:
             const own_order_t* order
             side_t* side
-            double remaining
             int32_t price_e4
             int token
             int i
@@ -226,8 +247,6 @@ cdef class PairsPolicy(Policy):
 
         for token in range(2):
             side = &self.sides[token]
-            side.x = x if token == UP else -x
-            side.fair = sigmoid(side.x)
             side.best = max(0, view.top[token].bid_e4) * 1e-4
             side.lead = (view.high_micro[token] - view.low_micro[1 - token]) * 1e-6
             side.dying = side.paid = 0.0
@@ -246,12 +265,11 @@ cdef class PairsPolicy(Policy):
                 continue
             side = &self.sides[order.token if order.side == BUY else 1 - order.token]
             price_e4 = order.price_e4 if order.side == BUY else ONE_E4 - order.price_e4
-            remaining = order.remaining_micro * 1e-6
             side.highest_bid = max(side.highest_bid, price_e4)
             if order.state == ORDER_PENDING_CANCEL and not order.is_taker:
-                side.dying += remaining
+                side.dying += order.remaining_micro * 1e-6
             elif order.is_taker or order.state > ORDER_PENDING_NEW:
-                side.lead += remaining
+                side.lead += order.remaining_micro * 1e-6
             else:
                 k = side.n_bids
                 while k > 0 and side.bid_e4[k - 1] < price_e4:

@@ -80,6 +80,7 @@ class PriceFeed(SupervisedSocket):
         settings: FeedSettings | None = None,
         **rest: Any,
     ) -> None:
+        self.name = f"{asset} price"
         super().__init__(url, CallbackSink(self._on_frame), clock, settings, **rest)
         self.asset = asset
         self.messages = PriceMessages(asset)

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from invmm.errors import ConfigError
 from invmm.feed.price_messages import Price, fact_of
 from invmm.feed.states import EndCause, FeedState
 from invmm.strategy.fair_value import price_event
+from invmm.venue.profile import is_local
 
 if TYPE_CHECKING:
     from invmm.clock import LiveClock
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from invmm.price_settings import PriceSettings
 
 QUIET = (FeedState.CONNECTING, FeedState.SUBSCRIBING, FeedState.CLOSED)
-REMEMBERED_MS = 120_000  # of an asset's prices, for a market that is opened later
+REMEMBERED_S = 90  # of an asset's prices, for a market that is opened later
 
 
 class PriceHub:
@@ -41,26 +43,30 @@ class PriceHub:
         self.feeds: dict[str, PriceFeed] = {}
         self._prices = prices
         self._markets: dict[int, Market] = {}
-        self._recent: dict[str, list[Price]] = {}
+        self._recent: dict[str, dict[tuple[str, int, int], Price]] = {}
         self._tell, self._say = tell, say
         self._url = ""
 
     def open(self, venue: object, settings: FeedSettings, clock: LiveClock, budget: ReconnectBudget) -> None:
         """From now on sockets are opened as markets ask for them. `venue`: where `price_url` and `rtds_url`
         are taken from, and the credentials of PolyBolt; what is missing or empty is not there. `settings`:
-        of all sockets.
+        of all sockets. ConfigError for an address that would show credentials on the way.
         """
         self._clock, self._budget, self._settings = clock, budget, settings
         self._url, self._credentials = place(venue, self._prices)
+        if self._prices.source == "polybolt" and self._prices.use and not self._url:
+            self._say(
+                "prices: PolyBolt asks for API credentials, none were found: books alone"
+            )
 
     def watch(self, market: Market) -> None:
-        """Tells a market the prices of its asset from now on, and those of the last two minutes at once."""
+        """Tells a market the prices of its asset from now on, and one of each second remembered at once."""
         info = market.info
         if not (market.asks_prices and info.asset and self._url):
             return
         self._markets[market.number] = market
         now_ns = self._clock.now_ns()
-        for price in self._recent.get(info.asset, ()):
+        for price in self._recent.get(info.asset, {}).values():
             self._one(market, price, now_ns)
         feed = self.feeds.get(info.asset)
         if feed is not None:
@@ -92,11 +98,12 @@ class PriceHub:
         await asyncio.gather(*(feed.close() for feed in self.feeds.values()))
 
     def _all(self, asset: str, told: tuple[Price, ...], now_ns: int) -> None:
-        recent = self._recent.setdefault(asset, [])
-        recent.extend(told)
-        if recent and recent[0].observed_ms < now_ns // 1_000_000 - 2 * REMEMBERED_MS:
-            since_ms = now_ns // 1_000_000 - REMEMBERED_MS
-            self._recent[asset] = [price for price in recent if price.observed_ms >= since_ms]
+        recent = self._recent.setdefault(asset, {})
+        for price in told:  # the first of each second: a market that opens must not keep the others waiting
+            recent.setdefault((price.source, price.average_s, price.observed_ms // 1000), price)
+        since_s = now_ns // 1_000_000_000 - REMEMBERED_S
+        while recent and (oldest := next(iter(recent)))[2] < since_s:
+            del recent[oldest]
         for market in self._markets.values():
             if market.info.asset == asset:
                 for price in told:
@@ -130,4 +137,7 @@ def place(venue: object, prices: PriceSettings) -> tuple[str, ApiCredentials | N
         return prices.url or rtds, None
     if credentials is None:
         return "", None  # PolyBolt is asked for, which nobody without credentials may hear
-    return prices.url or polybolt, credentials
+    url = prices.url or polybolt
+    if not url.startswith("wss://") and not is_local(url):
+        raise ConfigError(f"[price] url: expected wss://, as credentials go there, found {url!r}")
+    return url, credentials

@@ -18,18 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from invmm.errors import DataError
+from invmm.replay.compare_page_markets import markets, samples
 from invmm.replay.compare_page_parts import (
     GREY,
     against,
     costs,
     looks_of,
-    markets,
     markouts,
     rows,
     toxicity,
     variants,
 )
-from invmm.replay.compare_page_samples import samples
 from invmm.replay.compare_page_style import (
     STYLE,
     bounds,
@@ -88,7 +87,7 @@ def page(report: Report) -> str:
             "",
         ]
     )
-    return re.sub(r"(?<=\d) (?=[%$¢])", "\u00a0", text)  # a figure and its unit stay on one line
+    return re.sub(r"(?<=\d) (?=[%$¢])|(?<=[▲▼Δ]) ", "\u00a0", text)  # a figure and its unit stay together
 
 
 def write_page(report: Report, path: str | os.PathLike[str]) -> None:
@@ -117,7 +116,10 @@ def write_page(report: Report, path: str | os.PathLike[str]) -> None:
 
 def _first_page(report: Report) -> str:
     base = said(report.get("base"))
-    caveats = "".join(f"<li>{escape(said(each))}</li>" for each in sequence(report.get("caveats")))
+    caveats = "".join(
+        "<li>" + re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(said(each))) + "</li>"
+        for each in sequence(report.get("caveats"))
+    )
     inferred = [said(each) for each in sequence(report.get("inferred_winners"))]
     those = f"{len(inferred)}, not read from the venue: {', '.join(inferred)}" if inferred else ""
     told = facts(
@@ -129,12 +131,22 @@ def _first_page(report: Report) -> str:
     )
     return (
         f"<header><h1>Which policy earns more per market than {escape(base)}, on the same flow and under "
-        f"the same limits?</h1>{told}</header>"
+        f"the same limits?</h1>{told}{_standing(mapping(report.get('source')))}</header>"
         f"<section><ul class='verdicts'>{''.join(_verdict(n, r, base) for n, r in rows(report))}</ul>"
         f"{_headline(report, base)}"
         + (f"<div class='warn'><h2>What replay cannot know</h2><ul>{caveats}</ul></div>" if caveats else "")
         + f"</section>{_provenance(report)}"
     )
+
+
+def _standing(source: Mapping[str, Any]) -> str:
+    """What markets of this part and kind can show; nothing is said of those that decide."""
+    words = []
+    if source.get("part") == "tuning":
+        words.append("These markets are the tuning part: what is said of them decides nothing.")
+    if source.get("kind") == "recorded":
+        words.append("Recorded markets are few: a smoke check, never a claim of profit.")
+    return f"<p class='warn'>{' '.join(words)}</p>" if words else ""
 
 
 def _verdict(name: str, row: Mapping[str, Any], base: str) -> str:
@@ -146,15 +158,15 @@ def _verdict(name: str, row: Mapping[str, Any], base: str) -> str:
         text = f"is what the others are measured against: {earned}."
     elif words in VERDICT_LOOK and finite(difference.get("mean")) is not None:
         text = (
-            f"is {words} than {base} by {number(abs(float(difference['mean'])))} $ per market "
-            f"(95 % interval of the difference {bounds(difference.get('low'), difference.get('high'))})."
+            f"is {words} than {base} by {number(abs(float(difference['mean'])))} $ per market on these "
+            f"markets (95 % interval {bounds(difference.get('low'), difference.get('high'))})."
         )
     else:
         text = (
             f"is not shown to be better or worse than {base}: difference "
             f"{number(difference.get('mean'), sign=True)} $ per market "
             f"({bounds(difference.get('low'), difference.get('high')) or 'no interval'}); "
-            f"less than {number(difference.get('detectable'))} $ could not have been seen."
+            f"below {number(difference.get('detectable'))} $ a true difference is likely to be missed."
         )
     kind = words if words in VERDICT_LOOK and name != base else "even"
     return f"<li class='{kind}'><b>{escape(name)}</b> {escape(text)}</li>"

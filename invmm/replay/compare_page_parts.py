@@ -1,4 +1,4 @@
-"""The sections of the comparison page after the first, from the variants to single markets."""
+"""The sections of the comparison page between the first and the markets: what holds over all of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invmm.replay.compare_page_style import (
     sequence,
     table,
 )
-from invmm.replay.compare_plots import Interval, Line, Value, chart, finite, intervals, strips
+from invmm.replay.compare_plots import Interval, Line, chart, finite, intervals
 
 Report = Mapping[str, Any]
 Looks = Mapping[str, int]
@@ -110,6 +110,7 @@ def _digits(places: int, *, sign: bool = False) -> Callable[[object], str]:
 TRADING: Sequence[Column] = (
     ("fills", "per market", "fills", _digits(1)),
     ("orders", "per market", "orders", _digits(1)),
+    ("fills failed", "in all", "failed_fills", _digits(0)),
     ("messages", "per fill", "messages_per_fill", _digits(1)),
     ("maker share", "of shares", "maker_share", percent),
     ("one-sided share", "of shares", "one_sided_share", percent),
@@ -176,40 +177,43 @@ def _greatest(counts: object, most: int = 8) -> list[tuple[str, float]]:
 
 
 def markouts(report: Report) -> str:
-    """What the price did after own fills, as a table and one plot per policy."""
-    lines, plots = [], {}
-    for name, row in rows(report):
-        told = mapping(row.get("markouts"))
-        if not told:
-            continue
-        cells, drawn = [], []
-        for key, words in HORIZONS:
-            one = mapping(told.get(key))
-            cells.append(
-                cell(number(one.get("mean"), sign=True), under=bounds(one.get("low"), one.get("high")))
-            )
-            cells.append(cell(number(one.get("n"), 0)))
-            value = finite(one.get("mean"))
-            look = GREY if value is None else 0 if value >= 0 else 1
-            drawn.append(
-                Interval(words, value, one.get("low"), one.get("high"), look, f"{number(value, sign=True)} ¢")
-            )
-        lines.append((name, cells))
-        plots[name] = drawn
-    if not lines:
+    """What the price did after own fills: a table, and a plot of each horizon with a row per policy."""
+    told = {name: mapping(row.get("markouts")) for name, row in rows(report) if mapping(row.get("markouts"))}
+    if not told:
         return ""
-    beside = [each for drawn in plots.values() for each in drawn]
-    unit = "cents per share, above zero is in our favour"
-    figures = "".join(intervals(name, drawn, unit=unit, beside=beside) for name, drawn in plots.items())
+    lines = []
+    for name, each in told.items():
+        cells = []
+        for key, _ in HORIZONS:
+            one = mapping(each.get(key))
+            mean = number(one.get("mean"), sign=True)
+            cells += [
+                cell(mean, under=bounds(one.get("low"), one.get("high"))),
+                cell(number(one.get("n"), 0)),
+            ]
+        lines.append((name, cells))
+    figures = ""
+    for key, words in HORIZONS:
+        drawn = [_favour(name, mapping(each.get(key))) for name, each in told.items()]
+        drawn = [each for each in drawn if each.value is not None]
+        after = "At the resolution" if key == "resolution" else f"After {words}"
+        figures += intervals(after, drawn, unit="cents per share, above zero is in our favour")
     head = [("policy", "")]
     for _, words in HORIZONS:
         head += [(words, "¢ per share"), ("n", "fills")]
     return (
         "<section><h2>Markouts</h2><p class='soft'>How far the price of the bought token had moved from the "
-        "price paid, after each fill. Below zero we were picked off.</p>"
+        "price paid, after each fill. Below zero we were picked off. Grey: the interval holds zero.</p>"
         + table("Mean of all fills with its 95 % interval", head, lines)
-        + f"<div class='plots'>{figures}</div></section>"
+        + f"<div class='plots pairs'>{figures}</div></section>"
     )
+
+
+def _favour(name: str, one: Mapping[str, Any]) -> Interval:
+    """Blue above zero with all of its interval, vermilion below it, else grey."""
+    value, low, high = (finite(one.get(key)) for key in ("mean", "low", "high"))
+    look = 0 if low is not None and low > 0 else 1 if high is not None and high < 0 else GREY
+    return Interval(name, value, low, high, look, f"{number(value, sign=True)} ¢")
 
 
 def toxicity(report: Report, looks: Looks) -> str:
@@ -260,51 +264,3 @@ def _zero(curve: Mapping[str, Any]) -> str:
     if finite(curve.get("zero_at")) is None and words:
         return cell(words, kind="l")
     return cell(number(curve.get("zero_at")))
-
-
-def markets(report: Report, looks: Looks) -> str:
-    """Each market's difference to the base, and its profit, one dot each."""
-    listed = [mapping(each) for each in sequence(report.get("markets"))]
-    base = said(report.get("base"))
-    profits: dict[str, list[Value]] = {
-        name: [finite(mapping(each.get("profit")).get(name)) for each in listed] for name, _ in rows(report)
-    }
-    against = profits.get(base, [])
-    differences = [
-        (
-            name,
-            [a - b if a is not None and b is not None else None for a, b in zip(each, against, strict=False)],
-            looks.get(name, GREY),
-        )
-        for name, each in profits.items()
-        if name != base
-    ]
-    plots = [
-        strips(f"Difference to {base} of each market", differences, unit="$ of one market, bar: mean"),
-        strips(
-            "Profit of each market",
-            [(name, each, looks.get(name, GREY)) for name, each in profits.items()],
-            unit="$ of one market, bar: mean",
-        ),
-    ]
-    shares = [
-        (
-            name,
-            [_percent(mapping(each.get("own_share")).get(name)) for each in listed],
-            looks.get(name, GREY),
-        )
-        for name, _ in rows(report)
-    ]
-    plots.append(
-        strips(
-            "Own share of each market's volume", shares, unit="% of traded shares, above 5 % flagged", line=5
-        )
-    )
-    if not any(plots):
-        return ""
-    return f"<section><h2>Market by market</h2><div class='plots'>{''.join(plots)}</div></section>"
-
-
-def _percent(value: object) -> Value:
-    known = finite(value)
-    return None if known is None else 100 * known

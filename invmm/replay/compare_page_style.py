@@ -34,9 +34,10 @@ max-width:none}
 .verdicts li{border-left:4px solid var(--s6);padding:.15rem .7rem;margin:.4rem 0}
 .verdicts li.better{border-color:var(--s0)}.verdicts li.worse{border-color:var(--s1)}
 .two>figure{margin-top:.6rem}
-@media(min-width:1100px){.two{display:grid;grid-template-columns:minmax(0,1fr) 430px;gap:1.2rem;
+@media(min-width:1100px){.two{display:grid;grid-template-columns:minmax(0,1fr) 390px;gap:1rem;
 align-items:start}}
-.two>div{min-width:0}.caption{margin:.8rem 0 .2rem}
+.two>div{min-width:0}.two td,.two th{padding:.28rem .5rem}.two th.t:first-child{min-width:min(38vw,9rem)}
+.caption{margin:.8rem 0 .2rem}
 .wide{overflow-x:auto;max-width:100%;margin:0 0 .6rem}
 table{border-collapse:separate;border-spacing:0;font-size:.92rem}caption{text-align:left;
 color:var(--soft);padding:.2rem 0}
@@ -48,7 +49,7 @@ th.t:first-child{position:sticky;left:0;background:var(--ground);font-weight:600
 min-width:min(38vw,11rem);
 max-width:15rem;white-space:normal;overflow-wrap:break-word}
 td.l{text-align:left;white-space:normal;min-width:9rem}
-.better{color:var(--s0)}.worse{color:var(--s1)}.flag{color:var(--s1);font-weight:600}
+.better{color:var(--s0)}.worse{color:var(--s1)}.flag,.above small{color:var(--s1)}
 li.better,li.worse{color:inherit}
 dl.facts{display:grid;grid-template-columns:fit-content(15rem) minmax(0,1fr);gap:.2rem 1rem;
 margin:.5rem 0}
@@ -65,6 +66,7 @@ svg text.name{font-size:10.5px;fill:var(--ink);paint-order:stroke;stroke:var(--c
 .limit{stroke:var(--s1);stroke-width:1;stroke-dasharray:4 2;fill:none}
 .grid{stroke:var(--rule);stroke-width:.7;fill:none}.zero{stroke:var(--soft);stroke-width:1;fill:none}
 .line{fill:none;vector-effect:non-scaling-stroke;stroke-width:1.5;stroke-linejoin:round}.whisker{fill:none;stroke-width:1.6}
+.dots.few{stroke-width:5;stroke-opacity:.75}
 .dots{fill:none;stroke-width:2.4;stroke-linecap:round;stroke-opacity:.5}.mean{stroke:var(--ink);
 stroke-width:2}
 .mark{stroke-width:.8;stroke:var(--card)}.band{fill:var(--band);stroke:var(--s6);stroke-width:.5;stroke-opacity:.6}
@@ -77,11 +79,12 @@ stroke-width:2}
 .line.s5{stroke-dasharray:4 3}.line.s6{stroke-dasharray:1 2}
 .key{display:flex;flex-wrap:wrap;gap:.1rem .9rem;font-size:.82rem;padding:.2rem}
 .key svg{width:28px;height:12px;margin-right:.3rem;vertical-align:-1px}
+.plots+details{margin-top:.9rem}
 details{border-top:1px solid var(--rule);padding:.5rem 0}summary{cursor:pointer;font-weight:600;
 padding:.2rem 0}
 @media(min-width:960px){.plots.pairs svg text{font-size:7.5px}}
 @media(max-width:560px){dl.facts{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:.4rem}
-.cards thead{display:none}
+.cards{width:100%}.cards thead{display:none}
 .cards tr,.cards td,.cards th.t:first-child{display:block}
 .cards tr{border-bottom:1px solid var(--rule);padding:.4rem 0}.cards td,.cards th{border:0;
 padding:.1rem 0;white-space:normal}
@@ -116,9 +119,10 @@ def number(value: object, places: int = 2, *, sign: bool = False) -> str:
 
 def said(value: object, without: str = NONE) -> str:
     """A value as text; `without` for what is none, or has parts."""
-    if isinstance(value, str | bool):
-        return str(value)
-    return without if finite(value) is None else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    known = finite(value)
+    return value if isinstance(value, str) else without if known is None else f"{known:.12g}"
 
 
 def percent(value: object, places: int = 1) -> str:

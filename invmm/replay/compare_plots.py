@@ -20,6 +20,9 @@ LOOKS = 8
 POINTS = 240
 """Buckets a line is thinned to: more cannot be told apart in `WIDTH` units."""
 ROW = 34
+LARGEST = 1e15
+FEW = 60
+"""Dots in a row, up to which they are drawn large."""
 LETTERS = 54
 """That fit into a row's heading."""
 
@@ -72,10 +75,10 @@ class Interval:
 
 
 def finite(value: object) -> float | None:
-    """The number, or None for what is none: None, NaN, an infinity, a text."""
+    """The number, or None for what is none: None, NaN, a text, or what no market comes to (beyond 1e15)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value) if -LARGEST <= value <= LARGEST else None
 
 
 def breakable(name: str) -> str:
@@ -335,16 +338,11 @@ def chart(
     return figure(title, "".join(drawn), height=height, under=key(entries), note=note)
 
 
-def intervals(
-    title: str, rows: Sequence[Interval], *, unit: str, note: str = "", beside: Sequence[Interval] = ()
-) -> str:
-    """One estimate with its interval per row over an axis that shows zero; a row without one stays empty.
-
-    `beside` are rows of other plots, which this one's axis has room for: plots side by side are read as one.
-    """
+def intervals(title: str, rows: Sequence[Interval], *, unit: str, note: str = "") -> str:
+    """One estimate with its interval per row over an axis that shows zero; a row without one stays empty."""
     if all(finite(row.value) is None for row in rows):
         return ""
-    known = [finite(v) for row in (*rows, *beside) for v in (row.value, row.low, row.high)]
+    known = [finite(v) for row in rows for v in (row.value, row.low, row.high)]
     bottom = TOP + ROW * len(rows)
     x = _Scale(12, WIDTH - 12, *_range([v for v in known if v is not None], zero=True))
     drawn = [_across(x, TOP, bottom, unit)]
@@ -380,6 +378,7 @@ def strips(
     if not pooled:
         return ""
     cut = len(pooled) // 100
+    few = " few" if len(pooled) <= FEW * len(kept) else ""
     means = [sum(values) / len(values) for _, values, _ in kept if values]
     x = _Scale(14, WIDTH - 14, *_range([pooled[cut], pooled[-1 - cut], *means, line or 0.0], zero=True))
     bottom = TOP + ROW * len(kept)
@@ -394,7 +393,7 @@ def strips(
             f"M{x(min(max(v, x.low), x.high)):.1f},{top + 18 + (k * 0.618034 % 1) * 11:.1f}h0"
             for k, v in enumerate(values)
         )
-        drawn.append(f"{_heading(name, words, top)}<path class='dots s{look % LOOKS}' d='{dots}'/>")
+        drawn.append(f"{_heading(name, words, top)}<path class='dots{few} s{look % LOOKS}' d='{dots}'/>")
         if values:
             drawn.append(f"<path class='mean' d='M{x(sum(values) / len(values)):.1f},{top + 15}v17'/>")
     return figure(title, "".join(drawn), height=bottom + BOTTOM, note=note)

@@ -43,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
         description="Try settings of one policy over markets and seeds, on processes of this machine or on a "
         "Ray cluster, and write one row per trial, market and seed to a Parquet file. Equal arguments give "
         "equal rows, however many workers there are.",
-        epilog="Exit codes: 0 done, 1 done but a row failed, 2 usage or configuration, 130 interrupted "
-        "(--resume goes on). Columns and rules: docs/sweep.md.",
+        epilog="Exit codes: 0 done, 1 a row failed or the cluster has no room, 2 usage or configuration, "
+        "130 interrupted (--resume goes on). Columns and rules: docs/sweep.md.",
     )
     p.add_argument(
         "--policy",

@@ -23,6 +23,7 @@ PLACE_S: Final = 120.0  # for the cluster to find room for the workers
 REACH_S: Final = 5.0
 LOOPBACK_ONLY: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's switch, on every system: "0" keeps a cluster and those who join it at 127.0.0.1."""
+EXIT_DETAIL: Final = "exit detail: "
 STORE_BYTES: Final = 512 << 20  # of a cluster of this machine alone
 
 
@@ -79,8 +80,9 @@ class RayCrew:
             except self._ray.exceptions.RayError as error:
                 self._workers[worker] = self._actor.remote(self._task)
                 self._refs.pop(worker, None)
-                first = next((line for line in str(error).splitlines() if line.strip()), "")
-                done.append((worker, Outcome(None, f"the worker ended: {type(error).__name__}: {first}")))
+                done.append(
+                    (worker, Outcome(None, f"the worker ended: {type(error).__name__}: {_why(error)}"))
+                )
         return done
 
     def close(self, *, at_once: bool = False) -> None:
@@ -159,6 +161,13 @@ def ray_module(address: str = "") -> Any:
     except ImportError as error:
         raise ConfigError(f"--ray: needs the extra `ray` (pip install 'invmm[ray]'): {error}") from error
     return ray
+
+
+def _why(error: Exception) -> str:
+    """What a failure of Ray's says in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    detail = next((line for line in lines if EXIT_DETAIL in line), "").partition(EXIT_DETAIL)[2]
+    return f"{lines[0]} {detail}".strip()[:300]
 
 
 def _connect(ray: Any, size: int, address: str) -> None:

@@ -85,8 +85,8 @@ def test_an_engines_market_hears_its_prices_and_goes_on_when_they_stop(source: s
             await until(lambda: fair.prices > count)
         await hub.close()
         assert feed.state is FeedState.CLOSED
-        assert said[0] == "price feed live"
-        assert said[1] == "price feed backing off (peer): fair value by the books alone"
+        assert said[0] == "btc price feed live"
+        assert said[1] == "btc price feed backing off (peer): fair value by the books alone"
 
     serve(test)
 
@@ -119,7 +119,7 @@ def test_prices_of_a_market_that_is_opened_later_come_at_once() -> None:
         await until(lambda: engine.markets[0].step.fair.prices > 100)
         later = engine.add_market(info, number=1)
         hub.watch(later)
-        assert later.step.fair.prices > 100
+        assert later.step.fair.prices > 30
         assert len(hub.feeds) == 1
         hub.forget(1)
         await hub.close()

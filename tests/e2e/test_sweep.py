@@ -23,6 +23,9 @@ from invmm.research.table import FIGURES, METADATA_KEY, columns_of
 from invmm.sim.market import START_S, generate
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
+NEEDS_RAY = pytest.mark.skipif(
+    not HAS_RAY and not os.environ.get("INVMM_NEED_RAY"), reason="Ray is not installed (the extra `ray`)"
+)
 
 
 def write_market(folder: Path, slug: str, tape: Tape, seconds: float) -> None:
@@ -145,7 +148,7 @@ cluster.shutdown()
 """
 
 
-@pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed (the extra `ray`)")
+@NEEDS_RAY
 def test_a_ray_cluster_gives_the_same_bytes(alone, markets, tmp_path):
     out = tmp_path / "rows.parquet"
     environment = {**os.environ, LOOPBACK_ONLY: "0", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -281,7 +284,7 @@ def test_an_out_file_that_is_there_is_not_written_over(alone, markets, capsys):
     assert alone.read_bytes() == before
 
 
-@pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed (the extra `ray`)")
+@NEEDS_RAY
 @pytest.mark.parametrize(
     ("address", "words_told"),
     [

@@ -115,7 +115,7 @@ def report() -> dict[str, Any]:
         "fees_dollars": -0.05,
         "rebates_dollars": 0.69,
         "max_committed_dollars": 4991.0,
-        "failed_fills": 0,
+        "failed_fills": 13,
         "unreconciled": 6,
         "reasons": {"unprofitable": 1234, "stale": 5},
     }
@@ -201,19 +201,19 @@ def test_tags_are_balanced_and_nothing_comes_from_elsewhere() -> None:
 
 def test_a_policy_is_judged_in_a_sentence() -> None:
     said = words(read(report()))
-    assert "pairs is better than inventory_mm by 2.46 $ per market" in said
+    assert "pairs is better than inventory_mm by 2.46 $ per market on these markets" in said
     assert "do_nothing is not shown to be better or worse than inventory_mm: difference +1.24 $" in said
-    assert "less than 2.29 $ could not have been seen" in said
+    assert "below 2.29 $ a true difference is likely to be missed" in said
     assert "inventory_mm is what the others are measured against: −1.23 $ per market" in said
 
 
 FIGURES = (
-    "+1.23|+0.73 to +1.73|+2.46|+1.71 to +3.21|1.07|40|31.4|88.2|12.3|93.4 %|31.7 %|412.6|0.9913|17.8|"
+    "+1.23|+0.73 to +1.73|+2.46|+1.71 to +3.21|1.07|40|31.4|88.2|13|12.3|93.4 %|31.7 %|412.6|0.9913|17.8|"
     "4.3 %|−0.27|43.9|6.1 % ⚑|11.9 % ⚑|3 ⚑|+3.59|−2.31|−0.05|+0.69|4,991|unprofitable 1,234|6 trials|"
     "+5.67|−0.41|−0.32|−0.23|+0.14|−0.46 to −0.36|901|902|903|904|latency 150 ms|21|▲ +7.65|Δ +8.76|"
     "+3.21|−4.32|0.43|no profit at any|22 markets|657814a0123456789 with changes|fingerprint77|"
     "btc-updown-5m-7|April 2026|43 trials|d1ce|beef|f00d|44|cafe|40 generated markets|"
-    "pairs:min_edge=0.0041|latency_ms 50.0|order_size 101.0|draws 4000|Our own impact is not in it."
+    "pairs:min_edge=0.0041|latency_ms 50|order_size 101|draws 4000|Our own impact is not in it."
 )
 
 
@@ -223,6 +223,22 @@ def test_every_figure_is_in_the_page() -> None:
         each for each in FIGURES.split("|") if re.search(rf"(?<![\w.]){re.escape(each)}(?!\w|\.\d)", said)
     ]
     assert found == FIGURES.split("|")
+
+
+def test_markets_that_decide_nothing_are_named_so() -> None:
+    told = report()
+    assert "decides nothing" not in words(read(told))
+    told["source"]["part"] = "tuning"
+    assert "decides nothing" in words(read(told))
+    told["source"] = {"kind": "recorded", "part": "held back", "words": "9 recorded markets"}
+    assert "never a claim of profit" in words(read(told))
+
+
+def test_a_market_with_an_inferred_winner_or_too_much_of_our_own_volume_is_marked() -> None:
+    told = report()
+    assert "generated:1 Up 0.00 +1.00 4.0 % +2.00 7.0 % ⚑" in words(read(told))
+    told["markets"][0]["winner_inferred"] = True
+    assert "generated:1 Up inferred 0.00" in words(read(told))
 
 
 def test_names_cannot_become_html() -> None:
@@ -253,21 +269,28 @@ def test_a_part_may_be_missing_or_null_or_of_another_kind(part: str) -> None:
     read(told)
 
 
-def broken(value: Any, first: int, count: Iterator[int]) -> Any:
-    """A copy in which every twelfth value from the one of number `first` on is none or not a number."""
+def broken(value: Any, first: int, count: Iterator[int], by: Any) -> Any:
+    """A copy in which every twelfth value from the one of number `first` on is `by`."""
     if next(count) % 12 == first:
-        return None if first % 2 else math.nan
+        return by
     if isinstance(value, dict):
-        return {name: broken(each, first, count) for name, each in value.items()}
-    return [broken(each, first, count) for each in value] if isinstance(value, list) else value
+        return {name: broken(each, first, count, by) for name, each in value.items()}
+    return [broken(each, first, count, by) for each in value] if isinstance(value, list) else value
 
 
-def test_any_value_may_be_none_or_not_a_number() -> None:
+@pytest.mark.parametrize(
+    "by",
+    [None, math.nan, -math.inf, 1e308, 10**400, 5e-324, "text", True],
+    ids=["none", "nan", "infinite", "large", "huge", "tiny", "text", "truth"],
+)
+def test_any_value_may_be_none_or_not_a_figure(by: Any) -> None:
     for first in range(12):
         count = itertools.count()
         told = report()
-        policies = {name: broken(row, first, count) for name, row in told.pop("policies").items()}
-        render({"policies": policies, **{name: broken(each, first, count) for name, each in told.items()}})
+        policies = {name: broken(row, first, count, by) for name, row in told.pop("policies").items()}
+        render(
+            {"policies": policies, **{name: broken(each, first, count, by) for name, each in told.items()}}
+        )
 
 
 def test_one_policy_that_never_filled_is_a_page() -> None:

@@ -76,18 +76,6 @@ def test_marks_lie_where_the_axis_says() -> None:
     assert drawn.count("whisker") == 1
 
 
-def test_plots_beside_each_other_share_an_axis() -> None:
-    near, far = Interval("near", 1.0, 0.5, 1.5, 0), Interval("far", 10.0, 5.0, 15.0, 0)
-
-    def unit_width(drawn: str) -> float:
-        low, high = re.findall(r"class='whisker s0' d='M([\d.]+),\d+H([\d.]+)", drawn)[0]
-        return float(high) - float(low)
-
-    alone, beside = intervals("t", [near], unit="$"), intervals("t", [near], unit="$", beside=[far])
-    assert unit_width(beside) < unit_width(alone) / 5
-    assert unit_width(beside) * 10 == pytest.approx(unit_width(intervals("t", [far], unit="$")), abs=2)
-
-
 def test_every_market_has_its_dot_and_those_beyond_the_edge_are_counted() -> None:
     values = [float(k % 7) for k in range(398)] + [1e6, -1e6]
     drawn = strips("t", [("a", values, 2)], unit="$")

@@ -379,7 +379,7 @@ def test_a_fill_is_measured_from_before_it_was_told() -> None:
 
 
 def test_a_session_learns_over_its_markets_and_each_has_its_own_rebate() -> None:
-    terms = PairsTerms.new(PairsSettings(adverse=0.004, adverse_slope=0.0))
+    terms = PairsTerms.new(PairsSettings(adverse=0.004, adverse_slope=0.0, min_edge=0.002))
     first, second = (make_policy("pairs", Settings().strategy, pairs=terms.at(share)) for share in (0.0, 1.0))
     assert isinstance(first, PairsPolicy)
     assert isinstance(second, PairsPolicy)
@@ -395,3 +395,18 @@ def test_a_session_learns_over_its_markets_and_each_has_its_own_rebate() -> None
 def test_a_parameter_out_of_range_is_named(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         PairsPolicy(**{name: value})
+
+
+def test_fair_value_is_fused_by_what_books_and_model_leave_open() -> None:
+    policy = PairsPolicy(fair_max_age_ms=2_000.0)
+
+    def fused(deviation: float, **book: int) -> float:
+        found = policy.fair(situation(fair_ppm=700_000, fair_variance=deviation**2, **book))
+        assert found is not None
+        return found
+
+    sure, even, unsure = fused(0.0), fused(0.1), fused(10.0)
+    assert sure == pytest.approx(0.7)
+    assert even == pytest.approx(1 / (1 + (3 / 7) ** 0.5))  # half way in log-odds, where the books' is 0.1
+    assert unsure == pytest.approx(0.5, abs=1e-4)
+    assert fused(0.5, bid=3500, ask=6500) > fused(0.5)  # a wide book leaves more open

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from invmm.errors import ConfigError
 from invmm.feed.backoff import ReconnectBudget
 from invmm.feed.connection import FeedSettings
 from invmm.feed.dial import Call
@@ -176,14 +177,17 @@ def test_bad_messages_leave_the_connection_as_it_is() -> None:
 
 def test_which_socket_is_taken_follows_from_the_credentials_and_the_settings() -> None:
     class Venue:
-        credentials, price_url, rtds_url = ME, "ws://new", "ws://old"
+        credentials, price_url, rtds_url = ME, "wss://new", "ws://old"
 
     class Paper:
         credentials, rtds_url = ApiCredentials("", "", ""), "ws://old"
 
-    assert place(Venue(), PriceSettings()) == ("ws://new", ME)
+    assert place(Venue(), PriceSettings()) == ("wss://new", ME)
     assert place(Venue(), PriceSettings(source="rtds")) == ("ws://old", None)
-    assert place(Venue(), PriceSettings(url="ws://mine")) == ("ws://mine", ME)
+    assert place(Venue(), PriceSettings(url="wss://mine")) == ("wss://mine", ME)
+    assert place(Venue(), PriceSettings(url="ws://127.0.0.1:9")) == ("ws://127.0.0.1:9", ME)
+    with pytest.raises(ConfigError, match="wss"):
+        place(Venue(), PriceSettings(url="ws://mine"))
     assert place(Paper(), PriceSettings()) == ("ws://old", None)
     assert place(Paper(), PriceSettings(source="polybolt")) == ("", None)
     assert place(Venue(), PriceSettings(use=False)) == ("", None)

@@ -17,10 +17,12 @@ from invmm.execution.journal import SessionJournal
 from invmm.replay.player import Player
 from invmm.replay.rerun import rerun
 from invmm.settings import Settings, StateSettings
-from invmm.sim import spool
+from invmm.sim import gamma, spool
 from invmm.sim.price import FEEDS, price_events, readings, rule_of
 from invmm.sim.price_server import Reference
+from invmm.sim.windows import Window
 from invmm.types import EventKind, PriceFact
+from invmm.venue.settlement_rule import UNKNOWN, SettlementRule, settlement_rule
 from tests.reference.priced import priced_tape
 
 START_S = 1_790_766_900
@@ -142,3 +144,13 @@ def test_a_tape_keeps_its_path_on_its_way_to_another_process(tmp_path: Path) -> 
     again = spool.read(spool.write(tape, tmp_path / "tape"))
     assert again.market == tape.market
     assert readings(again).tobytes() == readings(tape).tobytes()
+
+
+def test_the_embedded_venue_lists_the_rule_of_a_market_that_has_a_price() -> None:
+    bare = priced_tape(4, START_S).market
+    for market, expected in (
+        (rule_of(priced_tape(4, START_S)), SettlementRule("average", 60, "btc")),
+        (bare, UNKNOWN),
+    ):
+        window = Window(market, "0x" + "00" * 32, 1, 0, 0, 0)
+        assert settlement_rule(gamma.market(window, START_S * NS)) == expected

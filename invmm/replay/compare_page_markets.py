@@ -1,4 +1,4 @@
-"""Sample markets on the comparison page: what a policy quoted, held and earned while a market ran."""
+"""Single markets on the comparison page: all of them in figures, a few of them as they ran."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from invmm.replay.compare_page_style import mapping, number, said, sequence
-from invmm.replay.compare_plots import Band, Dots, Line, Value, chart, finite
-
-Report = Mapping[str, Any]
+from invmm.replay.compare_page_parts import GREY, OWN_SHARE_LIMIT, Looks, Report, rows
+from invmm.replay.compare_page_style import cell, mapping, number, percent, said, sequence, table
+from invmm.replay.compare_plots import Band, Dots, Line, Value, chart, finite, strips
 
 PARTS = (
     ("pairs", "spread captured by pairs", 0),
@@ -21,16 +20,68 @@ PARTS = (
 """Field of a series, its words and its look."""
 
 
+def markets(report: Report, looks: Looks) -> str:
+    """Each market: difference to the base, profit, our share of its volume; as dots, and all in a table."""
+    listed = [mapping(each) for each in sequence(report.get("markets"))]
+    base = said(report.get("base"))
+    names = [name for name, _ in rows(report)]
+    profits = {name: [finite(mapping(each.get("profit")).get(name)) for each in listed] for name in names}
+    shares = {name: [finite(mapping(each.get("own_share")).get(name)) for each in listed] for name in names}
+    differences = {
+        name: [
+            None if one is None or other is None else one - other
+            for one, other in zip(each, profits.get(base, ()), strict=False)
+        ]
+        for name, each in profits.items()
+        if name != base
+    }
+    percents = {name: [None if v is None else 100 * v for v in each] for name, each in shares.items()}
+
+    def plot(title: str, values: Mapping[str, Sequence[Value]], unit: str, line: float | None = None) -> str:
+        made = [(name, each, looks.get(name, GREY)) for name, each in values.items()]
+        return strips(title, made, unit=unit, line=line)
+
+    plots = (
+        plot(f"Difference to {base} of each market", differences, "$ of one market, bar: mean")
+        + plot("Profit of each market", profits, "$ of one market, bar: mean")
+        + plot("Own share of each market's volume", percents, "% of the traded shares", 100 * OWN_SHARE_LIMIT)
+    )
+    if not plots:
+        return ""
+    return (
+        f"<section><h2>Market by market</h2><div class='plots'>{plots}</div>"
+        f"<details><summary>All {len(listed):,} markets</summary>{_listed(listed, names)}</details></section>"
+    )
+
+
+def _listed(listed: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+    """Every market: who won, and of each policy the profit and the own share, flagged if too much."""
+    lines = []
+    for each in listed:
+        winner = said(each.get("winner"))
+        cells = [cell(winner, under="inferred" if each.get("winner_inferred") else "", kind="t")]
+        for name in names:
+            share = finite(mapping(each.get("own_share")).get(name))
+            is_flagged = share is not None and share > OWN_SHARE_LIMIT
+            told = number(mapping(each.get("profit")).get(name), sign=True)
+            under = "" if share is None else percent(share) + (" ⚑" if is_flagged else "")
+            cells.append(cell(told, under=under, kind="above" if is_flagged else ""))
+        lines.append((said(each.get("market")), cells))
+    head = [("market", ""), ("winner", ""), *((name, "$, own share") for name in names)]
+    return table("Profit and own share of traded volume; ⚑ above 5 %", head, lines, words=[1])
+
+
 def samples(report: Report) -> str:
-    """Inventory, quotes around the book and profit by part, of a few markets."""
-    made: list[str] = []
-    for each in map(mapping, sequence(report.get("samples"))):
-        for name, series in mapping(each.get("policies")).items():
+    """What was quoted, held and earned in a few markets; the last policy of the first one is shown open."""
+    made = []
+    for index, each in enumerate(map(mapping, sequence(report.get("samples")))):
+        policies = mapping(each.get("policies"))
+        for name, series in policies.items():
             drawn = _sample(mapping(series))
             if drawn:
-                opened = " open" if not made else ""
+                is_open = not index and name == list(policies)[-1]
                 which = escape(f"{said(each.get('market'))} · {name}")
-                head = f"<details{opened}><summary>{which}</summary>"
+                head = f"<details{' open' if is_open else ''}><summary>{which}</summary>"
                 made.append(f"{head}<div class='plots pairs'>{drawn}</div></details>")
     return f"<section><h2>Sample markets</h2>{''.join(made)}</section>" if made else ""
 
