@@ -2,14 +2,19 @@
 a relayer that loses what it says, all from a seed: settler, lane and record against the contracts.
 
 At the end the chain has the dollars that fills and resolutions make, the record of what was settled says the
-same, and no share is left that pays.
+same, and no share is left that pays. Many seeds: `python -m tests.chain.test_settling_chaos`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
-from collections.abc import Iterator
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -239,7 +244,11 @@ class World:
         elif draw < 0.75:  # what a relayer sent it would send again
             lose = not self.is_wallet and self.random.random() < 0.5
             node.reorganise(self.random.randint(1, FINALITY_BLOCKS), lose=lose)
+            fee_wei = node.base_fee_wei
+            if self.is_wallet:  # what the stage sent at a lower fee would be stuck, and it never pays more
+                node.base_fee_wei = 25 * GWEI
             self.chain.mine(FINALITY_BLOCKS)
+            node.base_fee_wei = fee_wei
         elif draw < 0.82 and not self.is_wallet:
             node.pool.clear()
         elif draw < 0.9:
@@ -346,13 +355,51 @@ def test_fills_record_and_chain_agree_after_everything_went_wrong(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7_200)
 @pytest.mark.parametrize("is_wallet", [False, True], ids=["account", "wallet"])
-def test_fifty_seeds_end_with_ledger_and_chain_equal(is_wallet: bool, tmp_path: Path) -> None:
-    crashes = 0
-    for seed in range(100, 150):
-        folder = tmp_path / str(seed)
-        folder.mkdir()
-        world = World(seed, folder, is_wallet=is_wallet)
-        world.run()
-        crashes += world.crashes
+def test_fifty_seeds_end_with_ledger_and_chain_equal(is_wallet: bool) -> None:
+    failed, crashes = play(range(100, 150), is_wallet)
+    assert failed == []
     assert crashes > 50
+
+
+def play(seeds: Sequence[int], is_wallet: bool) -> tuple[list[int], int]:
+    """Plays each seed and tells of it on standard error; which of them fail, and crashes in all."""
+    failed, crashes = [], 0
+    name = "wallet" if is_wallet else "account"
+    for count, seed in enumerate(seeds, 1):
+        begun_s = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            world = World(seed, Path(folder), is_wallet=is_wallet)
+            try:
+                world.run()
+            except Exception:
+                failed.append(seed)
+                traceback.print_exc()
+        crashes += world.crashes
+        took_s = time.monotonic() - begun_s
+        said = f"{name}, seed {seed}, {count} of {len(seeds)}: {world.crashes} crashes, {took_s:.1f} s"
+        print(said + (", FAILED" if seed in failed else ""), file=sys.stderr, flush=True)
+    return failed, crashes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Plays seeds with an account of its own and with a wallet; exit code 1 if any fails."""
+    p = argparse.ArgumentParser(prog="python -m tests.chain.test_settling_chaos", description=__doc__)
+    p.add_argument("--seeds", type=int, default=50, help="how many (default 50)")
+    p.add_argument("--first-seed", type=int, default=100, help="the first one (default 100)")
+    options = p.parse_args(arguments)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    all_failed = 0
+    for is_wallet in (False, True):
+        failed, crashes = play(seeds, is_wallet)
+        all_failed += len(failed)
+        names = ", ".join(map(str, failed)) or "none"
+        print(
+            f"{'wallet' if is_wallet else 'account'}: {len(seeds)} seeds, {crashes} crashes, failed: {names}"
+        )
+    return int(all_failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
