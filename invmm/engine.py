@@ -26,23 +26,16 @@ from invmm.execution.reconcile import Reconciler
 from invmm.execution.recovery import Recovery, cautious
 from invmm.execution.risk import Risk
 from invmm.execution.vigil import Vigil
+from invmm.feed.price_hub import PriceHub
 from invmm.feed.states import FeedState
 from invmm.limits import feed_settings_of, reconnect_budget_of, step_limits
 from invmm.market import Market, Numbers
 from invmm.permission import AlarmKind, Permission
 from invmm.settings import Settings
 from invmm.settlement.ledger import Ledger
+from invmm.strategy.fair_value import fair_value
 from invmm.strategy.policies import PairsTerms, make_policy, resolved
-from invmm.types import (
-    EVENT_DTYPE,
-    MICRO,
-    CommandArray,
-    EventArray,
-    EventKind,
-    Mode,
-    Outcome,
-    Venue,
-)
+from invmm.types import EVENT_DTYPE, MICRO, CommandArray, EventArray, EventKind, Mode, Outcome, Venue
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -113,6 +106,7 @@ class Engine:
         self._checked: ConnectedVenue | None = None
         self.reconciler: Reconciler | None = None
         self.guard: DataGuard | None = None
+        self.prices = PriceHub(self.settings.price, self.step, self._say)
         self._edge: EdgeThread[Any] | None = None
         self.state: StateFolder | None = None
         self._vigil: Vigil | None = None
@@ -144,6 +138,7 @@ class Engine:
             serial=serial,
             account=self.risk.account,
         )
+        step.follow_prices(fair_value(self.settings.price, info, self.policy))
         ledger = Ledger(round(info.fee_rate * MICRO), round(info.rebate_share * MICRO))
         market = Market(info, number, step, ledger, say=self._say, serial=serial)
         if self.journal is not None:
@@ -246,6 +241,7 @@ class Engine:
             self.settings,
             lambda job, done: self._edge is not None and self._edge.ask(job, done),
         )
+        self.prices.open(venue, feed_settings_of(self.settings, self.clock.scale), self.clock, self._budget)
         for market in self.markets.values():
             self._connect(market)
         if self.user_feed is not None:
@@ -312,6 +308,7 @@ class Engine:
             raise ConfigError(f"{market.info.slug}: expected no possibly-live order, found {alive}")
         del self.markets[number]
         self.risk.market_closed(market)
+        self.prices.forget(number)
         market.step.watcher = None
         for token in (market.info.up_token_id, market.info.down_token_id):
             self._tokens.pop(token, None)
@@ -337,6 +334,7 @@ class Engine:
         self._tell_mode(market)
         if not market.has_had_last_word(self.clock.now_ns()):
             feed.start()  # of one that is over nothing more is heard
+            self.prices.watch(market)
 
     async def stop(self, deadline_s: float = 5.0) -> bool:
         """Pulls every quote, waits for proof, disconnects. True if every order is proven dead and the venue
@@ -360,7 +358,7 @@ class Engine:
         if self._edge is not None:
             await asyncio.to_thread(self._edge.close, EDGE_CLOSE_S)
         feeds: list[MarketStream | UserFeed] = [*self.feeds, *([self.user_feed] if self.user_feed else [])]
-        await asyncio.gather(*(feed.close() for feed in feeds))
+        await asyncio.gather(self.prices.close(), *(feed.close() for feed in feeds))
         asyncio.get_running_loop().remove_reader(venue.results.eventfd)
         self.risk.close(self.verdict.is_clean)
         if self._vigil is not None:

@@ -123,6 +123,11 @@ class Market:
         )
         return self.feed
 
+    @property
+    def asks_prices(self) -> bool:
+        """Whether its settlement is modelled: then it is told prices of its underlying."""
+        return self.step.fair.is_modelled
+
     def has_had_last_word(self, now_ns: int) -> bool:
         """Whether nothing more is to be heard of it."""
         return now_ns >= self.info.end_s * NS + LAST_WORD_NS

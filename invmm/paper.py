@@ -104,11 +104,17 @@ class PaperVenue:
         Latencies, delays, queue model and collateral are those of `[sim]`.
     seed : int
         Of the model's randomness.
+    rtds_url : str
+        The socket of prices that asks for no credentials; "": none.
     """
 
-    def __init__(self, market_url: str, clock: LiveClock, settings: Settings, *, seed: int = 0) -> None:
+    def __init__(
+        self, market_url: str, clock: LiveClock, settings: Settings, *, seed: int = 0, rtds_url: str = ""
+    ) -> None:
         self.market_url = market_url
         self.user_url = ""  # own events are results
+        self.price_url = ""  # its credentials are nobody's
+        self.rtds_url = rtds_url
         self.account = ""
         self.credentials = ApiCredentials("", "", "")
         self.clock = clock

@@ -421,7 +421,7 @@ def run_paper(options: argparse.Namespace, settings: Settings) -> int:
     profile = chosen_profile(options)
     series = Series.parse(options.series or settings.market.series)
     clock = LiveClock()
-    venue = PaperVenue(profile.market_url, clock, settings, seed=options.seed)
+    venue = PaperVenue(profile.market_url, clock, settings, seed=options.seed, rtds_url=profile.rtds_url)
     find = Discovery(profile).window_blocking
     with hold_folder(options.state) as folder, keep_journal(folder, settings, clock) as state:
         session = RollingSession(**session_options(options, settings, series, venue, clock, find, state))

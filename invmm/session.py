@@ -47,6 +47,7 @@ from invmm.settlement.till import Till, embedded_till
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.sim.hazards import QUIET_S, Hazards
 from invmm.sim.identity import tokens_follow
+from invmm.sim.price import rule_of
 from invmm.types import Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.profile import loopback
@@ -190,7 +191,7 @@ class _Session:
             self.settings, venue=venue, clock=clock, seed=self.options.seed, journal=state.journal
         )
         engine.state = state.folder
-        market = engine.add_market(tape.market, number=number)
+        market = engine.add_market(rule_of(tape), number=number)
         till = self._open_till(engine, clock, number)
         checkpoints = (tape.rows["flags"] & np.uint32(TapeFlag.CHECKPOINT)) != 0
         if self.hazards is None:  # they count frames, of which hazards lose some

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from dataclasses import field
 from typing import Any
 
 SECRET_NAME = re.compile(r"private|secret|pass|mnemonic|seed|api_?key|^pk$", re.IGNORECASE)
@@ -14,6 +15,26 @@ SECRETS_BELONG = (
     "secrets are not kept in settings; put them into a keystore file or the OS keyring "
     "(`invmm keys import`), or into environment variables and set [wallet] environment = true"
 )
+
+
+def number(default: float, low: float, high: float, unit: str, what: str) -> Any:
+    """A field that is a number within limits."""
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit, "what": what})
+
+
+def choice(default: str, options: tuple[str, ...], what: str) -> Any:
+    """A field that is one of some words."""
+    return field(default=default, metadata={"options": options, "what": what})
+
+
+def flag(default: bool, what: str) -> Any:
+    """A field that is true or false."""
+    return field(default=default, metadata={"what": what})
+
+
+def text(default: str, what: str) -> Any:
+    """A field that is a text."""
+    return field(default=default, metadata={"longest": 1_000, "what": what})
 
 
 def parameter_problem(name: str, value: Any) -> str | None:

@@ -1,9 +1,9 @@
 """Every tunable, with its unit, default and allowed range; frozen once loaded.
 
 A TOML file has one table per class below: `[engine]`, `[risk]`, `[state]`, `[strategy]`, `[model]`,
-`[pairs]`, `[executor]`, `[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`, `[metrics]`.
-Unknown tables or keys, wrong types and values out of range are errors that name the file, the line and what
-was expected. Secrets have no place in the file; what looks like one is an error too.
+`[pairs]`, `[price]`, `[executor]`, `[feed]`, `[market]`, `[settlement]`, `[sim]`, `[wallet]`, `[alarms]`,
+`[metrics]`. Unknown tables or keys, wrong types and values out of range are errors that name the file, the
+line and what was expected. Secrets have no place in the file; what looks like one is an error too.
 
 >>> Settings().engine.book_max_age_ms
 3000
@@ -22,8 +22,13 @@ from typing import Any
 
 from invmm import profiles
 from invmm.errors import ConfigError
+from invmm.price_settings import PriceSettings
 from invmm.setting_rules import PRIVATE_KEY as PRIVATE_KEY  # by this path, too
 from invmm.setting_rules import SECRET_NAME, SECRETS_BELONG, line_of, parameter_problem, shown, value_problem
+from invmm.setting_rules import choice as _choice
+from invmm.setting_rules import flag as _flag
+from invmm.setting_rules import number as _number
+from invmm.setting_rules import text as _text
 from invmm.venue.profile import LIVE
 
 POLICIES = (
@@ -34,23 +39,9 @@ POLICIES = (
     "simple",
     "glft",
     "model",
+    "join_touch",
+    "do_nothing",
 )
-
-
-def _number(default: float, low: float, high: float, unit: str, what: str) -> Any:
-    return field(default=default, metadata={"low": low, "high": high, "unit": unit, "what": what})
-
-
-def _choice(default: str, options: tuple[str, ...], what: str) -> Any:
-    return field(default=default, metadata={"options": options, "what": what})
-
-
-def _flag(default: bool, what: str) -> Any:
-    return field(default=default, metadata={"what": what})
-
-
-def _text(default: str, what: str) -> Any:
-    return field(default=default, metadata={"longest": 1_000, "what": what})
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +166,19 @@ class PairsSettings:
     dollars_at_risk: float = _number(
         2_500.0, 1.0, 1e9, "dollars", "1/γ, a part of the bankroll: the lead that is felt as much as the odds"
     )
-    fill_decay: float = _number(200.0, 1.0, 1e5, "1/dollars", "fills become rarer as e^(-this × distance)")
+    fill_decay: float = _number(
+        200.0, 1.0, 1e5, "1/dollars", "fills become rarer as e^(-this × distance), before own tell"
+    )
     min_edge: float = _number(
-        0.002, 1e-4, 0.5, "dollars", "least distance of a bid from what it is worth to us"
+        0.01, 1e-4, 0.5, "dollars", "least distance of a bid from what it is worth to us"
     )
     adverse: float = _number(0.003, 0.0, 0.1, "dollars", "adverse selection per share, before own fills tell")
     adverse_spread: float = _number(0.005, 1e-5, 1.0, "dollars", "how unsure that is (standard deviation)")
+    adverse_slope: float = _number(
+        2.5, 0.0, 3.0, "$/$", "by how much it grows with a bid's distance behind the best"
+    )
+    adverse_slope_spread: float = _number(0.2, 1e-3, 10.0, "$/$", "how unsure that is (standard deviation)")
+    follow: float = _number(1.0, 0.0, 2.0, "", "of a rise of the books, the part to come, before they tell")
     message: float = _number(0.01, 0.0, 10.0, "dollars", "what a message to the venue is worth")
     max_lead_shares: float = _number(
         400.0, 0.0, 1_000_000.0, "shares", "by which one token may lead if every bid for it fills"
@@ -192,6 +190,7 @@ class PairsSettings:
     fair_max_age_ms: float = _number(2_000.0, 0.0, 600_000.0, "ms", "an older fair value does not count")
     overshoot: bool = _flag(False, "complete a lead below the minimum size with the minimum size")
     sells: bool = _flag(True, "complete a lead by selling it, too")
+    offers: bool = _flag(False, "offer what leads instead of bidding for the other token")
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +388,7 @@ class Settings:
     strategy: StrategySettings = field(default_factory=StrategySettings)
     model: ModelSettings = field(default_factory=ModelSettings)
     pairs: PairsSettings = field(default_factory=PairsSettings)
+    price: PriceSettings = field(default_factory=PriceSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     feed: FeedSettings = field(default_factory=FeedSettings)
     market: MarketSettings = field(default_factory=MarketSettings)

@@ -63,6 +63,7 @@ class Source(IntEnum):
     EXECUTOR = 3
     EDGE = 4
     REPLAY = 5
+    PRICE_FEED = 6
 
 
 class CommandKind(IntEnum):
@@ -130,6 +131,19 @@ class GuardFact(IntEnum):
     DISPUTE = 3
     CLOCK = 4
     LISTED = 5
+
+
+class PriceFact(IntEnum):
+    """What an event of kind PRICE tells, in its `status` (`_ext/fair.pyx`): a price of the underlying from a
+    fast feed, from the one that settles, that one's average over `code` seconds, or the strike.
+
+    `offset` is the price in 1e-8 dollars, `venue_ms` when it was true.
+    """
+
+    DIRECT = 1
+    SPOT = 2
+    AVERAGE = 3
+    STRIKE = 4
 
 
 class SettlementFact(IntEnum):
@@ -234,6 +248,7 @@ class Reason(IntEnum):
     COMPLETES = 123
     SELLS_LEAD = 124
     MAKES_WAY = 125
+    ADVERSE = 126
 
 
 class CommandFlag(IntFlag):

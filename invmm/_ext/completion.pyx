@@ -31,8 +31,8 @@ cdef double MEAN_MOVE = 0.3989422804014327      # mean of a standard normal move
 
 
 cdef void complete_c(
-    const pairs_rule_t* rule, const policy_input_t* view, side_t* sides, double variance, take_t* take,
-    pairs_counters_t* counters,
+    const pairs_rule_t* rule, const terms_t* terms, const policy_input_t* view, side_t* sides, double variance,
+    take_t* take, pairs_counters_t* counters,
 ) noexcept nogil:
     """Whether a lead is to be completed now, and how; the bids that are in the way are capped."""
     cdef:
@@ -43,8 +43,11 @@ cdef void complete_c(
         int64_t size
         int64_t displayed
         int32_t price_e4
+        int64_t priced = 0
         double price
+        double value = 0.0              # reservation of `priced` shares
         double worth
+        double drift = MEAN_MOVE * sqrt(variance * rule.delay_s)
         double waiting
         double cost
         double best = -1.0              # what the best way found gains, dollars
@@ -82,13 +85,15 @@ cdef void complete_c(
             continue
         price = dollars(price_e4)
         # Selling the heavier token at a price is buying the lighter one at what is left of a dollar.
-        cost = (price if buys else 1.0 - price) + fee_of(view, price)
+        cost = (price if buys else 1.0 - price) + fee_of(terms, price)
         if rule.max_pair_cost > 0.0 and cost + heavy.paid > rule.max_pair_cost:
             continue
-        worth = reservation(light.x, rule.gamma, light.lead + light.dying, size / 1e6)
-        worth -= cost + AGAINST_US + MEAN_MOVE * sqrt(variance * rule.delay_s)
+        if size != priced:
+            value = reservation(light.x, rule.gamma, light.lead + light.dying, size * 1e-6)
+            priced = size
+        worth = value - (cost + AGAINST_US + drift)
         # A maker fill would save the fee and a tick, and bring the rebate.
-        worth -= waiting * (fee_of(view, price) * (1.0 + rule.rebate_share) + dollars(view.tick_e4))
+        worth -= waiting * (fee_of(terms, price) * (1.0 + rule.rebate_share) + dollars(view.tick_e4))
         if worth >= 0.0 and worth * size / 1e6 > best + AGAINST_US:
             best = worth * size / 1e6
             take.size_micro = size
@@ -100,14 +105,15 @@ cdef void complete_c(
         return
     heavy.cap_e4 = (ONE_E4 - take.price_e4 if take.side == BUY else take.price_e4) - view.tick_e4
     heavy.cap_reason = REASON_MAKES_WAY
-    if heavy.highest_buy > heavy.cap_e4 or (take.side == BUY and take.price_e4 >= light.lowest_sell):
+    if heavy.highest_bid > heavy.cap_e4:
         counters.takes_blocked += 1
         take.size_micro = 0
         return
     if take.side == BUY:
         counters.takes += 1
-        light.highest_buy = max(light.highest_buy, take.price_e4)
+        light.highest_bid = max(light.highest_bid, take.price_e4)
     else:
         counters.sales += 1
-        heavy.lowest_sell = take.price_e4
+        light.highest_bid = max(light.highest_bid, ONE_E4 - take.price_e4)
+        heavy.offered_micro = take.size_micro
     light.lead += take.size_micro / 1e6

@@ -7,6 +7,7 @@ from invmm._ext.decode cimport MarketBooks
 from invmm._ext.records cimport command_t, event_t
 from invmm._ext.evidence cimport order_t
 from invmm._ext.exposure cimport bounds_t, exposure_t
+from invmm._ext.fair cimport FairValue
 from invmm._ext.inputs cimport InputLog
 from invmm._ext.registry cimport Registry
 from invmm._ext.ring cimport CommandRing
@@ -69,6 +70,7 @@ cdef class OrderDesk(FrameSink):
         readonly Registry registry
         readonly CommandRing ring       # where commands are published; None: the caller takes them
         readonly InputLog log           # what all of it is journaled with
+        readonly FairValue fair         # its model of the settlement
         readonly SharedWords words      # where the executor's gate reads the version, None: nobody does
         readonly Account account        # limits over all markets, None: none
         limits_t limits

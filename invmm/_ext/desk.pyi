@@ -2,6 +2,7 @@ from typing_extensions import disjoint_base
 
 from invmm._ext.account import Account
 from invmm._ext.decode import MarketBooks
+from invmm._ext.fair import FairValue
 from invmm._ext.inputs import InputLog
 from invmm._ext.registry import Registry
 from invmm._ext.ring import CommandRing
@@ -17,6 +18,9 @@ class OrderDesk(FrameSink):
     @property
     def log(self) -> InputLog: ...
     def journal_to(self, log: InputLog) -> None: ...
+    @property
+    def fair(self) -> FairValue: ...
+    def follow_prices(self, fair: FairValue) -> None: ...
     @property
     def ring(self) -> CommandRing | None: ...
     @property

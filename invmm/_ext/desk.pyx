@@ -76,6 +76,7 @@ cdef class OrderDesk(FrameSink):
 
     def __cinit__(self):
         self.log = InputLog()
+        self.fair = FairValue()
         self._records = np.frombuffer(
             <uint8_t[: sizeof(self.commands)]> <uint8_t*> &self.commands[0], dtype=types.COMMAND_DTYPE
         )
@@ -83,6 +84,10 @@ cdef class OrderDesk(FrameSink):
     def journal_to(self, InputLog log not None):
         """Keeps inputs, commands and reasons from now on."""
         self.log = log
+
+    def follow_prices(self, FairValue fair not None):
+        """What events of kind PRICE are told to, and what the policy's fair value is asked of."""
+        self.fair = fair
 
     cdef void cancel_all_c(self, uint8_t reason, int64_t now_ns) noexcept nogil:
         cdef int i

@@ -21,12 +21,13 @@ where W is what a maker fill would save, in full `patience` before the end and n
 Floats are rounded once, when a price is floored to the tick, and by a billionth of a dollar against us.
 """
 
-from libc.math cimport isfinite
+from libc.math cimport exp, fabs, isfinite
 from libc.stdint cimport int32_t, int64_t, uint8_t
 
 from invmm._ext.compatible cimport MAX_LEVELS
 from invmm._ext.completion cimport complete_c
-from invmm._ext.markouts cimport watch_end_c, watch_fair_c, watch_fill_c
+from invmm._ext.decay cimport decay_rested_c
+from invmm._ext.markouts cimport adverse_at, watch_end_c, watch_fair_c, watch_fill_c
 from invmm._ext.microprice cimport fair_logit_c
 from invmm._ext.pairs_ladder cimport ladder_c
 from invmm._ext.quoting cimport ONE_E4, check_view
@@ -45,6 +46,7 @@ cdef enum:
     REASON_NO_EXIT = 119
 
     LOT_MICRO = 10_000          # the venue takes sizes with two decimals
+    COUNT_MS = 250              # least time between two counts of what rests
     EXIT_MS = 20_000            # from then on a lead is what it is
 
 cdef int64_t MAX_MICRO = 1_000_000_000_000
@@ -67,8 +69,6 @@ cdef class PairsPolicy(Policy):
         The session's; an own one if omitted.
     dollars_at_risk : float
         1/γ: at a lead worth this much, a share that pays with even odds is bid for as if at odds of 1 : e.
-    fill_decay : float
-        k, 1/dollars: fills become rarer as e^(−k·distance) from fair value.
     min_edge : float
         Least distance from the own reservation price, dollars per share, above 0.
     message : float
@@ -92,6 +92,9 @@ cdef class PairsPolicy(Policy):
     sells : bool
         A lead may be completed by selling the heavier token. It is preferred where both cost the same, as it
         frees its cash at once.
+    offers : bool
+        Where enough of the heavier token may be sold, it is offered instead of bidding for the lighter one: the
+        same place in the same queue, but it frees cash instead of binding it, and needs no merge.
     """
 
     def __init__(
@@ -99,7 +102,6 @@ cdef class PairsPolicy(Policy):
         Markouts markouts=None,
         *,
         dollars_at_risk=2500.0,
-        fill_decay=200.0,
         min_edge=0.002,
         message=0.01,
         rebate_share=0.2,
@@ -113,13 +115,13 @@ cdef class PairsPolicy(Policy):
         int num_levels=3,
         bint overshoot=False,
         bint sells=True,
+        bint offers=False,
     ) -> None:
         cdef pairs_rule_t* rule = &self.rule
 
         if not 0 <= num_levels <= MAX_LEVELS:
             raise ValueError(f"num_levels: expected 0 to {MAX_LEVELS}, got {num_levels}")
         rule.gamma = 1.0 / known(dollars_at_risk, "dollars_at_risk", 1.0, 1e12)
-        rule.decay = known(fill_decay, "fill_decay", 1.0, 1e6)
         rule.min_edge = known(min_edge, "min_edge", 1e-4, 0.5)
         rule.message = known(message, "message", 0.0, 100.0)
         rule.rebate_share = known(rebate_share, "rebate_share", 0.0, 1.0)
@@ -131,10 +133,15 @@ cdef class PairsPolicy(Policy):
         rule.patience_ms = <int64_t> (known(patience_s, "patience_s", 0.0, 86_400.0) * 1e3)
         rule.narrow_ms = <int64_t> (known(narrow_s, "narrow_s", 0.0, 86_400.0) * 1e3)
         rule.fair_max_age_ns = <int64_t> (known(fair_max_age_ms, "fair_max_age_ms", 0.0, 1e6) * 1e6)
-        rule.half_spread = half_spread_of(rule.gamma, rule.order_micro / 1e6, rule.decay)
+        rule.order = rule.order_micro * 1e-6
+        rule.step = rule.gamma * rule.order
+        rule.step_exp = exp(-rule.step)
+        # With less, the difference of logarithms has too few digits left.
+        rule.per_step = 1.0 / rule.step if rule.step > 1e-4 else 0.0
         rule.num_levels = num_levels
         rule.overshoot = overshoot
         rule.sells = sells
+        rule.offers = offers
         self.markouts = Markouts() if markouts is None else markouts
         self.name = "pairs"
 
@@ -158,79 +165,141 @@ cdef class PairsPolicy(Policy):
             ):
                 return DECIDE_BAD_INTERVAL
         take.size_micro = 0
-        if not fair_logit_c(view, self.rule.fair_max_age_ns, &x):
+        if not fair_logit_c(
+            view, self.rule.fair_max_age_ns, &self.watch.trend, &self.markouts.trend, &x
+        ):
             reason = REASON_NO_FAIR
-        else:
-            watch_fair_c(&self.watch, self.markouts, sigmoid(x), -view.ms_to_end)
+        self.odds_c(x)
+        if reason == 0:
+            watch_fair_c(&self.watch, self.markouts, self.sides[UP].fair, view)
             if view.ms_to_end <= EXIT_MS:
                 reason = REASON_NO_EXIT
-        self.adverse = self.markouts.adverse_c()
-        self.read_c(view, x)
+        self.terms_c(view)
+        self.read_c(view)
+        self.count_c(view)
         out.imbalance = (self.sides[UP].lead - self.sides[DOWN].lead) / 2e-6 / max(
             view.high_micro[UP] + view.high_micro[DOWN], self.rule.order_micro
         )
         if reason == 0 and self.rule.num_levels:
-            complete_c(&self.rule, view, &self.sides[0], self.watch.variance, &take, &self.counters)
+            complete_c(
+                &self.rule, &self.terms, view, &self.sides[0], self.watch.variance, &take, &self.counters
+            )
         for token in range(2):
             self.sides[token].reason = reason
             if reason:
                 for i in range(self.sides[token].n_bids):
                     self.ends[self.sides[token].bids[i]] = reason
+                    self.n_ends += 1
             else:
-                ladder_c(
-                    &self.rule, view, token, &self.sides[0], self.adverse, &self.ends[0], &self.counters
+                self.n_ends += ladder_c(
+                    &self.rule, &self.terms, view, token, &self.sides[0], &self.ends[0], &self.counters
                 )
         self.emit_c(view, &take, out)
         return DECIDE_OK
 
-    cdef void read_c(self, const policy_input_t* view, double x) noexcept nogil:
+    cdef void terms_c(self, const policy_input_t* view) noexcept nogil:
+        """What every price of this decision rests on."""
+        cdef terms_t* terms = &self.terms
+
+        if (
+            terms.tick_e4 == view.tick_e4 and terms.fee_rate_ppm == view.fee_rate_ppm
+            and terms.fits == self.markouts.fits
+        ):
+            return
+        terms.fits = self.markouts.fits
+        terms.fee_rate_ppm = view.fee_rate_ppm
+        terms.base = self.markouts.base[self.markouts.worst]
+        terms.slope = self.markouts.slope[self.markouts.worst]
+        if terms.decay != self.markouts.fills.decay:
+            terms.decay = self.markouts.fills.decay
+            terms.half_spread = half_spread_of(self.rule.gamma, self.rule.order, terms.decay)
+        terms.rest = max(0.0, 1.0 - terms.slope)
+        terms.per_rest = 1.0 / max(terms.rest, 0.1)
+        terms.needed = max(terms.half_spread * terms.rest, self.rule.min_edge) + terms.base
+        terms.fee = view.fee_rate_ppm * 1e-6
+        terms.rebate = terms.fee * self.rule.rebate_share
+        terms.ticks = 10_000.0 / view.tick_e4
+        terms.tick_e4 = view.tick_e4
+
+    cdef void odds_c(self, double x) noexcept nogil:
+        """Fair value of both tokens, from Up's log-odds."""
+        cdef:
+            double against = exp(-fabs(x))          # odds of the less likely one
+            double part = 1.0 / (1.0 + against)
+            int likely = UP if x >= 0.0 else DOWN
+
+        self.sides[UP].x = x
+        self.sides[DOWN].x = -x
+        self.sides[likely].fair = part
+        self.sides[1 - likely].fair = against * part
+        self.sides[likely].odds = 1.0 / against
+        self.sides[1 - likely].odds = against
+
+    cdef void read_c(self, const policy_input_t* view) noexcept nogil:
         """Both tokens' leads, and the own orders: what may be kept, what is dying, what may be met."""
         cdef:
             const own_order_t* order
             side_t* side
-            double remaining
+            int32_t price_e4
             int token
             int i
             int k
 
         for token in range(2):
             side = &self.sides[token]
-            side.x = x if token == UP else -x
-            side.fair = sigmoid(side.x)
-            side.lead = (view.high_micro[token] - view.low_micro[1 - token]) / 1e6
+            side.best = max(0, view.top[token].bid_e4) * 1e-4
+            side.lead = (view.high_micro[token] - view.low_micro[1 - token]) * 1e-6
             side.dying = side.paid = 0.0
             if view.position_micro[token] > 0:
                 side.paid = <double> view.cost_micro[token] / <double> view.position_micro[token]
-            side.highest_buy = 0
-            side.lowest_sell = ONE_E4
+            side.highest_bid = 0
             side.cap_e4 = ONE_E4
             side.cap_reason = side.reason = 0
+            side.offered_micro = 0
             side.n_bids = side.n_kept = side.n_quotes = 0
+        self.n_ends = 0
         for i in range(view.n_orders):
             order = &view.orders[i]
-            side = &self.sides[order.token]
             self.ends[i] = 0
             if order.remaining_micro <= 0:
                 continue
-            remaining = order.remaining_micro / 1e6
-            if order.side == SELL:
-                side.lowest_sell = min(side.lowest_sell, order.price_e4)
-                self.sides[1 - order.token].lead += remaining
-                if not order.is_taker and order.state <= ORDER_PENDING_NEW:
-                    self.ends[i] = REASON_NOT_WANTED
-                continue
-            side.highest_buy = max(side.highest_buy, order.price_e4)
+            side = &self.sides[order.token if order.side == BUY else 1 - order.token]
+            price_e4 = order.price_e4 if order.side == BUY else ONE_E4 - order.price_e4
+            side.highest_bid = max(side.highest_bid, price_e4)
             if order.state == ORDER_PENDING_CANCEL and not order.is_taker:
-                side.dying += remaining
+                side.dying += order.remaining_micro * 1e-6
             elif order.is_taker or order.state > ORDER_PENDING_NEW:
-                side.lead += remaining
+                side.lead += order.remaining_micro * 1e-6
             else:
                 k = side.n_bids
-                while k > 0 and view.orders[side.bids[k - 1]].price_e4 < order.price_e4:
+                while k > 0 and side.bid_e4[k - 1] < price_e4:
                     side.bids[k] = side.bids[k - 1]
+                    side.bid_e4[k] = side.bid_e4[k - 1]
                     k -= 1
                 side.bids[k] = i
+                side.bid_e4[k] = price_e4
                 side.n_bids += 1
+
+    cdef void count_c(self, const policy_input_t* view) noexcept nogil:
+        """What rested since it was last counted, by its distance from fair value now."""
+        cdef:
+            int64_t span_ms = -view.ms_to_end - self.watch.rested_ms
+            const side_t* side
+            int token
+            int i
+
+        if 0 <= span_ms < COUNT_MS:
+            return
+        self.watch.rested_ms = -view.ms_to_end
+        if not 0 < span_ms < 4 * COUNT_MS:
+            return
+        for token in range(2):
+            side = &self.sides[token]
+            for i in range(side.n_bids):
+                decay_rested_c(
+                    &self.markouts.fills, side.fair - side.bid_e4[i] * 1e-4,
+                    <double> view.orders[side.bids[i]].remaining_micro / self.rule.order_micro * span_ms / 1e3,
+                )
 
     cdef void emit_c(
         self, const policy_input_t* view, const take_t* take, policy_output_t* out
@@ -244,12 +313,11 @@ cdef class PairsPolicy(Policy):
             int i
 
         for token in range(2):
-            side = &self.sides[token]
+            if self.n_ends == 0:
+                break
             for i in range(view.n_orders):
                 order = &view.orders[i]
-                if order.token != token:
-                    continue
-                if self.ends[i]:
+                if order.token == token and self.ends[i]:
                     action = add_c(out, ACTION_CANCEL, token, order.side, self.ends[i], order.price_e4)
                     action.size_micro = order.remaining_micro
                     action.key = order.key
@@ -259,7 +327,12 @@ cdef class PairsPolicy(Policy):
             if side.n_kept + side.n_quotes == 0:
                 out.reason[token] = side.reason if side.reason else REASON_NOT_WANTED
             for i in range(side.n_quotes):
-                action = add_c(out, ACTION_QUOTE, token, BUY, REASON_QUOTE, side.price_e4[i])
+                if side.offers[i]:
+                    action = add_c(
+                        out, ACTION_QUOTE, 1 - token, SELL, REASON_QUOTE, ONE_E4 - side.price_e4[i]
+                    )
+                else:
+                    action = add_c(out, ACTION_QUOTE, token, BUY, REASON_QUOTE, side.price_e4[i])
                 action.size_micro = side.size_micro[i]
                 action.level = side.level[i]
         if take.size_micro:
@@ -267,8 +340,18 @@ cdef class PairsPolicy(Policy):
             action.size_micro = take.size_micro
 
     cdef void filled_c(self, const event_t* event) noexcept nogil:
-        if event.side == BUY and not event.flags & FLAG_TAKER:
-            watch_fill_c(&self.watch, event.token)
+        if event.flags & FLAG_TAKER:
+            return
+        if event.side == BUY:
+            self.made_c(event.token, event.price_e4, event.size_micro)
+        else:
+            self.made_c(1 - event.token, ONE_E4 - event.price_e4, event.size_micro)
+
+    cdef void made_c(self, int token, int32_t price_e4, int64_t size_micro) noexcept nogil:
+        """A bid was filled, or what amounts to one."""
+        watch_fill_c(
+            &self.watch, self.markouts, token, price_e4, <double> size_micro / self.rule.order_micro
+        )
 
     cdef void settled_c(self, int winner) noexcept nogil:
         if winner == UP or winner == DOWN:
@@ -277,19 +360,19 @@ cdef class PairsPolicy(Policy):
     # ---- for people and tests ------------------------------------------------------------------------------
 
     def fair(self, view) -> float | None:
-        """What Up is worth in a view, dollars; None if nothing tells."""
+        """What Up is worth in a view by itself, dollars; None if nothing tells."""
         cdef:
             policy_input_t c_view
             double x = 0.0
 
         read_view(view, &c_view)
-        return sigmoid(x) if fair_logit_c(&c_view, self.rule.fair_max_age_ns, &x) else None
+        return sigmoid(x) if fair_logit_c(&c_view, self.rule.fair_max_age_ns, NULL, NULL, &x) else None
 
-    def filled(self, int token) -> None:
-        """A maker buy of a token was told; the engine's step says so by itself."""
-        if token not in (UP, DOWN):
-            raise ValueError(f"token: expected 0 or 1, got {token}")
-        watch_fill_c(&self.watch, token)
+    def filled(self, int token, int price_e4) -> None:
+        """A whole bid for a token was filled; the engine's step says so by itself."""
+        if token not in (UP, DOWN) or not 0 < price_e4 < ONE_E4:
+            raise ValueError(f"token, price_e4: expected 0 or 1, 1 to 9999, got {token}, {price_e4}")
+        self.made_c(token, price_e4, self.rule.order_micro)
 
     def settled(self, int winner) -> None:
         """The market is resolved; the engine's step says so by itself."""
@@ -307,7 +390,9 @@ cdef class PairsPolicy(Policy):
             **(<dict> self.counters),
             "dollars_at_risk": 1.0 / self.rule.gamma,
             "first_level_cents": 100.0 * (0.5 - first),
-            "adverse_cents": 100.0 * self.markouts.adverse_c(),
+            "adverse_cents": 100.0 * adverse_at(self.markouts, 0.0),
+            "follow": self.markouts.follow,
+            "fill_decay": self.markouts.decay,
             "markouts": self.markouts.stats(),
             "markouts_dropped": self.watch.dropped,
         }

@@ -64,6 +64,11 @@ cdef enum:
     GUARD_CLOCK = 4
     GUARD_LISTED = 5
 
+    PRICE_DIRECT = 1            # PriceFact
+    PRICE_SPOT = 2
+    PRICE_AVERAGE = 3
+    PRICE_STRIKE = 4
+
     R_NOT_WANTED = 3            # Reason
     R_NO_SNAPSHOT = 10
     R_STALE = 11
@@ -118,7 +123,7 @@ cdef struct event_t:
     uint32_t market             # engine's number of the market
     uint64_t sequence           # of its source, from 1
     int64_t venue_ms            # venue timestamp, 0 if it has none
-    uint64_t offset             # FRAME: payload position in the buffer handed along
+    uint64_t offset             # FRAME: payload position in the buffer handed along; PRICE: 1e-8 dollars
     uint32_t length             # FRAME: payload length in bytes
     uint8_t status              # STATUS_* of results and user events; new mode of MODE
     uint8_t token               # UP or DOWN
@@ -132,7 +137,7 @@ cdef struct event_t:
     int64_t time_ns             # when the sender made this record, engine clock
     uint64_t trade              # 64-bit key of the trade, 0 if none
     uint8_t[32] order_id        # the venue's id of the order
-    int32_t code                # HTTP status, 0 if none
+    int32_t code                # HTTP status, 0 if none; PRICE: seconds averaged over
     uint32_t padding
 
 

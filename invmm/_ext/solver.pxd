@@ -65,6 +65,7 @@ cdef struct policy_input_t:
     int32_t fee_rate_ppm        # taker fee per share is rate*p*(1-p)
     int32_t fair_ppm            # what Up is worth to a model of its settlement, 10^-6 dollars; 0: not known
     int64_t fair_age_ns         # since what that rests on was true
+    double fair_variance        # of its log-odds, as far as the model knows
     int64_t ms_to_end           # more than 10^15: the end is not known
     int64_t[MAX_ORDERS] ahead_micro     # shares queueing before each order, -1: not known
     int n_orders

@@ -60,6 +60,7 @@ POLICY_INPUT_DTYPE = np.dtype(
         ("fee_rate_ppm", "<i4"),
         ("fair_ppm", "<i4"),
         ("fair_age_ns", "<i8"),
+        ("fair_variance", "<f8"),
         ("ms_to_end", "<i8"),
         ("ahead_micro", "<i8", MAX_ORDERS),
         ("n_orders", "<i4"),

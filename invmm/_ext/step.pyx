@@ -10,12 +10,12 @@ come with the events, salts from a generator that was seeded at construction. Fl
     MODE        running, paused, stopped
     SETTLEMENT  the market is resolved, or its pairs are settled (`settled.pyx`)
     GUARD       what a witness or the engine says about the books (`guards.pyx`)
+    PRICE       a price of the underlying (`fair.pyx`) → solve if it moved what Up is worth
 
     solve       guards → policy → cancels and placements, each checked against the limits → command records
 
 A guard that fails pulls every quote, with its reason. Placements that a limit forbids are counted by reason
-and tried again by a later solve. Commands go to the ring where one is attached, and are also visible as the
-returned view until the next step.
+and tried again later. Commands go to the ring, if there is one, and are the returned view until the next.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -36,6 +36,7 @@ from invmm._ext.records cimport (
     EVENT_GUARD,
     EVENT_MODE,
     EVENT_ORDER_RESULT,
+    EVENT_PRICE,
     EVENT_SETTLEMENT,
     EVENT_TIMER,
     EVENT_USER_EVENT,
@@ -124,7 +125,7 @@ cdef class MarketStep(ReplaceDesk):
         self.trigger.queue_change_ppm = self.limits.queue_change_ppm
 
     def retune(self, Policy policy not None, dict limits not None) -> None:
-        """Decides with this policy and within these limits (as in the constructor) from the next solve on."""
+        """Decides so (both as in the constructor) from the next solve on."""
         self._bind(limits)
         self.policy = policy
         self.own_dirty = True
@@ -179,8 +180,7 @@ cdef class MarketStep(ReplaceDesk):
     ):
         """Steps through `events[first:last]` (EVENT_DTYPE records as bytes), each at its own `time_ns`.
 
-        Stops after the first event that led to commands. Returns the next event's index and the commands.
-        """
+        Stops after the first that led to commands. Returns the next event's index and the commands."""
         cdef:
             const event_t* records = <const event_t*> &events[0]
             const char* payload = <const char*> &frames[0] if frames.shape[0] else NULL
@@ -211,15 +211,14 @@ cdef class MarketStep(ReplaceDesk):
         if last:
             self.log.boundary_c(0, now_ns)
             self.buffer_end_c(now_ns)
-        self.cause_ns = 0  # what a timer or an answer leads to was not caused by this frame
+        self.cause_ns = 0  # what comes later was not caused by this frame
         if self.wants_frame and last:
             self.wants_frame = False
             self._show(data[:size])
 
     cdef void _show(self, bytes frame) noexcept:
-        """Hands a frame to the watcher, after its commands are published. Rare: the caller asks for each one.
-        A watcher that fails is a fault of the frame: the feed ends its connection, the books are dropped.
-        """
+        """Hands a frame to the watcher, after its commands are published; only when it was asked to. One that
+        fails is a fault of the frame: the feed ends its connection."""
         if self.watcher is not None:
             try:
                 self.watcher(self.books, frame)
@@ -282,6 +281,9 @@ cdef class MarketStep(ReplaceDesk):
             self.registry.listed_ns = max(self.registry.listed_ns, event.time_ns)
             self.own_dirty = True
         elif kind == EVENT_GUARD and guards_told_c(&self.guards, self.books, event):
+            self.own_dirty = True
+            self.buffer_end_c(now_ns)
+        elif kind == EVENT_PRICE and self.fair.told_c(event, now_ns):
             self.own_dirty = True
             self.buffer_end_c(now_ns)
         return self.n_commands
@@ -354,9 +356,8 @@ cdef class MarketStep(ReplaceDesk):
 
     cdef void buffer_end_c(self, int64_t now_ns) noexcept nogil:
         """Everything received so far is applied: decide whether to solve."""
-        cdef:
-            int token
-            const top_t* top
+        cdef int token
+        cdef const top_t* top
 
         if not self.dirty and not self.own_dirty:
             return
@@ -448,6 +449,7 @@ cdef class MarketStep(ReplaceDesk):
             return
         self.counters.solves += 1
         view_fill_c(&self.view, self.registry, self.books, &self.limits, self.end_ms, now_ns)
+        self.fair.fill_c(&self.view, now_ns)
         if self.policy.decide_c(&self.view, &self.wanted) < 0:
             self.counters.policy_errors += 1
             self.reasons[R_POLICY_ERROR] += 1
@@ -465,9 +467,8 @@ cdef class MarketStep(ReplaceDesk):
 
     def stats(self) -> dict[str, object]:
         """Counters of the step; `reasons` maps Reason numbers to how often each ended or forbade a quote."""
-        result = {**(<dict> self.counters), "policy": self.policy.stats()}
-        result["fills"] = self.registry.fills
-        result["transaction"] = self.replace_stats()
+        result = {**(<dict> self.counters), "policy": self.policy.stats(), "fair": self.fair.stats()}
+        result.update(fills=self.registry.fills, transaction=self.replace_stats())
         result["reasons"] = {i: self.reasons[i] for i in range(MAX_REASONS) if self.reasons[i]}
         return result
 
@@ -489,8 +490,7 @@ cdef class MarketStep(ReplaceDesk):
     def expect_checkpoints(self, const uint8_t[::1] flags not None) -> None:
         """Says which of the frames that a feed will deliver are checkpoints, counted from the first one ever.
 
-        For replay over sockets, where a frame has no flags of its own. Holds until the connection is lost.
-        `flags` has one byte per frame, not 0 for a checkpoint.
+        For replay over sockets. Until the connection is lost. `flags`: a byte per frame, not 0 for these.
         """
         self.expected = flags
         self.n_expected = flags.shape[0]

@@ -51,6 +51,7 @@ cdef void view_fill_c(
         int token
         const order_t* order
         own_order_t* seen
+        int32_t price_e4
         exposure_t sums
 
     view.tick_e4 = books.tick_e4
@@ -94,10 +95,11 @@ cdef void view_fill_c(
             seen.state = VIEW_OPEN
         else:
             seen.state = VIEW_PENDING_NEW
-        if limits.book_shows_own and order.side == BUY:
-            # Our bid for one token is displayed as an ask of the other.
-            token = order.token
-            if order.price_e4 == view.top[token].bid_e4:
+        if limits.book_shows_own:
+            # Our bid for one token is displayed as an ask of the other; our offer of one as a bid for the other.
+            token = order.token if order.side == BUY else 1 - order.token
+            price_e4 = order.price_e4 if order.side == BUY else 10000 - order.price_e4
+            if price_e4 == view.top[token].bid_e4:
                 view.top[token].bid_is_ours = True
-            if 10000 - order.price_e4 == view.top[1 - token].ask_e4:
+            if 10000 - price_e4 == view.top[1 - token].ask_e4:
                 view.top[1 - token].ask_is_ours = True

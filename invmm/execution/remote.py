@@ -108,6 +108,7 @@ class RemoteVenue:
         self.profile = profile
         self.market_url = profile.market_url
         self.user_url = profile.user_url
+        self.price_url, self.rtds_url = profile.price_url, profile.rtds_url
         self.credentials = credentials
         self.signer = signer
         self.account = signer.address

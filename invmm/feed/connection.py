@@ -218,6 +218,10 @@ class SupervisedSocket(ABC):
     def _check(self, listener: Connection, now_ns: int) -> EndCause:
         """Looks after the connection; sets SUBSCRIBING, LIVE or SILENT; NONE unless it must be replaced."""
 
+    def _ping(self, listener: Connection) -> None:
+        """Keeps the connection alive; the venue's PONG is awaited if this is its text PING."""
+        listener.ping()
+
     def _due_ns(self, now_ns: int) -> int | None:
         """When `_check` wants to be called at the latest."""
         return None
@@ -311,7 +315,7 @@ class SupervisedSocket(ABC):
                 listener.end(EndCause.PONG_TIMEOUT)
                 break
             if now_ns >= next_ping_ns:
-                listener.ping()  # at once for the first: it gives the round trip
+                self._ping(listener)  # at once for the first: it gives the round trip
                 next_ping_ns = now_ns + keep_alive_ns
             cause = self._check(listener, now_ns)
             if cause is not EndCause.NONE:

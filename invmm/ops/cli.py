@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "credentials": ("invmm.ops.credentials", "get API credentials from the venue and keep them encrypted"),
     "config": ("invmm.ops.config", "check, describe or begin a settings file"),
     "doctor": ("invmm.ops.doctor", "check keys, wallet, credentials, clock, markets, hosts and this machine"),
+    "sweep": ("invmm.research.command", "try settings of a policy over markets and seeds; rows as Parquet"),
     "models": ("invmm.ops.models", "list the inventory models, with what each says about itself"),
     "approve": ("invmm.ops.approve", "rights that trading and settling need: show, give exactly, take back"),
     "status": ("invmm.ops.status", "open orders, positions, balances, trades"),

@@ -208,12 +208,12 @@ def key_of(text: str) -> int:
 
 
 def _is_noise(records: Records) -> npt.NDArray[np.bool_]:
-    """Which records are ten a second and say little: timers, boundaries of market messages, frames."""
+    """Which records are ten a second and say little: timers, prices, boundaries of messages, frames."""
     if not len(records):
         return np.zeros(0, dtype=bool)
     first = np.ascontiguousarray(records["payload"]).view(np.uint8).reshape(-1, PAYLOAD_BYTES)[:, 0]
     events = (records["kind"] == JournalKind.EVENT) & np.isin(
-        first, (EventKind.TIMER, EventKind.BUFFER_END, EventKind.FRAME)
+        first, (EventKind.TIMER, EventKind.BUFFER_END, EventKind.FRAME, EventKind.PRICE)
     )
     return np.asarray(events | (records["kind"] == JournalKind.BUFFER))
 

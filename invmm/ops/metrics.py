@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from invmm.execution.journal import SessionJournal
     from invmm.execution.risk import Risk
     from invmm.feed.pair import MarketStream
+    from invmm.feed.price import PriceFeed
     from invmm.feed.user import UserFeed
     from invmm.market import Market
 
@@ -63,6 +64,15 @@ FAMILIES: dict[str, tuple[Any, str]] = {
     "invmm_not_quoted": (GAUGE, "1 where a token is not quoted now, by reason"),
     "invmm_feed_age_seconds": (GAUGE, "time since the last message of a feed, engine time"),
     "invmm_feed_reconnects": (COUNTER, "reconnects of a feed"),
+    "invmm_fair_up": (GAUGE, "what Up is worth to the model of the settlement, where it says anything"),
+    "invmm_fair_known": (GAUGE, "1 for what the model of the settlement knows, or why it says nothing"),
+    "invmm_price_age_seconds": (GAUGE, "age of the underlying's price that the model rests on, engine time"),
+    "invmm_strike_dollars": (GAUGE, "the strike as far as it is known, by where it is from"),
+    "invmm_prices": (COUNTER, "prices of the underlying told to a market, by whether they were taken"),
+    "invmm_price_messages": (
+        COUNTER,
+        "on a price socket: bad, left out, lost, refusals by code",
+    ),
     "invmm_requests": (COUNTER, "requests to the venue, by kind"),
     "invmm_answers": (COUNTER, "answers of the venue, by HTTP status"),
     "invmm_unknown": (COUNTER, "requests whose fate was unknown after the deadline"),
@@ -139,7 +149,9 @@ def _of_engine(engine: Engine) -> Iterator[Figure]:
         yield from _of_journal(engine.journal)
     for market in engine.markets.values():
         yield from _of_market(market)
-    feeds: list[MarketStream | UserFeed] = [*engine.feeds]
+        if market.asks_prices:
+            yield from _of_fair(market)
+    feeds: list[MarketStream | UserFeed | PriceFeed] = [*engine.feeds, *engine.prices.feeds.values()]
     if engine.user_feed is not None:
         feeds.append(engine.user_feed)
     for feed in feeds:
@@ -147,6 +159,8 @@ def _of_engine(engine: Engine) -> Iterator[Figure]:
         yield "invmm_feed_reconnects", labels, stats.reconnects
         if stats.data_age_ns is not None:
             yield "invmm_feed_age_seconds", labels, stats.data_age_ns / 1e9
+    for price_feed in engine.prices.feeds.values():
+        yield from _of_price_feed(price_feed)
     if engine.reconciler is not None:
         counts = engine.reconciler.stats
         for outcome in ("passes", "failed", "rejected"):
@@ -208,6 +222,26 @@ def _of_market(market: Market) -> Iterator[Figure]:
     yield "invmm_solves", name | {"outcome": "suppressed"}, stats["suppressed"]
     for number, count in stats["reasons"].items():
         yield "invmm_reasons", name | {"reason": Reason(number).name.lower()}, count
+
+
+def _of_fair(market: Market) -> Iterator[Figure]:
+    """What is known of the settlement, where it is modelled."""
+    name, fair = {"market": market.info.slug}, market.step.stats()["fair"]
+    yield "invmm_fair_known", name | {"state": fair["state"]}, 1
+    if fair["up"] is not None:
+        yield "invmm_fair_up", name, fair["up"]
+        yield "invmm_price_age_seconds", name, fair["age_s"]
+    if fair["strike"] is not None:
+        yield "invmm_strike_dollars", name | {"from": fair["strike_from"]}, fair["strike"]
+    yield "invmm_prices", name | {"outcome": "taken"}, fair["prices"]
+    yield "invmm_prices", name | {"outcome": "refused"}, fair["refused"]
+
+
+def _of_price_feed(feed: PriceFeed) -> Iterator[Figure]:
+    counts = feed.messages.counts
+    told = {"bad": counts.bad, "dropped": counts.dropped, "missed": counts.missed, **feed.messages.errors}
+    for what, count in told.items():
+        yield "invmm_price_messages", {"feed": feed.name, "what": what}, count
 
 
 def _of_executor(executor: Any) -> Iterator[Figure]:

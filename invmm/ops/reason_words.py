@@ -99,6 +99,7 @@ MEANINGS: Final = {
     Reason.COMPLETES: "buys the lighter token: the lead costs more than the pair",
     Reason.SELLS_LEAD: "sells the heavier token: the lead costs more than the sale",
     Reason.MAKES_WAY: "an own bid is in the way of completing pairs",
+    Reason.ADVERSE: "by own markouts, such a bid is filled only where it loses",
 }
 
 SETTLEMENT: Final = {

@@ -36,6 +36,7 @@ from invmm.types import (
     OrderStatus,
     OrderType,
     Outcome,
+    PriceFact,
     Reason,
     SettlementFact,
     Side,
@@ -252,6 +253,13 @@ class Speaker:
             return facts | {"flags": EventFlag(int(words["flags"])).name or ""}
         if kind == EventKind.MODE:
             return facts | {"mode": name(Mode, words["status"])}
+        if kind == EventKind.PRICE:
+            return facts | {
+                "fact": name(PriceFact, words["status"]),
+                "dollars": int(words["offset"]) / 1e8,
+                "observed_ms": int(words["venue_ms"]),
+                "average_s": int(words["code"]),
+            }
         if kind == EventKind.SETTLEMENT:
             if int(words["status"]) == SettlementFact.PAIRS:
                 return facts | {
@@ -348,6 +356,10 @@ def _event_words(row: Row, facts: dict[str, Any]) -> str:
         lost = "; connection lost" if "DISCONNECTED" in facts["flags"] else ""
         count = f"{facts['frames']} frames, {facts['bytes']} bytes, crc {facts['crc']:08x}"
         return f"{facts['market']} {count}{lost}"
+    if "dollars" in facts:
+        over = f" over {facts['average_s']} s" if facts["average_s"] else ""
+        at = time_words(facts["observed_ms"] * 10**6)[11:23]
+        return f"{facts['market']} price {facts['fact']}{over} {facts['dollars']:,.2f} of {at}"
     if "status" in facts and "key" in facts:
         words = f"{facts['status']:<9} {facts['market']} {key_words(facts['key'])}"
         if facts["trade"]:

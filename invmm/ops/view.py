@@ -57,6 +57,8 @@ def render(market: Market, health: Health) -> Group:
     books = Table.grid(expand=True, padding=(0, 2))
     books.add_row(*(_book(market, outcome, orders, reasons[outcome]) for outcome in Outcome))
     parts: list[Any] = [head, books, _money(market, ledger), _health(step, health)]
+    if market.asks_prices:
+        parts.insert(3, _fair(step.stats()["fair"]))
     if info.origin == "GENERATED":
         parts.append(Text(WARNING, style="yellow"))
     parts += [Text(line, style="magenta") for line in health.messages]
@@ -116,6 +118,20 @@ def _money(market: Market, ledger: Any) -> _Items:
         f"unmatched {profit.orphans:+,.2f} $",
         f"fees {profit.fees:+,.2f} $",
         f"[b]total {profit.total:+,.2f} $[/]",
+    )
+
+
+def _fair(fair: dict[str, Any]) -> _Items:
+    """What Up is worth by the settlement, and what that rests on."""
+    strike = "–" if fair["strike"] is None else f"{fair['strike']:,.2f} $ ({fair['strike_from']})"
+    if fair["up"] is None:
+        return _line(f"settlement model: {fair['state']}, books alone", f"strike {strike}")
+    return _line(
+        f"settlement model [b]{fair['up']:.3f}[/]",
+        f"strike {strike}",
+        f"price age {fair['age_s'] * 1000:,.0f} ms",
+        f"volatility {fair['sigma'] * 1e4:.2f} bp/√s",
+        f"basis {fair['basis'] * 1e4:+.1f} ± {fair['basis_deviation'] * 1e4:.1f} bp",
     )
 
 

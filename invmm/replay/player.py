@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,9 @@ from invmm.replay.result import MID_DTYPE, MarketResult
 from invmm.replay.tape import Tape, TapeFlag
 from invmm.settings import Settings, SimSettings
 from invmm.sim.embedded import EmbeddedVenue
+from invmm.sim.price import price_events, rule_of
 from invmm.sim.profile import VenueProfile
+from invmm.sim.stretches import CutTape
 from invmm.types import EVENT_DTYPE, MICRO, EventFlag, EventKind, Mode, Source
 
 MS = 1_000_000
@@ -53,6 +56,14 @@ def frame_events(tape: Tape, market: int) -> npt.NDArray[np.void]:
     return events
 
 
+def merged(events: npt.NDArray[np.void], more: npt.NDArray[np.void]) -> npt.NDArray[np.void]:
+    """Both in order of time; of equal time, `events` go first."""
+    if not len(more):
+        return events
+    both = np.concatenate([events, more])
+    return both[np.argsort(both["time_ns"], kind="stable")]
+
+
 def venue_profile(sim: SimSettings) -> VenueProfile:
     """The settings of the embedded venue in its own terms."""
     return VenueProfile(
@@ -67,6 +78,21 @@ def venue_profile(sim: SimSettings) -> VenueProfile:
     )
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What is made of a tape before it is played; for a tape that is played often, made once."""
+
+    tape: Tape
+    events: npt.NDArray[np.void]
+    """Those of market 0."""
+    cut: CutTape
+
+    @classmethod
+    def of(cls, tape: Tape, feed_latency_ns: int) -> Prepared:
+        """`feed_latency_ns`: that of the venue's profile."""
+        return cls(tape, frame_events(tape, 0), CutTape.of(tape, feed_latency_ns))
+
+
 class Player:
     """Plays tapes one after another through one engine. `digest` covers all commands so far."""
 
@@ -78,12 +104,22 @@ class Player:
         policy: str | None = None,
         progress: Callable[[Tape, float], None] | None = None,
         sample_ms: int = 500,
+        profile: VenueProfile | None = None,
+        watch: Callable[[int, Market], None] | None = None,
+        is_checking: bool = True,
     ) -> None:
+        """`profile` of the venue: that of the settings if omitted. `watch` is called with time and market at
+        each sample. Without `is_checking` the engine's places in the queues are not held against the
+        venue's, nor its books against checksums: the commands are the same.
+        """
         self.settings = settings
         self.seed = seed
         self.policy = policy
         self.progress = progress
         self.sample_ns = sample_ms * MS
+        self.profile = profile or venue_profile(settings.sim)
+        self.watch = watch
+        self.is_checking = is_checking
         self.results: list[MarketResult] = []
         self.commands = 0
         self.clean = True  # whether no order was left open after a market that was cut short
@@ -102,14 +138,23 @@ class Player:
         """BLAKE2b (256 bits) over the raw command records, in order."""
         return self._hash.hexdigest()
 
-    def play(self, tape: Tape, *, until_ns: int | None = None) -> MarketResult:
+    def play(self, tape: Tape | Prepared, *, until_ns: int | None = None) -> MarketResult:
         """Plays one market to its resolution (or to `until_ns`) and returns what it came to."""
         number = len(self.results)
-        venue = EmbeddedVenue(tape, seed=self.seed, profile=venue_profile(self.settings.sim), market=number)
+        feed_latency_ns = self.profile.feed_latency_ns
+        if not isinstance(tape, Prepared) or tape.cut.feed_latency_ns != feed_latency_ns:
+            tape = Prepared.of(tape.tape if isinstance(tape, Prepared) else tape, feed_latency_ns)
+        events, tape_cut, tape = tape.events, tape.cut, tape.tape
+        if number:
+            events = events.copy()
+            events["market"] = number
+        venue = EmbeddedVenue(tape, seed=self.seed, profile=self.profile, market=number, tape_cut=tape_cut)
         engine = Engine(self.settings, policy=self.policy, venue=venue, seed=self.seed)
-        market = engine.add_market(tape.market, number=number)
+        prices = self.settings.price.use
+        market = engine.add_market(rule_of(tape) if prices else tape.market, number=number)
         step = market.step
-        events = frame_events(tape, number)
+        if prices and market.asks_prices:
+            events = merged(events, price_events(tape, number))
         raw = events.view(np.uint8).reshape(-1)
         times = events["time_ns"]
         count = len(events)
@@ -123,9 +168,7 @@ class Player:
         coalesce["kind"], coalesce["market"] = EventKind.BUFFER_END, number
         first_ns = int(times[0]) if count else tape.market.start_s * SECOND
         last_ns = int(times[-1]) if count else first_ns
-        close_ns = max(last_ns, tape.market.end_s * SECOND) + int(
-            (self.settings.sim.settlement_lag_s + 60) * SECOND
-        )
+        close_ns = max(last_ns, tape.market.end_s * SECOND) + self.profile.settlement_lag_ns + 60 * SECOND
         if until_ns is not None:
             close_ns = min(close_ns, until_ns)
         timer_ns = self.settings.engine.timer_ms * MS
@@ -137,6 +180,12 @@ class Player:
         shown = 0.0
         venue.start()
         index = 0
+        # How far the venue may be ahead of what is submitted, and what it tells ahead of that: what it does
+        # before an order can reach it does not depend on the order. Its places in the queues are true only
+        # when they are asked for in time.
+        lead_ns = 0 if self.is_checking else self.profile.order_latency_ns - 1
+        told_after_ns = min(self.profile.ack_latency_ns, self.profile.user_latency_ns)
+        now = known_ns = first_ns
 
         def submit(commands: npt.NDArray[np.void], now_ns: int) -> None:
             if len(commands):
@@ -146,8 +195,22 @@ class Player:
 
         while True:
             frame_ns = int(times[index]) if index < count else None
-            venue_ns = venue.next_ns()
-            now = next_timer if frame_ns is None else min(next_timer, frame_ns)
+            following = next_timer if frame_ns is None else min(next_timer, frame_ns)
+            limit = next_timer + 1
+            if lead_ns > 0:
+                if following > known_ns:
+                    venue.advance(now + lead_ns)
+                    known_ns = now + lead_ns + told_after_ns
+                limit = min(limit, known_ns + 1)
+                venue_ns = venue.told_ns()
+                if venue_ns is None or venue_ns > known_ns:
+                    venue_ns = None
+                    if following > known_ns:
+                        now = known_ns
+                        continue
+            else:
+                venue_ns = venue.next_ns()
+            now = following
             if venue_ns is not None and venue_ns <= now:
                 now = venue_ns
                 if now > close_ns:
@@ -165,10 +228,11 @@ class Player:
                 break
             if frame_ns is not None and frame_ns <= next_timer:
                 # Up to the next timer; what the venue has to say at the same time as a frame is said first.
-                limit = next_timer + 1 if venue_ns is None else min(next_timer + 1, venue_ns)
+                limit = limit if venue_ns is None else min(limit, venue_ns)
                 stop = index + int(np.searchsorted(times[index : index + 4096], limit))
                 index, commands = step.run(raw, index, max(stop, index + 1), tape.data)
-                submit(commands, int(times[index - 1]))
+                now = int(times[index - 1])
+                submit(commands, now)
                 continue
             next_timer += timer_ns
             submit(step.step(tick, now), now)
@@ -176,11 +240,14 @@ class Player:
                 break
             if now >= next_sample:
                 next_sample += self.sample_ns
-                self._compare_hash(market, tape, rows_of[index - 1] if 0 < index <= count else -1)
+                if self.is_checking:
+                    self._compare_hash(market, tape, rows_of[index - 1] if 0 < index <= count else -1)
                 mid = market.up_mid()
                 if mid is not None:
                     mids.append((now, mid))
-                for order in step.registry.orders_live():
+                if self.watch is not None:
+                    self.watch(now, market)
+                for order in step.registry.orders_live() if self.is_checking else ():
                     estimate = order["ahead_micro"]
                     truth = venue.true_ahead_micro(int(str(order["key"])))
                     if estimate is not None and truth is not None:

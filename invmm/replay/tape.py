@@ -62,6 +62,10 @@ class MarketInfo:
     winner: Outcome | None = None
     origin: str = "RECORDED"
     exchange: str = "v2"  # the generation: "v2", "v2-neg-risk" or "v3" (venue/profile.py)
+    rule: str = ""  # how it settles: "point", "average" or "candle" (strategy/fair_value.py); "": not known
+    average_s: int = 0  # of "average"
+    asset: str = ""  # of which the price is, as in "btc"
+    strike: float = 0.0  # dollars, as told by the venue; 0: not told
 
     def outcome_of(self, token_id: str) -> Outcome:
         """UP or DOWN; DataError when the id is neither."""
@@ -120,8 +124,10 @@ def pack(
 def load(path: str | Path) -> Tape:
     """Reads one recorded market. DataError names file, line, what was expected and what was found."""
     path = Path(path)
-    market = _market_info(path)
-    return pack(market, _recorded_lines(path), {"path": str(path)})
+    row, listing = listed(path)
+    market = _market_info(path, row, listing)
+    meta = {"path": str(path), "winner_inferred": row.get("winner_inferred") is not None}
+    return pack(market, _recorded_lines(path), meta)
 
 
 def find(paths: Iterable[str | Path]) -> list[Path]:
@@ -191,7 +197,8 @@ def _recorded_line(path: Path, number: int, line: bytes) -> tuple[int, int, int,
     return recv_ns, venue_ms, flags, text
 
 
-def _market_info(path: Path) -> MarketInfo:
+def listed(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entry of a recorded market in its `markets.json`, and all of that file."""
     slug = path.name.removesuffix(".gz").removesuffix(".jsonl")
     for folder in (path.parent, path.parent.parent):
         listing = folder / "markets.json"
@@ -202,11 +209,18 @@ def _market_info(path: Path) -> MarketInfo:
     try:
         rows = json.loads(listing.read_text())
         row = next((r for r in rows["markets"] if r["slug"] == slug), None)
-        if row is None:
-            raise DataError(f"{listing}: expected an entry with slug {slug!r}, found none")
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{listing}: not a list of recorded markets: {error!r}") from error
+    if row is None:
+        raise DataError(f"{listing}: expected an entry with slug {slug!r}, found none")
+    return row, rows
+
+
+def _market_info(path: Path, row: dict[str, Any], rows: dict[str, Any]) -> MarketInfo:
+    try:
         winner = row.get("winner_inferred") or row.get("winner")
         return MarketInfo(
-            slug=slug,
+            slug=row["slug"],
             condition_id=row["condition_id"],
             up_token_id=row["token_up"],
             down_token_id=row["token_down"],
@@ -221,6 +235,4 @@ def _market_info(path: Path) -> MarketInfo:
             exchange=str(row.get("exchange", MarketInfo.exchange)),
         )
     except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{listing}: not a list of recorded markets: {error!r}") from error
+        raise DataError(f"{path}: its entry in markets.json is not that of a market: {error!r}") from error

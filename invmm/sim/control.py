@@ -331,6 +331,7 @@ class Control:
         kind, which = told.get("kind"), told.get("channel", "market")
         server = self._server
         named = {"market": [server.market_channel], "user": [server.user_channel]}
+        named["price"] = [server.prices.polybolt, server.prices.rtds]
         channels = named.get(which, [server.market_channel, server.user_channel])
         done = 0
         for channel in channels:

@@ -20,12 +20,13 @@ from typing import Any
 from invmm._ext.decode import MarketBooks
 from invmm.replay.tape import Tape
 from invmm.sim.account import Account
-from invmm.sim.batches import Batch, cut, restated_levels
+from invmm.sim.batches import Batch, restated_levels
 from invmm.sim.exchange import Exchange
 from invmm.sim.matching import PublicBooks
 from invmm.sim.orders import Order, Report
 from invmm.sim.profile import VenueProfile
 from invmm.sim.rules import MAX_BATCH, OrderRequest, Refusal, too_many
+from invmm.sim.stretches import CutTape
 from invmm.types import (
     CommandArray,
     CommandFlag,
@@ -61,6 +62,8 @@ class EmbeddedVenue:
         The engine's number of the market, used in events that answer no command.
     books : PublicBooks, optional
         Where the frames are applied; its own compiled `MarketBooks` by default, never the engine's.
+    tape_cut : CutTape, optional
+        The tape and the profile's feed latency, if it is cut already.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class EmbeddedVenue:
         account: Account | None = None,
         market: int = 0,
         books: PublicBooks | None = None,
+        tape_cut: CutTape | None = None,
     ) -> None:
         self.tape = tape
         self.profile = profile or VenueProfile()
@@ -86,10 +90,8 @@ class EmbeddedVenue:
         self.texts: dict[int, str] = {}  # refusal texts by key, for reports
         self._jitter = Random(f"{seed}:{tape.market.slug}:latency")
         self._seed = seed
-        self._batches: list[Batch] = cut(tape, self.profile.feed_latency_ns)
-        self._times = [batch.time_ns for batch in self._batches]
-        self._offsets = tape.rows["offset"].tolist()
-        self._ends = (tape.rows["offset"] + tape.rows["length"]).tolist()
+        self._cut = tape_cut or CutTape.of(tape, self.profile.feed_latency_ns)
+        self._batches, self._times = self._cut.batches, self._cut.times_ns
         self._view = memoryview(tape.data)
         self._next = 0
         self._out: list[tuple[int, int, list[Any]]] = []
@@ -159,6 +161,10 @@ class EmbeddedVenue:
             times.append(self._times[self._next])
         return min(times) if times else None
 
+    def told_ns(self) -> int | None:
+        """Time of the earliest event that is on its way to `poll`; None if none is."""
+        return self._out[0][0] if self._out else None
+
     def advance(self, now_ns: int) -> None:
         """Brings the venue to `now_ns`: its batches and what is due inside, in order of time; a batch comes
         before others.
@@ -168,8 +174,10 @@ class EmbeddedVenue:
             batch_ns = times[self._next] if self._next < len(times) else None
             due_ns = core.due_ns()
             if batch_ns is not None and batch_ns <= now_ns and (due_ns is None or batch_ns <= due_ns):
-                self._play(self._batches[self._next])
-                self._next += 1
+                until_ns = now_ns if due_ns is None else min(now_ns, due_ns)
+                if (row := self._pass_over(until_ns)) is not None:
+                    self._play(self._batches[self._next], row)
+                    self._next += 1
             elif due_ns is not None and due_ns <= now_ns:
                 core.run_until(due_ns)
             else:
@@ -177,10 +185,29 @@ class EmbeddedVenue:
         core.now_ns = max(core.now_ns, now_ns)
         self.now_ns = max(self.now_ns, now_ns)
 
-    def _play(self, batch: Batch) -> None:
-        view, offsets, ends = self._view, self._offsets, self._ends
-        frames = (view[offsets[row] : ends[row]] for row in range(batch.first, batch.last))
-        self.core.play(batch, frames, self.books.apply_frame, lambda: restated_levels(self.tape, batch))
+    def _pass_over(self, until_ns: int) -> int | None:
+        """Goes over the batches that concern no own order. The first frame of the next one that is to be
+        played, None if that lies after `until_ns`.
+        """
+        if not isinstance(self.books, MarketBooks):
+            return self._batches[self._next].first
+        first, end = self._next, len(self._times)
+        self._next, row = self._cut.pass_over(self.books, self.core.overlay, first, until_ns)
+        if self._next > first:
+            self.core.passed(self._batches[self._next - 1])
+        return row if self._next < end and self._times[self._next] <= until_ns else None
+
+    def _play(self, batch: Batch, row: int) -> None:
+        """A batch, of which the frames before `row` were applied already."""
+        view, offsets, ends = self._view, self._cut.offsets, self._cut.ends
+        frames = (view[offsets[i] : ends[i]] for i in range(row, batch.last))
+        self.core.play(
+            batch,
+            frames,
+            self.books.apply_frame,
+            lambda: restated_levels(self.tape, batch),
+            is_begun=row > batch.first,
+        )
 
     # ---- truth ---------------------------------------------------------------------------------------------
 

@@ -384,10 +384,13 @@ class Exchange:
         frames: Iterable[memoryview | bytes],
         apply_frame: Callable[[memoryview | bytes, int], int],
         named: Callable[[], Sequence[tuple[Side, int]]],
+        *,
+        is_begun: bool = False,
     ) -> None:
         """One batch of the venue happens: its frames go into the public book, then own orders meet it.
 
         `named` gives the levels that the batch's messages name (Up terms); it is asked only after own taking.
+        `is_begun`: frames before these were applied already, and only the last of them concerned own orders.
         """
         now_ns, overlay = batch.time_ns, self.overlay
         self.now_ns = max(self.now_ns, now_ns)
@@ -396,6 +399,8 @@ class Exchange:
             self.tick_e4 = batch.tick_e4
         overlay.before(batch)
         if overlay.levels and batch.last - batch.first > 1 and not batch.is_derived:
+            if is_begun:
+                overlay.glimpse(batch)
             # A decrease and what somebody adds in the same millisecond must not cancel out: who joined before
             # is ahead of what was added, and whoever reads frame by frame sees that.
             for frame in frames:
@@ -406,6 +411,12 @@ class Exchange:
                 apply_frame(frame, now_ns)
         if overlay.is_watching or batch.has_book:
             overlay.apply(batch, named() if overlay.has_taken else ())
+
+    def passed(self, batch: Batch) -> None:
+        """This batch, and what was before it, happened without any meaning to own orders."""
+        self.now_ns = max(self.now_ns, batch.time_ns)
+        self.venue_ms, self._stamped_ns = batch.venue_ms, batch.time_ns
+        self.overlay.now_ns = batch.time_ns
 
     # ---- fills and ends ------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from invmm.replay.tape import Tape
@@ -79,6 +79,7 @@ class Floor:
         self._market_channel = market_channel
         self._user_channel = user_channel
         self.faults = faults
+        self.on_open: Callable[[Tape], object] = lambda _: None
         self._remember = remember
 
     # ---- time ----
@@ -137,6 +138,7 @@ class Floor:
             other.exchange for other in self.sessions.values() if other is not session
         )
         self.sessions[tape.market.condition_id] = session
+        self.on_open(tape)
         return session
 
     def close(self, session: Session) -> None:

@@ -92,6 +92,13 @@ def market(window: Window, now_ns: int) -> dict[str, Any]:
     }
     if version == "v2":
         told["positionIds"] = tokens
+    if info.rule == "average":
+        told["cryptoMarketConfig"] = {
+            "id": f"{info.asset}-twap-{info.average_s}",
+            "asset": info.asset,
+            "twapEnabled": True,
+            "twapLookbackSeconds": info.average_s,
+        }
     told.update(_quotes(window))
     if window.is_resolved:
         told["closedTime"] = stamp(window.resolved_ns or now_ns)

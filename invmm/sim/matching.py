@@ -181,6 +181,24 @@ class Overlay:
         """Whether restated levels have to be told to `apply`."""
         return bool(self._taken)
 
+    def still_levels(self) -> list[tuple[int, int, int]] | None:
+        """Own levels (side, price, displayed shares), if nothing but a change of theirs, of a best price or a
+        trade can matter to them; None otherwise.
+        """
+        if self._taken or self._spent:
+            return None
+        found = []
+        for level in self.levels.values():
+            if level.pending_micro or level.printed_micro:
+                return None
+            found.append((int(level.side), level.price_e4, level.size_micro))
+        return found
+
+    def best_known(self) -> tuple[int, int]:
+        """Best bid and ask of Up when the levels were looked at last; -1 for none."""
+        bid, ask = self._best[Side.BUY], self._best[Side.SELL]
+        return -1 if bid is None else bid, -1 if ask is None else ask
+
     def before(self, batch: Batch) -> None:
         """Called before a batch's frames are applied to the book."""
         self.now_ns = batch.time_ns
@@ -189,8 +207,10 @@ class Overlay:
 
     def glimpse(self, batch: Batch) -> None:
         """The book within a batch: levels may lose shares to a trade and gain others at the same moment."""
+        size_of = self.book.size
         for level in self.levels.values():
-            self._level_moved(level, batch)
+            if not self._is_still(level, size_of(level.side, level.price_e4)):
+                self._level_moved(level, batch)
 
     def apply(self, batch: Batch, restated: Sequence[tuple[Side, int]] = ()) -> None:
         """Called after a batch's frames were applied; `restated` are the levels that its messages named (Up
@@ -208,9 +228,11 @@ class Overlay:
             self._print(told, batch)
         self._note_book_batch(batch)
         self._read_best()
+        size_of = self.book.size
         for level in list(self.levels.values()):
-            self._level_moved(level, batch)
-        if self.levels:
+            if not self._is_still(level, size_of(level.side, level.price_e4)):
+                self._level_moved(level, batch)
+        if self.levels and (self._spent or batch.has_trade_evidence or self._best != began):
             self._reached_by_opposite()
         if self.levels and batch.has_trade_evidence:
             for level in list(self.levels.values()):
@@ -275,6 +297,11 @@ class Overlay:
         if not is_late:
             level.printed_micro += volume - explained
             level.printed_ns = now_ns
+
+    @staticmethod
+    def _is_still(level: Level, size_micro: int) -> bool:
+        """Whether a level that shows so many shares is as it was, with nothing left to be explained."""
+        return size_micro == level.size_micro and not level.pending_micro and not level.printed_micro
 
     def _level_moved(self, level: Level, batch: Batch) -> None:
         """Rule 6: what a level lost without a trade is a cancellation, apportioned by the queue model."""

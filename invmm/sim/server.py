@@ -33,6 +33,8 @@ from invmm.sim.limits import Limits
 from invmm.sim.mishaps import on_the_way
 from invmm.sim.modes import Mode
 from invmm.sim.operator import Operator
+from invmm.sim.price import rule_of
+from invmm.sim.price_server import PriceDesk
 from invmm.sim.profile import SECOND, VenueProfile
 from invmm.sim.rules import Who
 from invmm.sim.session import Session
@@ -81,6 +83,7 @@ class VenueServer:
     access_rules: AccessRules | None = None  # None: the credentials' account, and checks only if there is one
 
     def __post_init__(self) -> None:
+        self.tapes = [replace(tape, market=rule_of(tape)) for tape in self.tapes]
         known = self.credentials
         self.who = Who(known.api_key, known.address, known.address if known.api_key else "")
         self.access = Access(known.rules(self.access_rules), seed=self.seed, venue_s=self.time_s)
@@ -102,6 +105,8 @@ class VenueServer:
         self.mode = Mode(self.floor)
         self.limits = Limits(self.profile)
         self.windows = Windows(self.floor, self.series, self.seed, self._announce)
+        self.prices = PriceDesk(self.floor, self.access, self.seed)
+        self.floor.on_open = self.prices.take
         for tape in self.tapes:
             self.windows.add_tape(tape)
         self._session: Session | None = None
@@ -233,6 +238,8 @@ def application(server: VenueServer) -> web.Application:
     app[SERVER] = server
     app.router.add_get("/ws/market", server.market_channel.serve)
     app.router.add_get("/ws/user", server.user_channel.serve)
+    app.router.add_get("/ws/price", server.prices.polybolt.serve)
+    app.router.add_get("/ws/rtds", server.prices.rtds.serve)
     rest.add_routes(app, server)
     rest_prices.add_routes(app, server)
     rest_discovery.add_routes(app, server)
@@ -241,7 +248,7 @@ def application(server: VenueServer) -> web.Application:
 
     async def background(_: web.Application) -> Any:
         watch = server.switch.watch(limit_s=server.profile.heartbeat_limit_s or math.inf)
-        tasks = [asyncio.create_task(work) for work in (watch, server.windows.run())]
+        tasks = [asyncio.create_task(work) for work in (watch, server.windows.run(), server.prices.run())]
         yield
         for task in tasks:
             task.cancel()
@@ -287,6 +294,8 @@ async def serve(
     finally:
         server.market_channel.kill()
         server.user_channel.kill()
+        server.prices.polybolt.kill()
+        server.prices.rtds.kill()
         await runner.cleanup()
         if server.operator is not None:
             await asyncio.to_thread(server.operator.close)

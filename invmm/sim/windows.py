@@ -15,7 +15,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -26,6 +26,8 @@ from invmm.sim.batches import Batch, cut
 from invmm.sim.floor import Floor
 from invmm.sim.identity import identify
 from invmm.sim.light import light_tape
+from invmm.sim.path import AVERAGE_S
+from invmm.sim.price import asset_of
 from invmm.sim.profile import SECOND
 from invmm.sim.session import Session
 
@@ -129,6 +131,11 @@ class Series:
         if self.generation == "v2":
             return "v3"
         return "v2-neg-risk" if self.neg_risk else "v2"
+
+    @property
+    def asset(self) -> str:
+        """Of which the price is."""
+        return asset_of(self.slug)
 
     @property
     def number(self) -> int:
@@ -283,6 +290,10 @@ class Windows:
             origin="GENERATED",
             exchange=series.exchange,
         )
+        full = [one for one in self.series if one.tape == "full" and one.asset == series.asset]
+        if series in full[:1]:
+            # The path of one series is the price of its asset: another series has another path.
+            market = replace(market, rule="average", average_s=AVERAGE_S, asset=series.asset)
         listed_ns = min(now_ns, start_s * SECOND)
         late = self._floor.faults.armed("hydration")
         hydration_s = series.hydration_s if late is None else late.number("seconds", 60.0)

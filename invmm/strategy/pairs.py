@@ -23,7 +23,15 @@ class PairsTerms:
     def new(cls, settings: PairsSettings | None = None) -> PairsTerms:
         """Those of a new session: nothing is learnt yet."""
         settings = settings or PairsSettings()
-        return cls(settings, Markouts(settings.adverse, settings.adverse_spread))
+        known = Markouts(
+            settings.adverse,
+            settings.adverse_spread,
+            settings.adverse_slope,
+            settings.adverse_slope_spread,
+            settings.follow,
+            settings.fill_decay,
+        )
+        return cls(settings, known)
 
     def at(self, rebate_share: float) -> PairsTerms:
         """Those of one of its markets."""
@@ -36,7 +44,6 @@ def pairs_policy(strategy: StrategySettings, terms: PairsTerms) -> PairsPolicy:
     return PairsPolicy(
         terms.markouts,
         dollars_at_risk=pairs.dollars_at_risk,
-        fill_decay=pairs.fill_decay,
         min_edge=pairs.min_edge,
         message=pairs.message,
         rebate_share=terms.rebate_share,
@@ -50,4 +57,5 @@ def pairs_policy(strategy: StrategySettings, terms: PairsTerms) -> PairsPolicy:
         num_levels=strategy.num_levels,
         overshoot=pairs.overshoot,
         sells=pairs.sells,
+        offers=pairs.offers,
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 from invmm._ext.model_policy import MarketClient, ModelPolicy
 from invmm._ext.solver import InventoryMMPolicy, Policy
+from invmm._ext.touch import JoinTouchPolicy
 from invmm.errors import ConfigError, origin_of
 from invmm.settings import POLICIES, ModelSettings, Settings, StrategySettings
 from invmm.strategy.pairs import PairsTerms as PairsTerms  # by this path, too
@@ -40,6 +41,10 @@ def make_policy(
         return pairs_policy(settings, pairs or PairsTerms.new())
     if name in MODELS:
         return _model_policy(name, settings, model or ModelSettings())
+    if name == "do_nothing":
+        return Policy()
+    if name == "join_touch":
+        return JoinTouchPolicy(settings.num_levels, settings.order_size, settings.max_imbalance)
     if name not in POLICIES:
         raise ConfigError(f"policy: expected one of {', '.join(POLICIES)}, found {name!r}")
     return InventoryMMPolicy(

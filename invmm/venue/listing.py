@@ -22,6 +22,7 @@ from invmm.types import MICRO, PRICE_ONE_E4
 from invmm.venue.positions import is_v2_id, position_ids_v1, position_ids_v2
 from invmm.venue.profile import Contracts, exchange_of_market
 from invmm.venue.series import Window
+from invmm.venue.settlement_rule import settlement_rule
 
 LABELS: Final = (("Up", "Down"), ("Yes", "No"))
 TICKS_E4: Final = (1, 10, 25, 50, 100, 1000)
@@ -181,6 +182,7 @@ def read_market(
     info = None
     if all(refusal.passes or refusal.kind is RefusalKind.CLOSED for refusal in check.refusals):
         assert labels is not None
+        settled = settlement_rule(gamma)
         info = MarketInfo(
             slug=window.slug,
             condition_id=condition,
@@ -194,6 +196,10 @@ def read_market(
             rebate_share=rebate_share,
             origin="LISTED",
             exchange=str(exchange_of_market(version, neg_risk)),
+            rule=settled.rule,
+            average_s=settled.average_s,
+            asset=settled.asset,
+            strike=settled.strike,
         )
     return Found(
         window, info, tuple(check.refusals), version, clob.get("itode") is True, closed=closed, winner=winner

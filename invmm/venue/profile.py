@@ -186,7 +186,8 @@ class Profile:
     gamma_url: str = ""
     data_url: str = ""
     relayer_url: str = ""
-    price_url: str = ""
+    price_url: str = ""  # PolyBolt
+    rtds_url: str = ""  # its predecessor
     rpc_url: str = ""
     web_url: str = ""
     chain_id: int = POLYGON
@@ -205,6 +206,7 @@ class Profile:
             self.data_url,
             self.relayer_url,
             self.price_url,
+            self.rtds_url,
             self.rpc_url,
             self.web_url,
         ):
@@ -233,6 +235,7 @@ LIVE: Final = Profile(
     data_url="https://data-api.polymarket.com",
     relayer_url="https://relayer-v2.polymarket.com",
     price_url="wss://ws-live-v2.polymarket.com/ws",
+    rtds_url="wss://ws-live-data.polymarket.com",
     rpc_url="https://polygon.drpc.org",
     web_url="https://polymarket.com",
 )
@@ -250,6 +253,8 @@ def loopback(port: int, *, tls: bool = False) -> Profile:
         rest_url=f"{http}://{root}",
         market_url=f"{socket}://{root}/ws/market",
         user_url=f"{socket}://{root}/ws/user",
+        price_url=f"{socket}://{root}/ws/price",
+        rtds_url=f"{socket}://{root}/ws/rtds",
         gamma_url=f"{http}://{root}",
         data_url=f"{http}://{root}",
         web_url=f"{http}://{root}",

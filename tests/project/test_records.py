@@ -35,6 +35,7 @@ ENUMS: list[tuple[str, type[IntEnum] | type[IntFlag]]] = [
     ("MODE_", types.Mode),
     ("GUARD_", types.GuardFact),
     ("SETTLED_", types.SettlementFact),
+    ("PRICE_", types.PriceFact),
     ("R_", types.Reason),
 ]
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from invmm._ext.markouts import Markouts
 from invmm._ext.pairs_policy import PairsPolicy
 from invmm._ext.reservation import half_spread, reservation_price
 from invmm._ext.solver import POLICY_INPUT_DTYPE
@@ -103,6 +104,7 @@ def cases(draw: st.DrawFn) -> tuple[Rule, Record]:
         num_levels=draw(st.sampled_from([0, 1, 3, 5])),
         overshoot=draw(st.booleans()),
         sells=draw(st.booleans()),
+        offers=draw(st.booleans()),
     )
     tick = draw(st.sampled_from([10, 25, 100]))
     view = np.zeros((), POLICY_INPUT_DTYPE)
@@ -140,8 +142,12 @@ def cases(draw: st.DrawFn) -> tuple[Rule, Record]:
     return rule, view
 
 
-def policy_of(rule: Rule) -> PairsPolicy:
-    return PairsPolicy(**asdict(rule))
+slopes = st.sampled_from([0.0, 0.5, 0.89, 1.2, 2.5])
+
+
+def policy_of(rule: Rule, slope: float) -> PairsPolicy:
+    terms = asdict(rule)
+    return PairsPolicy(Markouts(slope=slope, decay=terms.pop("fill_decay")), **terms)
 
 
 def split(actions: Any) -> tuple[Any, Any, Any]:
@@ -149,65 +155,71 @@ def split(actions: Any) -> tuple[Any, Any, Any]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(cases())
-def test_kernel_equals_its_twin(case: tuple[Rule, Record]) -> None:
+@given(cases(), slopes)
+def test_kernel_equals_its_twin(case: tuple[Rule, Record], slope: float) -> None:
     rule, view = case
-    actions, reasons, _ = policy_of(rule).decide(view)
+    actions, reasons, _ = policy_of(rule, slope).decide(view)
     cancels, quotes, takes = split(actions)
-    wanted = Decision(rule, view)
-    assert [(int(a["token"]), int(a["price_e4"]), int(a["size_micro"])) for a in quotes] == wanted.quotes
+    wanted = Decision(rule, view, slope=slope)
+    assert [tuple(int(a[n]) for n in ("token", "side", "price_e4", "size_micro")) for a in quotes] == (
+        wanted.quotes
+    )
     assert {int(a["key"]) for a in cancels} == wanted.cancels
     taken = [(int(a["token"]), int(a["side"]), int(a["price_e4"]), int(a["size_micro"])) for a in takes]
     assert taken == ([wanted.take] if wanted.take else [])
     assert list(actions["kind"]) == sorted(actions["kind"])
     for token in (0, 1):
-        if not any(quotes["token"] == token):
-            kept = [o for o in resting(view, cancels) if int(o["token"]) == token]
+        if not any(acts(a)[0] == token for a in quotes):
+            kept = [o for o in resting(view, cancels) if acts(o)[0] == token]
             assert (reasons[token] != 0) == (not kept)
 
 
+def acts(order: Any) -> tuple[int, int]:
+    """Token and price, an offer as the bid for the other token that it amounts to."""
+    token, price = int(order["token"]), int(order["price_e4"])
+    return (token, price) if order["side"] == 0 else (1 - token, ONE - price)
+
+
 def resting(view: Record, cancels: Any) -> list[Any]:
-    """Own bids that stay."""
+    """Own bids and offers that stay."""
     gone = {int(action["key"]) for action in cancels}
     return [
         order
         for order in view["orders"][: int(view["n_orders"])]
         if order["state"] < PENDING_CANCEL
         and not order["is_taker"]
-        and order["side"] == 0
         and order["remaining_micro"] > 0
         and int(order["key"]) not in gone
     ]
 
 
 def alive(view: Record) -> list[Any]:
-    """Own bids that may be alive, whatever the decision does to them."""
-    return [o for o in view["orders"][: int(view["n_orders"])] if o["side"] == 0 and o["remaining_micro"] > 0]
+    """Own orders that may be alive, whatever the decision does to them."""
+    return [o for o in view["orders"][: int(view["n_orders"])] if o["remaining_micro"] > 0]
 
 
 @settings(max_examples=15, deadline=None)
-@given(cases())
-def test_own_bids_of_both_tokens_leave_a_tick_below_a_dollar(case: tuple[Rule, Record]) -> None:
+@given(cases(), slopes)
+def test_own_bids_of_both_tokens_leave_a_tick_below_a_dollar(case: tuple[Rule, Record], slope: float) -> None:
     rule, view = case
-    cancels, quotes, takes = split(policy_of(rule).decide(view)[0])
-    new = [(int(a["token"]), int(a["price_e4"])) for a in quotes]
-    new += [(int(a["token"]), int(a["price_e4"])) for a in takes if a["side"] == 0]
-    old = [(int(o["token"]), int(o["price_e4"])) for o in alive(view)]
+    cancels, quotes, takes = split(policy_of(rule, slope).decide(view)[0])
+    new = [acts(a) for a in (*quotes, *takes)]
+    old = [acts(o) for o in alive(view)]
     for token, price in new:
         for other, theirs in new + old:
             assert token == other or price + theirs < ONE
-    kept = [(int(o["token"]), int(o["price_e4"])) for o in resting(view, cancels)]
+    kept = [acts(o) for o in resting(view, cancels)]
     for token, price in kept:
         for other, theirs in kept:
             assert token == other or price + theirs <= ONE - int(view["tick_e4"])
 
 
 @settings(max_examples=15, deadline=None)
-@given(cases())
-def test_no_bid_is_within_the_least_edge_of_what_it_is_worth(case: tuple[Rule, Record]) -> None:
+@given(cases(), slopes)
+def test_no_bid_is_within_the_least_edge_of_what_it_is_worth(case: tuple[Rule, Record], slope: float) -> None:
     """Those that stay and those that are new, in the order in which they would fill."""
     rule, view = case
-    policy = policy_of(rule)
+    policy = policy_of(rule, slope)
     cancels, quotes, takes = split(policy.decide(view)[0])
     p = policy.fair(view)
     assume(p is not None)
@@ -215,20 +227,15 @@ def test_no_bid_is_within_the_least_edge_of_what_it_is_worth(case: tuple[Rule, R
     for token in (0, 1):
         lead = (int(view["high_micro"][token]) - int(view["low_micro"][1 - token])) / SHARE
         for order in view["orders"][: int(view["n_orders"])]:
-            unknown = order["is_taker"] or order["state"] == 4
-            if order["remaining_micro"] > 0 and (
-                (order["side"] == 0 and order["token"] == token and unknown)
-                or (order["side"] == 1 and order["token"] != token)
-            ):
+            if acts(order)[0] == token and (order["is_taker"] or order["state"] == 4):
                 lead += order["remaining_micro"] / SHARE
         for take in takes:
-            lead += (take["size_micro"] / SHARE) * ((take["token"] == token) == (take["side"] == 0))
+            if acts(take)[0] == token:
+                lead += take["size_micro"] / SHARE
         bids = [
-            (int(o["price_e4"]), o["remaining_micro"] / SHARE)
-            for o in resting(view, cancels)
-            if o["token"] == token
+            (acts(o)[1], o["remaining_micro"] / SHARE) for o in resting(view, cancels) if acts(o)[0] == token
         ]
-        bids += [(int(a["price_e4"]), a["size_micro"] / SHARE) for a in quotes if a["token"] == token]
+        bids += [(acts(a)[1], a["size_micro"] / SHARE) for a in quotes if acts(a)[0] == token]
         odds = p if token == 0 else 1 - p
         for price in sorted({price for price, _ in bids}, reverse=True):
             n = sum(size for at, size in bids if at == price)
@@ -238,37 +245,39 @@ def test_no_bid_is_within_the_least_edge_of_what_it_is_worth(case: tuple[Rule, R
 
 
 @settings(max_examples=15, deadline=None)
-@given(cases())
-def test_what_is_wanted_keeps_the_lead_within_its_limit(case: tuple[Rule, Record]) -> None:
+@given(cases(), slopes)
+def test_what_is_wanted_keeps_the_lead_within_its_limit(case: tuple[Rule, Record], slope: float) -> None:
     rule, view = case
-    cancels, quotes, _ = split(policy_of(rule).decide(view)[0])
+    cancels, quotes, _ = split(policy_of(rule, slope).decide(view)[0])
     most = 0.0 if view["ms_to_end"] <= rule.narrow_s * 1000 else rule.max_lead
     for token in (0, 1):
-        new = sum(a["size_micro"] for a in quotes if a["token"] == token) / SHARE
+        new = sum(a["size_micro"] for a in quotes if acts(a)[0] == token) / SHARE
         if not new:
             continue
         lead = (int(view["high_micro"][token]) - int(view["low_micro"][1 - token])) / SHARE
-        lead += sum(o["remaining_micro"] for o in resting(view, cancels) if o["token"] == token) / SHARE
+        lead += sum(o["remaining_micro"] for o in resting(view, cancels) if acts(o)[0] == token) / SHARE
         assert lead + new <= most + 0.011 * len(view["orders"])
 
 
 @settings(max_examples=15, deadline=None)
-@given(cases())
-def test_swapping_the_tokens_swaps_the_decision(case: tuple[Rule, Record]) -> None:
+@given(cases(), slopes)
+def test_swapping_the_tokens_swaps_the_decision(case: tuple[Rule, Record], slope: float) -> None:
     rule, view = case
     swapped = view.copy()
     for name in ("position_micro", "cost_micro", "low_micro", "high_micro", "sellable_micro", "top"):
         swapped[name] = view[name][::-1]
     swapped["orders"]["token"] = 1 - view["orders"]["token"]
-    here, there = (policy_of(rule).decide(v)[0] for v in (view, swapped))
+    here, there = (policy_of(rule, slope).decide(v)[0] for v in (view, swapped))
     there = there.copy()
     there["token"] = 1 - there["token"]
     assert sorted(map(str, here)) == sorted(map(str, there))
 
 
 @settings(max_examples=15, deadline=None)
-@given(cases(), st.integers(1, 200))
-def test_a_larger_lead_never_raises_a_bid_for_the_leading_token(case: tuple[Rule, Record], more: int) -> None:
+@given(cases(), slopes, st.integers(1, 200))
+def test_a_larger_lead_never_raises_a_bid_for_the_leading_token(
+    case: tuple[Rule, Record], slope: float, more: int
+) -> None:
     rule, view = case
     rule = replace(rule, max_lead=100_000.0, max_pair_cost=0.0, taker_delay_ms=0.0, sells=False)
     view = view.copy()
@@ -279,22 +288,22 @@ def test_a_larger_lead_never_raises_a_bid_for_the_leading_token(case: tuple[Rule
         ahead[name][0] += more * SHARE
     best = []
     for state in (view, ahead):
-        _, quotes, takes = split(policy_of(rule).decide(state)[0])
+        _, quotes, takes = split(policy_of(rule, slope).decide(state)[0])
         assume(not len(takes))
-        up, down = ([int(a["price_e4"]) for a in quotes if a["token"] == token] for token in (0, 1))
+        up, down = ([acts(a)[1] for a in quotes if acts(a)[0] == token] for token in (0, 1))
         best.append((max(up, default=0), max(down, default=0)))
     assert best[1][0] <= best[0][0]
     assert best[1][1] >= best[0][1]
 
 
 @settings(max_examples=15, deadline=None)
-@given(cases())
-def test_an_unchanged_market_is_left_alone(case: tuple[Rule, Record]) -> None:
-    """Once what it wanted has happened; the end of an offer or of a dying order is a change."""
+@given(cases(), slopes)
+def test_an_unchanged_market_is_left_alone(case: tuple[Rule, Record], slope: float) -> None:
+    """Once what it wanted has happened; the end of a dying order is a change."""
     rule, view = case
     orders = view["orders"][: int(view["n_orders"])]
-    assume(not any(order["state"] >= PENDING_CANCEL or order["side"] for order in orders))
-    cancels, quotes, takes = split(policy_of(rule).decide(view)[0])
+    assume(not any(order["state"] >= PENDING_CANCEL for order in orders))
+    cancels, quotes, takes = split(policy_of(rule, slope).decide(view)[0])
     assume(not len(takes))
     after = view.copy()
     stay = [
@@ -305,7 +314,9 @@ def test_an_unchanged_market_is_left_alone(case: tuple[Rule, Record]) -> None:
     after["ahead_micro"][: len(stay)] = view["ahead_micro"][stay]
     after["ahead_micro"][len(stay) :] = -1
     for index, quote in enumerate(quotes, len(stay)):
-        size = quote["size_micro"]
-        after["orders"][index] = (500 + index, size, size, quote["price_e4"], quote["token"], 0, 1, 0)
-    cancels, _, _ = split(policy_of(rule).decide(after)[0])
+        size, side = quote["size_micro"], quote["side"]
+        after["orders"][index] = (500 + index, size, size, quote["price_e4"], quote["token"], side, 1, 0)
+        if side:
+            after["sellable_micro"][quote["token"]] -= size
+    cancels, _, _ = split(policy_of(rule, slope).decide(after)[0])
     assert not len(cancels)

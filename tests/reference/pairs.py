@@ -13,6 +13,7 @@ LOT = 10_000
 BUY, SELL = 0, 1
 OPEN, PENDING_NEW, PENDING_CANCEL, UNKNOWN = 1, 2, 3, 4
 AGAINST_US = Decimal("1e-9")
+STEEP = Decimal("0.9")
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Rule:
     num_levels: int = 3
     overshoot: bool = False
     sells: bool = True
+    offers: bool = False
 
 
 def certain(p: Decimal, gamma: Decimal, q: Decimal) -> Decimal:
@@ -49,6 +51,11 @@ def reservation(p: Decimal, gamma: Decimal, lead: Decimal, n: Decimal) -> Decima
 
 def half_spread(gamma: Decimal, n: Decimal, decay: Decimal) -> Decimal:
     return (1 + gamma * n / decay).ln() / (gamma * n) if gamma * n else 1 / decay
+
+
+def as_bid(order: Any) -> int:
+    """Its price, as a bid: an offer of one token is a bid for the other at what is left of a dollar."""
+    return int(order["price_e4"]) if order["side"] == BUY else ONE - int(order["price_e4"])
 
 
 def logit(p: Decimal) -> Decimal:
@@ -79,22 +86,26 @@ class Side:
     """One token of a decision."""
 
     p: Decimal
+    best: Decimal
     lead: Decimal
     dying: Decimal = Decimal(0)
-    alive: list[tuple[int, int]] = field(default_factory=list)  # side, price of what may be alive
+    alive: list[int] = field(default_factory=list)  # prices of what may be alive
+    offered: int = 0  # shares of it, 1e-6
     bids: list[Any] = field(default_factory=list)
     cap: int = ONE
 
 
 class Decision:
-    """Everything that the policy would do: `cancels` (keys), `quotes` (token, price, size), `take`."""
+    """Everything that the policy would do: `cancels` (keys), `quotes` (token, side, price, size), `take`."""
 
-    def __init__(self, rule: Rule, view: Any, adverse: float = 0.003, variance: float = 25e-6) -> None:
+    def __init__(
+        self, rule: Rule, view: Any, adverse: float = 0.003, variance: float = 25e-6, slope: float = 0.0
+    ) -> None:
         self.rule, self.view = rule, view
         self.gamma = 1 / Decimal(rule.dollars_at_risk)
-        self.adverse, self.variance = Decimal(adverse), Decimal(variance)
+        self.adverse, self.variance, self.slope = Decimal(adverse), Decimal(variance), Decimal(slope)
         self.cancels: set[int] = set()
-        self.quotes: list[tuple[int, int, int]] = []
+        self.quotes: list[tuple[int, int, int, int]] = []
         self.take: tuple[int, int, int, int] | None = None
         self.tick = int(view["tick_e4"])
         self.least = int(view["min_size_micro"])
@@ -118,27 +129,21 @@ class Decision:
 
     def side(self, token: int, p: Decimal) -> Side:
         lead = Decimal(int(self.view["high_micro"][token]) - int(self.view["low_micro"][1 - token])) / SHARE
-        side = Side(p, lead)
+        best = max(0, int(self.view["top"][token]["bid_e4"]))
+        side = Side(p, Decimal(best) / ONE, lead)
         for order in self.orders():
             left = Decimal(int(order["remaining_micro"])) / SHARE
-            if left <= 0:
+            acts_for = order["token"] if order["side"] == BUY else 1 - order["token"]
+            if left <= 0 or acts_for != token:
                 continue
-            if order["side"] == SELL:
-                if order["token"] == token:
-                    side.alive.append((SELL, int(order["price_e4"])))
-                    if self.cancellable(order):
-                        self.cancels.add(int(order["key"]))
-                else:
-                    side.lead += left
-            elif order["token"] == token:
-                side.alive.append((BUY, int(order["price_e4"])))
-                if self.cancellable(order):
-                    side.bids.append(order)
-                elif order["state"] == PENDING_CANCEL and not order["is_taker"]:
-                    side.dying += left
-                else:
-                    side.lead += left
-        side.bids.sort(key=lambda order: -int(order["price_e4"]))
+            side.alive.append(as_bid(order))
+            if self.cancellable(order):
+                side.bids.append(order)
+            elif order["state"] == PENDING_CANCEL and not order["is_taker"]:
+                side.dying += left
+            else:
+                side.lead += left
+        side.bids.sort(key=lambda order: -as_bid(order))
         return side
 
     def fee(self, price: Decimal) -> Decimal:
@@ -188,16 +193,15 @@ class Decision:
                 best, self.take = gain * size / SHARE, (heavy if way == SELL else light, way, price_e4, size)
         if self.take is None:
             return
-        token, way, price_e4, size = self.take
+        _, way, price_e4, size = self.take
         self.sides[heavy].cap = (price_e4 if way == SELL else ONE - price_e4) - self.tick
-        bids = [price for side, price in self.sides[heavy].alive if side == BUY]
-        asks = [price for side, price in self.sides[light].alive if side == SELL]
-        meets = way == BUY and price_e4 >= min(asks, default=ONE)
-        if meets or max(bids, default=0) > self.sides[heavy].cap:
+        if max(self.sides[heavy].alive, default=0) > self.sides[heavy].cap:
             self.take = None
             return
         self.sides[light].lead += Decimal(size) / SHARE
-        self.sides[token].alive.append((way, price_e4))
+        self.sides[light].alive.append(price_e4 if way == BUY else ONE - price_e4)
+        if way == SELL:
+            self.sides[heavy].offered = size
 
     def gain(self, light: int, way: int, price: Decimal, size: int) -> Decimal | None:
         cost = (price if way == BUY else 1 - price) + self.fee(price)
@@ -220,20 +224,29 @@ class Decision:
             ask = min(ask, ONE - bid)
         return (ask - 1) // self.tick * self.tick if ask > 1 else 0
 
-    def target(self, side: Side, ahead: Decimal, n: Decimal) -> int:
-        worth = reservation(side.p, self.gamma, side.lead + side.dying + ahead, n)
-        edge = half_spread(self.gamma, n, Decimal(self.rule.fill_decay)) + self.adverse
-        edge -= Decimal(self.rule.rebate_share) * self.fee(worth)
-        return self.floor(worth - max(edge, Decimal(self.rule.min_edge)))
+    def edge(self, side: Side, worth: Decimal, price: Decimal) -> Decimal:
+        """What a filled bid earns per share."""
+        adverse = self.adverse + self.slope * max(side.best - price, Decimal(0))
+        return worth - price - adverse + Decimal(self.rule.rebate_share) * self.fee(price)
+
+    def target(self, side: Side, worth: Decimal, n: Decimal) -> int:
+        least = Decimal(self.rule.min_edge)
+        if self.slope > STEEP:
+            return self.floor(worth - least)
+        needed = max(half_spread(self.gamma, n, Decimal(self.rule.fill_decay)) * (1 - self.slope), least)
+        needed += self.adverse - Decimal(self.rule.rebate_share) * self.fee(worth)
+        price = worth - needed
+        if price < side.best:  # worth − price = needed + slope * (best − price), solved for the price
+            price = (worth - needed - self.slope * side.best) / (1 - self.slope)
+        return self.floor(min(price, worth - least))
 
     def earns(self, token: int, worth: Decimal, price_e4: int, n: Decimal, ahead_micro: int) -> Decimal:
         side, top = self.sides[token], self.view["top"][token]
         price = Decimal(price_e4) / ONE
         if ahead_micro < 0:
             ahead_micro = int(top["bid_micro"]) if price_e4 <= int(top["bid_e4"]) else 0
-        edge = worth - price - self.adverse + Decimal(self.rule.rebate_share) * self.fee(price)
         reached = (-Decimal(self.rule.fill_decay) * max(Decimal(0), side.p - price)).exp()
-        return n * edge * reached * n / (n + Decimal(ahead_micro) / SHARE)
+        return n * self.edge(side, worth, price) * reached * n / (n + Decimal(ahead_micro) / SHARE)
 
     def ladder(self, token: int) -> None:
         side, other, view = self.sides[token], self.sides[1 - token], self.view
@@ -246,7 +259,7 @@ class Decision:
         passive = self.passive(token)
         groups: list[list[Any]] = []
         for order in side.bids:
-            if groups and groups[-1][0]["price_e4"] == order["price_e4"]:
+            if groups and as_bid(groups[-1][0]) == as_bid(order):
                 groups[-1].append(order)
             else:
                 groups.append([order])
@@ -262,9 +275,14 @@ class Decision:
                 and side.cap >= 100
                 and passive >= 100
             ):
-                wanted = self.target(side, ahead, Decimal(size) / SHARE)
+                n = Decimal(size) / SHARE
+                worth = reservation(side.p, self.gamma, side.lead + side.dying + ahead, n)
+                wanted = self.target(side, worth, n)
                 wanted = min(wanted, passive, side.cap, last - self.tick) // self.tick * self.tick
                 wanted = wanted if wanted >= 100 else 0
+                least = Decimal(self.rule.min_edge) - AGAINST_US
+                if self.slope > STEEP and self.edge(side, worth, Decimal(wanted) / ONE) < least:
+                    wanted = 0
             kept: list[Any] = []
             while groups and not kept:
                 verdict = self.judge(token, groups[0], wanted, ahead, room)
@@ -276,18 +294,23 @@ class Decision:
                 else:
                     self.cancels |= {int(order["key"]) for order in group}
             if kept:
-                price = last = int(kept[0]["price_e4"])
+                price = last = as_bid(kept[0])
                 held = sum(int(order["remaining_micro"]) for order in kept)
-                if wanted == price and size - held >= max(self.least, self.order // 4):
+                is_bid = kept[-1]["side"] == BUY
+                if is_bid and wanted == price and size - held >= max(self.least, self.order // 4):
                     self.cancels.add(int(kept[-1]["key"]))
-                    self.quotes.append((token, price, size - held + int(kept[-1]["remaining_micro"])))
+                    more = size - held + int(kept[-1]["remaining_micro"])
+                    self.quotes.append((token, BUY, price, more))
                     held = size
                 ahead += Decimal(held) / SHARE
             elif wanted:
-                bids = [price for way, price in other.alive if way == BUY]
-                asks = [price for way, price in side.alive if way == SELL]
-                if wanted + max(bids, default=0) < ONE and wanted < min(asks, default=ONE):
-                    self.quotes.append((token, wanted, size))
+                if wanted + max(other.alive, default=0) < ONE:
+                    left = int(view["sellable_micro"][1 - token]) - other.offered
+                    if self.rule.offers and left >= size:
+                        other.offered += size
+                        self.quotes.append((1 - token, SELL, ONE - wanted, size))
+                    else:
+                        self.quotes.append((token, BUY, wanted, size))
                 ahead, last = ahead + Decimal(size) / SHARE, wanted
             else:
                 break
@@ -296,12 +319,14 @@ class Decision:
     def judge(self, token: int, group: list[Any], wanted: int, ahead: Decimal, room: Decimal) -> str:
         """What becomes of own bids at one price: keep, end, or below (they may serve a lower level)."""
         side = self.sides[token]
-        price = int(group[0]["price_e4"])
+        price = as_bid(group[0])
         n = Decimal(sum(int(order["remaining_micro"]) for order in group)) / SHARE
         worth = reservation(side.p, self.gamma, side.lead + ahead, n)
         if price > side.cap or n > room + Decimal("0.01") or price % self.tick:
             return "end"
         if price > self.floor(worth - Decimal(self.rule.min_edge)):
+            return "end"
+        if self.edge(side, worth, Decimal(price) / ONE) * n < -Decimal(self.rule.message) - AGAINST_US:
             return "end"
         if wanted in (0, price):
             return "keep"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -239,4 +240,5 @@ def test_the_recorded_listing_of_a_real_market_is_tradable() -> None:
     samples = Path(os.environ["INVMM_RECORDED"]).parent / "reference" / "samples"
     listed = json.loads((samples / "rest_gamma_market_v1_btc15m.json").read_text())
     traded = json.loads((samples / "rest_clob_market_v1.json").read_text())
-    assert read(listed, traded).require() == read().require()
+    settled = {"rule": "average", "average_s": 60, "asset": "btc"}
+    assert read(listed, traded).require() == dataclasses.replace(read().require(), **settled)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import http.client
+import io
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from rich.console import Console
 
 from invmm.clock import ReplayClock
 from invmm.engine import Engine
@@ -17,10 +20,12 @@ from invmm.execution.executor import ExecutorStatistics
 from invmm.execution.journal import SessionJournal
 from invmm.journal_types import RECORD_BYTES, JournalKind, Stream
 from invmm.ops.metrics import FAMILIES, Metrics, _of_executor
+from invmm.ops.view import Health, render
 from invmm.permission import AlarmKind
 from invmm.replay.tape import MarketInfo
 from invmm.settings import RiskSettings, Settings, StateSettings
-from invmm.types import EVENT_DTYPE, EventKind, Mode, Side, VenueMode
+from invmm.strategy.fair_value import price_event
+from invmm.types import EVENT_DTYPE, EventKind, Mode, PriceFact, Side, VenueMode
 
 NOW = 20_000 * 86_400 * 10**9
 INFO = MarketInfo("btc-updown-5m-300", "0xab", "11", "22", 300, 600)
@@ -96,6 +101,28 @@ def test_every_figure_has_a_family() -> None:
     assert {name for name, _, _ in figures} <= set(FAMILIES)
     assert ("invmm_latency_seconds", {"stage": "pop_to_write", "quantile": "p50"}, 1e-6) in figures
     assert ("invmm_refusals", {"place": "gate", "reason": "old_book"}, 3) in figures
+
+
+def test_what_is_known_of_the_settlement_is_shown(metrics: Metrics) -> None:
+    engine = Engine(Settings.parse('[strategy]\npolicy = "pairs"\n'))
+    info = replace(INFO, rule="average", average_s=60, asset="btc")
+    market = engine.add_market(info)
+    metrics.update(engine)
+    name = ("market", INFO.slug)
+    assert scraped(metrics)["invmm_fair_known"] == {(name, ("state", "no price")): 1}
+    for at_s in range(-61, 10):
+        ms = (info.start_s + at_s) * 1000
+        engine.step(price_event(PriceFact.SPOT, market.number, ms, 65_000.0, ms * 10**6), ms * 10**6)
+    metrics.update(engine)
+    found = scraped(metrics)
+    assert found["invmm_fair_known"] == {(name, ("state", "known")): 1}
+    assert found["invmm_fair_up"][(name,)] == 0.5
+    assert found["invmm_strike_dollars"] == {(("from", "observed"), name): 65_000.0}
+    assert found["invmm_prices"][name, ("outcome", "taken")] == 71
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(render(market, Health()))
+    assert "settlement model 0.500" in shown.getvalue()
+    assert "strike 65,000.00 $ (observed)" in shown.getvalue()
 
 
 def test_kill_level_and_refusals_are_shown(metrics: Metrics) -> None:

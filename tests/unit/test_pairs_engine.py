@@ -8,7 +8,10 @@ from tests.unit.test_step import Desk
 
 
 def pairs_desk(more: str = "") -> tuple[Desk, PairsPolicy]:
-    desk = Desk(f'[strategy]\npolicy = "pairs"\n{more}')
+    """With so small an edge that a calm market is quoted at three levels."""
+    desk = Desk(
+        f'[strategy]\npolicy = "pairs"\n[pairs]\nmin_edge = 0.002\nadverse_slope = 0.0\n{more}'
+    )
     policy = desk.market.step.policy
     assert isinstance(policy, PairsPolicy)
     return desk, policy
@@ -40,7 +43,7 @@ def test_a_fill_is_learnt_from_and_so_is_the_end() -> None:
 
 
 def test_in_the_last_twenty_seconds_every_quote_is_pulled_with_its_reason() -> None:
-    desk, _ = pairs_desk("[pairs]\nnarrow_s = 0.0")
+    desk, _ = pairs_desk("narrow_s = 0.0")
     desk.accept(desk.open(278_000), 278_010)
     commands = desk.event(EventKind.TIMER, 280_500)
     assert {int(c["kind"]) for c in commands} == {CommandKind.CANCEL}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -218,18 +219,143 @@ def test_the_defaults_fill_at_their_first_level() -> None:
     assert 0 < policy.stats()["first_level_cents"] <= 0.5
 
 
+def steep() -> Markouts:
+    """Whoever bids behind the best is filled by sweeps."""
+    return Markouts(slope=2.5)
+
+
+def test_where_bids_behind_the_best_lose_only_the_best_price_is_bid() -> None:
+    assert actions(PairsPolicy(steep()), situation(bid=4900, ask=5100), QUOTE) == [
+        (UP, BUY, 4900, 100),
+        (DOWN, BUY, 4900, 100),
+    ]
+    policy = PairsPolicy(steep(), dollars_at_risk=400.0)  # 3 cents below fair value for its own risk alone
+    assert actions(policy, situation(bid=4900, ask=5100), QUOTE) == []
+    assert policy.decide(situation(bid=4900, ask=5100))[1] == (Reason.ADVERSE, Reason.ADVERSE)
+
+
+def test_a_bid_that_was_left_behind_goes() -> None:
+    policy = PairsPolicy(steep())
+    decided = policy.decide(with_bids(situation(bid=5100, ask=5300), (UP, 4900, 100)))[0]
+    assert [(int(a["key"]), int(a["reason"])) for a in decided if a["kind"] == CANCEL] == [
+        (1, Reason.ADVERSE)
+    ]
+    assert (UP, BUY, 5100, 100) in actions(policy, situation(bid=5100, ask=5300), QUOTE)
+
+
+def test_the_heavier_token_is_offered_where_that_is_wanted_and_may_be_sold() -> None:
+    bids = PairsPolicy()
+    offers = PairsPolicy(offers=True)
+    view = situation((200, 0))
+    wanted = [(price, shares) for token, _, price, shares in actions(bids, view, QUOTE) if token == DOWN]
+    assert len(wanted) == 3
+    quotes = actions(offers, view, QUOTE)
+    sold = [(10_000 - price, shares) for token, side, price, shares in quotes if (token, side) == (UP, SELL)]
+    assert sold == wanted[:2]  # 200 may be sold
+    assert [quote for quote in quotes if quote[0] == DOWN] == [(DOWN, BUY, *wanted[2])]
+    assert offers.stats()["offers"] == 2
+
+
+def test_an_own_offer_is_kept_like_the_bid_that_it_amounts_to() -> None:
+    view = with_bids(situation((200, 0)), (UP, 5100, 100))
+    view["orders"]["side"][0] = SELL
+    view["sellable_micro"] = (100 * SHARE, 0)
+    cancels = actions(PairsPolicy(offers=True), view, CANCEL)
+    assert cancels == []
+    dear = with_bids(situation((200, 0)), (UP, 4800, 100))  # below what it is worth, risk in
+    dear["orders"]["side"][0] = SELL
+    dear["position_micro"] = dear["low_micro"] = dear["high_micro"] = np.array([10, 0]) * SHARE
+    assert actions(PairsPolicy(offers=True), dear, CANCEL) == [(UP, SELL, 4800, 100)]
+
+
+# ---- where the books are heading --------------------------------------------------------------------------
+
+
+def test_a_rise_is_followed_until_it_is_old() -> None:
+    """Up rises by four cents at once: its bid goes ahead of the microprice, and back within a second."""
+    follower, doubter = (PairsPolicy(Markouts(follow=follow)) for follow in (1.0, 0.0))
+
+    def best(policy: PairsPolicy, mid: int, ms: int) -> tuple[int, int]:
+        view = situation(bid=mid - 200, ask=mid + 200, ms_to_end=200_000 - ms)
+        quotes = actions(policy, view, QUOTE)
+        up, down = (max(price for token, _, price, _ in quotes if token == side) for side in (UP, DOWN))
+        return up, down
+
+    assert best(follower, 5000, 0) == best(doubter, 5000, 0)
+    still = best(doubter, 5400, 100)
+    ahead = best(follower, 5400, 100)
+    assert ahead[0] > still[0]
+    assert ahead[1] < still[1]
+    assert best(follower, 5400, 2_000) == best(doubter, 5400, 2_000)
+
+
+def test_how_far_a_rise_goes_on_is_learnt_from_the_books() -> None:
+    """Each second of ten the mid rises by a cent and then by another: what rises goes on."""
+    markouts = Markouts(follow=0.0)
+    policy = PairsPolicy(markouts)
+    for market in range(12):
+        mid = 4000
+        for ms in range(0, 20_000, 100):
+            mid += 100 if ms % 1_000 in (0, 500) and ms % 2_000 < 1_000 else 0
+            policy.decide(
+                situation(bid=mid - 100, ask=mid + 100, ms_to_end=200_000_000 - market * 60_000 - ms)
+            )
+    assert markouts.follow > 0.1
+    silent = Markouts(follow=0.5)
+    PairsPolicy(silent).decide(situation())
+    assert silent.follow == pytest.approx(0.5)
+
+
+def test_adverse_selection_is_a_line_over_the_distance_behind_the_best_bid() -> None:
+    markouts = Markouts(0.003, 0.005, 0.0, 1.0)
+    rng = np.random.default_rng(7)
+    for distance in rng.choice([0.0, 0.01, 0.02], 3_000):
+        markouts.add(0, 0.004 + 1.5 * distance + rng.normal(0, 0.01), distance)
+    line = markouts.stats()[0]
+    assert line["base"] == pytest.approx(0.004, abs=0.002)
+    assert line["slope"] == pytest.approx(1.5, abs=0.1)
+    assert markouts.at(0.02) == pytest.approx(line["base"] + 0.02 * line["slope"])
+
+
+def test_the_decay_of_fills_is_what_own_bids_say() -> None:
+    """Bids rest as long in every half cent up to four cents; their fills fall off with k = 80."""
+    markouts = Markouts(decay=200.0)
+    distances = [0.0025 + 0.005 * i for i in range(8)]
+    for distance in distances:
+        markouts.rested(distance, 1_000.0)
+    assert markouts.decay == 200.0
+    few = 0.0
+    for scale in (1.0, 400.0):
+        for distance in distances:
+            markouts.filled(distance, scale * math.exp(-80.0 * distance))
+        if scale == 1.0:
+            few = markouts.decay
+    assert 100.0 < few < 200.0  # a dozen fills move the prior a little
+    assert markouts.decay == pytest.approx(80.0, rel=0.05)
+
+
+def test_the_policy_counts_what_rests_and_what_is_filled() -> None:
+    policy = PairsPolicy(Markouts(decay=300.0))
+    for ms in range(0, 20_000, 250):
+        view = with_bids(situation(ms_to_end=200_000 - ms), (UP, 4900, 100), (UP, 4600, 100))
+        policy.decide(view)
+    for _ in range(20):
+        policy.filled(UP, 4600)  # only the far one is ever filled
+    assert policy.stats()["fill_decay"] < 150.0
+
+
 # ---- markouts ---------------------------------------------------------------------------------------------
 
 
 def test_without_fills_the_prior_is_charged_and_with_many_what_was_seen() -> None:
     markouts = Markouts(0.003, 0.005)
-    assert markouts.adverse == pytest.approx(0.003)
+    assert markouts.at(0.0) == pytest.approx(0.003)
     for _ in range(400):
         for horizon in range(3):
             markouts.add(horizon, 0.012 if horizon == 1 else 0.004)
-    assert markouts.adverse == pytest.approx(0.012, abs=0.0005)  # the worst horizon's
+    assert markouts.at(0.0) == pytest.approx(0.012, abs=0.0005)  # the worst horizon's
     markouts.add(3, 0.6)
-    assert markouts.adverse == pytest.approx(0.012, abs=0.0005)  # one market's end tells next to nothing
+    assert markouts.at(0.0) == pytest.approx(0.012, abs=0.0005)  # one market's end tells next to nothing
 
 
 def test_a_fill_is_measured_from_before_it_was_told() -> None:
@@ -239,8 +365,8 @@ def test_a_fill_is_measured_from_before_it_was_told() -> None:
     times = [(0, 5000), (150, 4800), (250, 4800)]
     for ms, mid in times:
         policy.decide(situation(bid=mid - 100, ask=mid + 100, ms_to_end=200_000 - ms))
-    policy.filled(UP)
-    policy.filled(DOWN)
+    policy.filled(UP, 4900)
+    policy.filled(DOWN, 4900)
     for ms in (1_300, 5_300, 30_300):
         policy.decide(situation(bid=4700, ask=4900, ms_to_end=200_000 - ms))
     seen = markouts.stats()
@@ -253,7 +379,7 @@ def test_a_fill_is_measured_from_before_it_was_told() -> None:
 
 
 def test_a_session_learns_over_its_markets_and_each_has_its_own_rebate() -> None:
-    terms = PairsTerms.new(PairsSettings(adverse=0.004))
+    terms = PairsTerms.new(PairsSettings(adverse=0.004, adverse_slope=0.0, min_edge=0.002))
     first, second = (make_policy("pairs", Settings().strategy, pairs=terms.at(share)) for share in (0.0, 1.0))
     assert isinstance(first, PairsPolicy)
     assert isinstance(second, PairsPolicy)
@@ -264,8 +390,23 @@ def test_a_session_learns_over_its_markets_and_each_has_its_own_rebate() -> None
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("dollars_at_risk", 0.0), ("min_edge", 0.0), ("fill_decay", float("nan")), ("num_levels", 32)],
+    [("dollars_at_risk", 0.0), ("min_edge", 0.0), ("message", float("nan")), ("num_levels", 32)],
 )
 def test_a_parameter_out_of_range_is_named(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):
         PairsPolicy(**{name: value})
+
+
+def test_fair_value_is_fused_by_what_books_and_model_leave_open() -> None:
+    policy = PairsPolicy(fair_max_age_ms=2_000.0)
+
+    def fused(deviation: float, **book: int) -> float:
+        found = policy.fair(situation(fair_ppm=700_000, fair_variance=deviation**2, **book))
+        assert found is not None
+        return found
+
+    sure, even, unsure = fused(0.0), fused(0.1), fused(10.0)
+    assert sure == pytest.approx(0.7)
+    assert even == pytest.approx(1 / (1 + (3 / 7) ** 0.5))  # half way in log-odds, where the books' is 0.1
+    assert unsure == pytest.approx(0.5, abs=1e-4)
+    assert fused(0.5, bid=3500, ask=6500) > fused(0.5)  # a wide book leaves more open

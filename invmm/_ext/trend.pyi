@@ -1,0 +1,1 @@
+"""Where the books are heading (C level only)."""

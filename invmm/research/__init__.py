@@ -1,0 +1,1 @@
+"""Parameter sweeps: many settings of one policy over many markets, on processes or a Ray cluster."""
