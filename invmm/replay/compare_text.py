@@ -39,8 +39,8 @@ TODAY: Final = (
 )
 RULES_TODAY: Final = f"played under {TODAY}"
 RULES_RECORDED: Final = (
-    "recorded under the rules of April 2026 (first exchange, taker fees in shares, orders that take not "
-    f"held) and replayed under {TODAY}"
+    "recorded under the rules of April 2026 (first exchange, taker fees taken in shares, orders that take "
+    f"not held) and replayed under {TODAY}"
 )
 
 
