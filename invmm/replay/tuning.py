@@ -55,9 +55,10 @@ SPACES: Final[Mapping[str, Space]] = {
     },
     "pairs": {
         "dollars_at_risk": (50.0, 10_000.0, True),
-        "fill_decay": (50.0, 800.0, True),
-        "min_edge": (0.0005, 0.03, True),
+        "min_edge": (0.001, 0.04, True),
         "adverse": (0.0, 0.02, False),
+        "adverse_slope": (0.0, 3.0, False),
+        "follow": (0.0, 1.5, False),
         "max_lead_shares": (50.0, 800.0, True),
         "narrow_s": (30.0, 180.0, False),
     },

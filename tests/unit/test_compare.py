@@ -226,7 +226,7 @@ def test_tuning_writes_what_a_comparison_reads(
         tape: Any, text: str, settings: Settings, conditions: Any, seed: int, **_: Any
     ) -> dict[str, Any]:
         told = fake_trial(tape, text, settings, conditions, seed)
-        return told | {"profit_dollars": -abs(settings_of(text).pairs.min_edge - 0.01)}
+        return told | {"profit_dollars": -abs(settings_of(text).pairs.min_edge - 0.025)}
 
     def settings_of(text: str) -> Settings:
         return entrant(text).settings(Settings())
@@ -239,8 +239,10 @@ def test_tuning_writes_what_a_comparison_reads(
     pairs = told["policies"]["pairs"]
     assert told["trials"] == 6
     assert [len(each["tried"]) for each in told["policies"].values()] == [6] * 4
-    edges = [each["parameters"].get("min_edge", 0.002) for each in pairs["tried"]]
-    assert min(edges, key=lambda edge: abs(edge - 0.01)) == pairs["parameters"]["min_edge"]
+    texts = [tuning.with_parameters(entrant("pairs"), each["parameters"]) for each in pairs["tried"]]
+    away = [abs(settings_of(each).pairs.min_edge - 0.025) for each in texts]
+    assert -pairs["profit"] == pytest.approx(min(away))
+    assert abs(settings_of(pairs["text"]).pairs.min_edge - 0.025) == pytest.approx(min(away))
     assert all(source.removeprefix("generated:").isdecimal() for source in quick)
     assert max(int(source.removeprefix("generated:")) for source in quick) < compare_markets.FRESH_SEED
     out = tmp_path / "report.json"
