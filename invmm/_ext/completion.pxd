@@ -5,6 +5,6 @@ from invmm._ext.solver cimport policy_input_t
 
 
 cdef void complete_c(
-    const pairs_rule_t* rule, const terms_t* terms, const policy_input_t* view, side_t* sides, double variance,
-    take_t* take, pairs_counters_t* counters,
+    const pairs_rule_t* rule, const terms_t* terms, const policy_input_t* view, side_t* sides,
+    double variance, take_t* take, pairs_counters_t* counters,
 ) noexcept nogil

@@ -31,8 +31,8 @@ cdef double MEAN_MOVE = 0.3989422804014327      # mean of a standard normal move
 
 
 cdef void complete_c(
-    const pairs_rule_t* rule, const terms_t* terms, const policy_input_t* view, side_t* sides, double variance,
-    take_t* take, pairs_counters_t* counters,
+    const pairs_rule_t* rule, const terms_t* terms, const policy_input_t* view, side_t* sides,
+    double variance, take_t* take, pairs_counters_t* counters,
 ) noexcept nogil:
     """Whether a lead is to be completed now, and how; the bids that are in the way are capped."""
     cdef:

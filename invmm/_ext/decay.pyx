@@ -1,9 +1,9 @@
 """How fills become rarer with the distance from fair value, measured from own bids: the k of e^(−k·distance).
 
-Bids rested for so many order-seconds in each half cent below fair value, and so many orders were filled there. If
-fills come at a rate of A·e^(−k·distance) per order, the most likely k, whatever A is, is where the mean distance
-of the fills equals the mean distance of the time rested, weighed by e^(−k·distance). The prior is a gamma
-distribution around the k that settings name and counts as much as PRIOR_FILLS orders.
+Bids rested for so many order-seconds in each half cent below fair value, and so many orders were filled
+there. If fills come at a rate of A·e^(−k·distance) per order, the most likely k, whatever A is, is where the
+mean distance of the fills equals the mean distance of the time rested, weighed by e^(−k·distance). The prior
+is a gamma distribution around the k that settings name and counts as much as PRIOR_FILLS orders.
 """
 
 from libc.math cimport exp

@@ -4,9 +4,9 @@ A fill's fair value is the one that was known LOOK_BACK_MS before the fill was t
 filled us may have moved the book before we heard of it. The move is measured after 1, 5 and 30 seconds,
 and at the end of the market, where fair value is one dollar or nothing.
 
-A bid behind the best one is filled only once that is gone, by a sweep or a move, so the move is estimated as a
-line over the distance behind the best bid at that time: base + slope * distance. Where the slope is 1 or more, a
-bid further down earns no more than one further up.
+A bid behind the best one is filled only once that is gone, by a sweep or a move, so the move is estimated as
+a line over the distance behind the best bid at that time: base + slope * distance. Where the slope is 1 or
+more, a bid further down earns no more than one further up.
 
 The estimate of a horizon is the mean of a normal posterior: the prior counts as much as its standard
 deviations say, the observations as much as theirs. So the end of the market, where one observation is off
@@ -115,8 +115,8 @@ cdef class Markouts:
         self.fit_c(horizon)
 
     def add(self, int horizon, double move, double distance=0.0) -> None:
-        """One observation: by how much fair value moved against a fill within `HORIZONS_MS[horizon]` (3: until
-        the end), and how far behind the best bid the filled one was.
+        """One observation: by how much fair value moved against a fill within `HORIZONS_MS[horizon]` (3:
+        until the end), and how far behind the best bid the filled one was.
         """
         if not 0 <= horizon < HORIZONS or not fabs(move) <= 1.0 or not 0.0 <= distance <= 1.0:
             raise ValueError(

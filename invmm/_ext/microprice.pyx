@@ -88,9 +88,9 @@ cdef inline bint are_mirrors(const top_t* up, const top_t* down) noexcept nogil:
 cdef bint fair_logit_c(
     const policy_input_t* view, int64_t max_age_ns, trend_t* trend, follow_t* follow, double* x
 ) noexcept nogil:
-    """Log-odds of Up: both books' microprices where they are heading (as they are, if `trend` is NULL), and the
-    settlement model's value where there is one, which loses its weight evenly until it is `max_age_ns` old.
-    Whether anything is known.
+    """Log-odds of Up: both books' microprices where they are heading (as they are, if `trend` is NULL), and
+    the settlement model's value where there is one, which loses its weight evenly until it is `max_age_ns`
+    old. Whether anything is known.
     """
     cdef:
         double doubt

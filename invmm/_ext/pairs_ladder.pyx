@@ -69,8 +69,8 @@ cdef inline double edge_of(
 cdef inline double target(
     const pairs_rule_t* rule, const terms_t* terms, const side_t* side, double value, double needed
 ) noexcept nogil:
-    """The price that is wanted for shares of a reservation price, before any cap, dollars; `needed`: to earn and
-    to make up for adverse selection at the best bid.
+    """The price that is wanted for shares of a reservation price, before any cap, dollars; `needed`: to earn
+    and to make up for adverse selection at the best bid.
     """
     if is_steep(terms):
         return value - rule.min_edge

@@ -46,8 +46,8 @@ cdef struct terms_t:            # what every price of one decision rests on
     uint64_t fits               # … and so many estimates
 
 
-# One token of a decision in the making. A bid for it and an offer of the other one at what is left of a dollar
-# wait in one queue and do the same to the lead: both are its bids here.
+# One token of a decision in the making. A bid for it and an offer of the other one at what is left of a
+# dollar wait in one queue and do the same to the lead: both are its bids here.
 cdef struct side_t:
     double x                    # log-odds of its fair value
     double fair

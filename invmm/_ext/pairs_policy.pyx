@@ -93,8 +93,8 @@ cdef class PairsPolicy(Policy):
         A lead may be completed by selling the heavier token. It is preferred where both cost the same, as it
         frees its cash at once.
     offers : bool
-        Where enough of the heavier token may be sold, it is offered instead of bidding for the lighter one: the
-        same place in the same queue, but it frees cash instead of binding it, and needs no merge.
+        Where enough of the heavier token may be sold, it is offered instead of bidding for the lighter one:
+        the same place in the same queue, but it frees cash instead of binding it, and needs no merge.
     """
 
     def __init__(
@@ -298,7 +298,8 @@ cdef class PairsPolicy(Policy):
             for i in range(side.n_bids):
                 decay_rested_c(
                     &self.markouts.fills, side.fair - side.bid_e4[i] * 1e-4,
-                    <double> view.orders[side.bids[i]].remaining_micro / self.rule.order_micro * span_ms / 1e3,
+                    <double> view.orders[side.bids[i]].remaining_micro / self.rule.order_micro
+                    * span_ms / 1e3,
                 )
 
     cdef void emit_c(

@@ -1,12 +1,12 @@
 """Where the books are heading: a nowcast of fair value from how it has just moved.
 
-Quotes follow news with a delay, some sooner than others, so a book that has just risen goes on rising for about
-a second. Fair value is therefore
+Quotes follow news with a delay, some sooner than others, so a book that has just risen goes on rising for
+about a second. Fair value is therefore
 
     x + β·(x − x̄),     x̄ the average of x with a memory of MEMORY_MS, in log-odds
 
-and β is what a session's own books say: the slope, through the origin, of the move within the next second on the
-rise above the average, in dollars. The prior counts as much as the rises of one usual market.
+and β is what a session's own books say: the slope, through the origin, of the move within the next second on
+the rise above the average, in dollars. The prior counts as much as the rises of one usual market.
 """
 
 from libc.math cimport exp

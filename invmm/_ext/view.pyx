@@ -96,7 +96,8 @@ cdef void view_fill_c(
         else:
             seen.state = VIEW_PENDING_NEW
         if limits.book_shows_own:
-            # Our bid for one token is displayed as an ask of the other; our offer of one as a bid for the other.
+            # Our bid for one token is displayed as an ask of the other; our offer of one as a bid for the
+            # other.
             token = order.token if order.side == BUY else 1 - order.token
             price_e4 = order.price_e4 if order.side == BUY else 10000 - order.price_e4
             if price_e4 == view.top[token].bid_e4:

@@ -65,9 +65,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--toxicity-markets",
         type=int,
-        default=20,
+        default=60,
         metavar="N",
-        help="the share of informed flow is varied on the first N generated markets (default 20; 0: not)",
+        help="the share of informed flow is varied on the first N generated markets (default 60; 0: not)",
     )
     p.add_argument(
         "--samples", type=int, default=2, metavar="N", help="markets with plots (default the first 2)"

@@ -152,8 +152,8 @@ def variants(rows: Sequence[Row], base: str) -> list[dict[str, Any]]:
 
 
 def toxicity(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Mean profit at each share of informed flow, and where it reaches zero: the first crossing, between its
-    neighbours on a line; None where there is none, `zero_words` says on which side all of it lies.
+    """Mean profit at each share of informed flow with its interval, and where it reaches zero: the first fall
+    through it, between its neighbours on a line. None where there is none; `zero_words` says what there is.
     """
     by_level = {level: of_case(rows, toxicity_case(level)) for level in TOXICITIES if level != 1.0}
     if not any(by_level.values()):
@@ -162,11 +162,23 @@ def toxicity(rows: Sequence[Row]) -> dict[str, Any] | None:
     by_level[1.0] = of_case(rows, HEADLINE)
     out: dict[str, Any] = {"levels": list(TOXICITIES), "n": n, "policies": {}}
     for name in by_level[1.0]:
-        means = [float(np.mean(profits(by_level[level][name][:n]))) for level in TOXICITIES]
+        found = [mean_of(profits(by_level[level][name][:n])) for level in TOXICITIES]
+        means = [each.mean or 0.0 for each in found]
         zero = zero_at(TOXICITIES, means)
-        words = "" if zero is not None else "no profit at any" if max(means) <= 0 else "profit at all"
-        out["policies"][name] = {"profit": means, "zero_at": zero, "zero_words": words}
+        out["policies"][name] = {
+            "profit": means,
+            "low": [each.low for each in found],
+            "high": [each.high for each in found],
+            "zero_at": zero,
+            "zero_words": "" if zero is not None else _side(means),
+        }
     return out
+
+
+def _side(means: Sequence[float]) -> str:
+    if max(means) <= 0:
+        return "no profit at any"
+    return "profit at all" if min(means) > 0 else "does not fall through it"
 
 
 def toxicity_case(level: float) -> str:

@@ -34,10 +34,13 @@ RECORDED_CAVEAT: Final = (
 FIGURES_WORDS: Final = (
     "Per market; one-sided, maker and own share are of shares; markouts in cents per share after each time"
 )
-RULES_TODAY: Final = "today's: taker fee 0.07·p·(1−p) in dollars, hold of taker orders 150 ms, rebate 20 %"
+TODAY: Final = (
+    "today's rules (taker fee 0.07·p·(1−p) in dollars, orders that take held for 150 ms, a rebate of 20 %)"
+)
+RULES_TODAY: Final = f"played under {TODAY}"
 RULES_RECORDED: Final = (
-    "recorded under the rules of April 2026 (first exchange, taker fees taken in shares, taker orders not "
-    f"held) and replayed under {RULES_TODAY}"
+    "recorded under the rules of April 2026 (first exchange, taker fees taken in shares, orders that take "
+    f"not held) and replayed under {TODAY}"
 )
 
 
@@ -142,7 +145,7 @@ def _toxicity(report: Report) -> tuple[list[str], list[list[str]]]:
     lines = [
         [
             name,
-            *(number(each, sign=True) for each in curve["profit"]),
+            *(_with_spread(curve, index) for index in range(len(told["levels"]))),
             curve["zero_words"] if curve["zero_at"] is None else number(curve["zero_at"]),
         ]
         for name, curve in told["policies"].items()
@@ -154,7 +157,7 @@ def text(report: Report) -> str:
     """For the terminal."""
     parts = [
         f"Which policy earns more per market than {report['base']}, on the same flow, under the same limits?",
-        f"{report['source']['words']}; rules {report['rules']}",
+        f"{report['source']['words']}; {report['rules']}",
         "",
         _aligned(*_headline(report)),
         "",
@@ -183,7 +186,7 @@ def text(report: Report) -> str:
 def markdown(report: Report) -> str:
     """The headline, the variants and the caveats, for a Markdown file."""
     parts = [
-        f"{report['source']['words']}; rules {report['rules']}.",
+        f"{report['source']['words']}; {report['rules']}.",
         "",
         _piped(*_headline(report)),
         "",
@@ -250,6 +253,12 @@ def _provenance(report: Report) -> list[str]:
         for each in opened
     ]
     return told
+
+
+def _with_spread(curve: Mapping[str, Any], index: int) -> str:
+    """A mean and half the width of its interval."""
+    mean, low, high = (curve[name][index] for name in ("profit", "low", "high"))
+    return number(mean, sign=True) + ("" if low is None else f" ± {number((high - low) / 2)}")
 
 
 def _percent(value: float | None) -> str:

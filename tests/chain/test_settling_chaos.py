@@ -244,7 +244,11 @@ class World:
         elif draw < 0.75:  # what a relayer sent it would send again
             lose = not self.is_wallet and self.random.random() < 0.5
             node.reorganise(self.random.randint(1, FINALITY_BLOCKS), lose=lose)
+            fee_wei = node.base_fee_wei
+            if self.is_wallet:  # what the stage sent at a lower fee would be stuck, and it never pays more
+                node.base_fee_wei = 25 * GWEI
             self.chain.mine(FINALITY_BLOCKS)
+            node.base_fee_wei = fee_wei
         elif draw < 0.82 and not self.is_wallet:
             node.pool.clear()
         elif draw < 0.9:

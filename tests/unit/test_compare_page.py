@@ -16,6 +16,8 @@ import pytest
 
 from invmm.errors import DataError
 from invmm.replay.compare_page import main, page, write_page
+from invmm.replay.compare_report import MARKOUTS, figures
+from invmm.replay.statistics import mean_of
 
 BREAK = "\u200b"
 VOID = {"meta", "wbr", "br", "link", "img", "input", "hr"}
@@ -94,7 +96,7 @@ def series() -> dict[str, Any]:
 
 def report() -> dict[str, Any]:
     """A small comparison in the form of `docs/comparison.md`, with as many different figures as possible."""
-    figures = {
+    counted = {
         "fills": 31.4,
         "orders": 88.2,
         "messages": 386.2,
@@ -128,7 +130,7 @@ def report() -> dict[str, Any]:
     pairs = {
         "profit": estimate(1.23, 0.5, n=40),
         "difference": estimate(2.46, 0.75, n=40, detectable=1.07, verdict="better"),
-        "figures": figures,
+        "figures": counted,
         "markouts": markouts,
         "text": "pairs:min_edge=0.0041",
     }
@@ -141,7 +143,7 @@ def report() -> dict[str, Any]:
     idle = {
         "profit": estimate(0, 0, n=40),
         "difference": estimate(1.24, 1.6, n=40, detectable=2.29, verdict="not shown"),
-        "figures": {**dict.fromkeys(figures), "fills": 0.0, "reasons": {}},
+        "figures": {**dict.fromkeys(counted), "fills": 0.0, "reasons": {}},
         "markouts": dict.fromkeys(markouts, nothing),
         "text": "do_nothing",
     }
@@ -223,6 +225,14 @@ def test_every_figure_is_in_the_page() -> None:
         each for each in FIGURES.split("|") if re.search(rf"(?<![\w.]){re.escape(each)}(?!\w|\.\d)", said)
     ]
     assert found == FIGURES.split("|")
+
+
+def test_the_report_of_these_tests_has_the_fields_of_a_real_one() -> None:
+    pairs = report()["policies"]["pairs"]
+    assert pairs["figures"].keys() == figures([]).keys()
+    assert pairs["markouts"].keys() == set(MARKOUTS)
+    estimate_fields = set(mean_of([1.0, 2.0]).words())
+    assert pairs["difference"].keys() == estimate_fields | {"verdict"}
 
 
 def test_markets_that_decide_nothing_are_named_so() -> None:
