@@ -72,10 +72,8 @@ cdef inline double target(
     """The price that is wanted for shares of a reservation price, before any cap, dollars; `needed`: to earn
     and to make up for adverse selection at the best bid.
     """
-    if is_steep(terms):
-        return value - rule.min_edge
     needed -= terms.rebate * value * (1.0 - value)
-    if value - needed < side.best:
+    if value - needed < side.best and not is_steep(terms):
         needed = (needed + terms.slope * (side.best - value)) * terms.per_rest
     return value - max(needed, rule.min_edge)
 

@@ -154,7 +154,7 @@ def split(actions: Any) -> tuple[Any, Any, Any]:
     return tuple(actions[actions["kind"] == kind] for kind in (CANCEL, QUOTE, TAKE))  # type: ignore[return-value]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(cases(), slopes)
 def test_kernel_equals_its_twin(case: tuple[Rule, Record], slope: float) -> None:
     rule, view = case
@@ -198,7 +198,7 @@ def alive(view: Record) -> list[Any]:
     return [o for o in view["orders"][: int(view["n_orders"])] if o["remaining_micro"] > 0]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases(), slopes)
 def test_own_bids_of_both_tokens_leave_a_tick_below_a_dollar(case: tuple[Rule, Record], slope: float) -> None:
     rule, view = case
@@ -214,12 +214,42 @@ def test_own_bids_of_both_tokens_leave_a_tick_below_a_dollar(case: tuple[Rule, R
             assert token == other or price + theirs <= ONE - int(view["tick_e4"])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases(), slopes)
 def test_no_bid_is_within_the_least_edge_of_what_it_is_worth(case: tuple[Rule, Record], slope: float) -> None:
-    """Those that stay and those that are new, in the order in which they would fill."""
     rule, view = case
-    policy = policy_of(rule, slope)
+    assert_edges(rule, policy_of(rule, slope), view)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    cases(),
+    st.sampled_from([0.0, 0.5]),
+    st.integers(-6, 6).filter(bool),
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), min_size=4, max_size=8, unique=True),
+)
+def test_after_each_change_of_fair_value_what_rests_keeps_the_least_edge(
+    case: tuple[Rule, Record], slope: float, ticks: int, resting_at: list[tuple[int, int]]
+) -> None:
+    """Orders rest at and behind the best bids; the market moves by some ticks; those too near go."""
+    rule, view = case
+    rule = replace(rule, num_levels=5, max_lead=5_000.0, dollars_at_risk=2_500.0, message=1.0)
+    view = view.copy()
+    tick = int(view["tick_e4"])
+    bid = min(max(int(view["top"][0]["bid_e4"]), 20 * tick), ONE - 24 * tick)
+    view["ms_to_end"], view["n_orders"] = 290_000, len(resting_at)
+    for index, (token, behind) in enumerate(resting_at):
+        price = (bid if token == 0 else ONE - bid - 2 * tick) - behind * tick
+        view["orders"][index] = (index + 1, 20 * SHARE, 20 * SHARE, price, token, 0, 1, False)
+    bid += ticks * tick
+    sizes = (100 * SHARE, 100 * SHARE, False, False)
+    view["top"][0] = (bid, bid + 2 * tick, *sizes)
+    view["top"][1] = (ONE - bid - 2 * tick, ONE - bid, *sizes)
+    assert_edges(rule, policy_of(rule, slope), view)
+
+
+def assert_edges(rule: Rule, policy: PairsPolicy, view: Record) -> None:
+    """What stays and what is new keeps the least edge, in the order in which it would fill."""
     cancels, quotes, takes = split(policy.decide(view)[0])
     p = policy.fair(view)
     assume(p is not None)
@@ -244,7 +274,7 @@ def test_no_bid_is_within_the_least_edge_of_what_it_is_worth(case: tuple[Rule, R
             lead += n
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases(), slopes)
 def test_what_is_wanted_keeps_the_lead_within_its_limit(case: tuple[Rule, Record], slope: float) -> None:
     rule, view = case
@@ -259,7 +289,7 @@ def test_what_is_wanted_keeps_the_lead_within_its_limit(case: tuple[Rule, Record
         assert lead + new <= most + 0.011 * len(view["orders"])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases(), slopes)
 def test_swapping_the_tokens_swaps_the_decision(case: tuple[Rule, Record], slope: float) -> None:
     rule, view = case
@@ -273,7 +303,7 @@ def test_swapping_the_tokens_swaps_the_decision(case: tuple[Rule, Record], slope
     assert sorted(map(str, here)) == sorted(map(str, there))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases(), slopes, st.integers(1, 200))
 def test_a_larger_lead_never_raises_a_bid_for_the_leading_token(
     case: tuple[Rule, Record], slope: float, more: int
@@ -296,7 +326,7 @@ def test_a_larger_lead_never_raises_a_bid_for_the_leading_token(
     assert best[1][1] >= best[0][1]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases(), slopes)
 def test_an_unchanged_market_is_left_alone(case: tuple[Rule, Record], slope: float) -> None:
     """Once what it wanted has happened; the end of a dying order is a change."""

@@ -231,12 +231,11 @@ class Decision:
 
     def target(self, side: Side, worth: Decimal, n: Decimal) -> int:
         least = Decimal(self.rule.min_edge)
-        if self.slope > STEEP:
-            return self.floor(worth - least)
-        needed = max(half_spread(self.gamma, n, Decimal(self.rule.fill_decay)) * (1 - self.slope), least)
+        rest = max(Decimal(0), 1 - self.slope)
+        needed = max(half_spread(self.gamma, n, Decimal(self.rule.fill_decay)) * rest, least)
         needed += self.adverse - Decimal(self.rule.rebate_share) * self.fee(worth)
         price = worth - needed
-        if price < side.best:  # worth − price = needed + slope * (best − price), solved for the price
+        if price < side.best and self.slope <= STEEP:  # worth − price = needed + slope * (best − price), solved for the price
             price = (worth - needed - self.slope * side.best) / (1 - self.slope)
         return self.floor(min(price, worth - least))
 
