@@ -170,9 +170,9 @@ class PairsSettings:
         200.0, 1.0, 1e5, "1/dollars", "fills become rarer as e^(-this × distance), before own tell"
     )
     min_edge: float = _number(
-        0.008, 1e-4, 0.5, "dollars", "least distance of a bid from what it is worth to us"
+        0.01, 1e-4, 0.5, "dollars", "least distance of a bid from what it is worth to us"
     )
-    adverse: float = _number(0.005, 0.0, 0.1, "dollars", "adverse selection per share, before own fills tell")
+    adverse: float = _number(0.003, 0.0, 0.1, "dollars", "adverse selection per share, before own fills tell")
     adverse_spread: float = _number(0.005, 1e-5, 1.0, "dollars", "how unsure that is (standard deviation)")
     adverse_slope: float = _number(
         2.5, 0.0, 3.0, "$/$", "by how much it grows with a bid's distance behind the best"
