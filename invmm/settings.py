@@ -144,7 +144,7 @@ class StateSettings:
 class StrategySettings:
     """The policy, in the terms of the original (dollars and shares)."""
 
-    policy: str = _choice("inventory_mm", POLICIES, "which policy decides")
+    policy: str = _choice("pairs", POLICIES, "which policy decides")
     num_levels: int = _number(3, 1, 10, "levels", "bids per token")
     base_offset: float = _number(
         0.01, 0.0, 0.5, "dollars", "distance of the first bid from the best ask when balanced"

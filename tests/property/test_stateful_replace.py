@@ -45,7 +45,7 @@ class ReplaceMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.engine = Engine(Settings.parse(self.text))
+        self.engine = Engine(Settings.parse(self.text), policy="inventory_mm")
         info = MarketInfo("m", wire.MARKET, wire.UP, wire.DOWN, START_S, START_S + 1_000_000)
         self.market = self.engine.add_market(info)
         self.step = self.market.step

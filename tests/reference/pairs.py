@@ -235,7 +235,8 @@ class Decision:
         needed = max(half_spread(self.gamma, n, Decimal(self.rule.fill_decay)) * rest, least)
         needed += self.adverse - Decimal(self.rule.rebate_share) * self.fee(worth)
         price = worth - needed
-        if price < side.best and self.slope <= STEEP:  # worth − price = needed + slope * (best − price), solved for the price
+        # worth − price = needed + slope * (best − price), solved for the price
+        if price < side.best and self.slope <= STEEP:
             price = (worth - needed - self.slope * side.best) / (1 - self.slope)
         return self.floor(min(price, worth - least))
 

@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kept = SessionJournal(place / "journal", state, ReplayClock(first_ns), background=False)
     with kept as journal, pytest.MonkeyPatch.context() as patch:
         patch.setattr("invmm.replay.player.Engine", partial(Engine, journal=journal))
-        Player(Settings(), seed=7).play(tape, until_ns=first_ns + 40 * NS)
+        Player(Settings(), seed=7, policy="inventory_mm").play(tape, until_ns=first_ns + 40 * NS)
         journal.note("a line for people")
     return place
 

@@ -30,10 +30,13 @@ BIDS, ASKS = {4700: 300, 4800: 200, 4900: 100}, {5100: 100, 5200: 200, 5300: 300
 
 
 class Desk:
-    """An engine with one market, driven by hand. Times are in ms after the window's start."""
+    """An engine with one market, driven by hand. Times are in ms after the window's start. The policy is
+    `inventory_mm` unless the text names one: it quotes whatever the book shows.
+    """
 
     def __init__(self, text: str = "") -> None:
-        self.engine = Engine(Settings.parse(text))
+        settings = Settings.parse(text)
+        self.engine = Engine(settings, policy=None if "policy = " in text else "inventory_mm")
         info = MarketInfo("m", wire.MARKET, wire.UP, wire.DOWN, START_S, START_S + 300)
         self.market = self.engine.add_market(info)
         self.sequence = 0
