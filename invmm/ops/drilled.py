@@ -25,7 +25,7 @@ from invmm.settings import Settings
 from invmm.venue.auth import ApiCredentials, OrderSigner
 from invmm.venue.profile import loopback
 
-SETTINGS = '[executor]\nheartbeat = "on"\n'
+SETTINGS = '[executor]\nheartbeat = "on"\n[strategy]\npolicy = "inventory_mm"\n'  # which quotes nearly always
 WEDGED_S = 3_600.0
 
 

@@ -28,7 +28,7 @@ from invmm.venue.profile import loopback
 SETTINGS = Settings(
     engine=EngineSettings(book_max_age_ms=600_000, command_deadline_ms=60_000, cancel_retry_ms=20_000),
     executor=ExecutorSettings(rehearse_ms=0, wait="park"),
-    strategy=StrategySettings(order_size=10.0),
+    strategy=StrategySettings(policy="inventory_mm", order_size=10.0),
     state=StateSettings(journal_records=4_096),
 )
 REST_S = 110.0  # real seconds; the machine may be busy

@@ -30,7 +30,7 @@ from invmm.venue.profile import loopback
 from tests import markers
 
 PATIENCE_S = 60.0
-BEATING = Settings.parse('[executor]\nheartbeat = "on"\n')
+BEATING = Settings.parse('[executor]\nheartbeat = "on"\n[strategy]\npolicy = "inventory_mm"\n')
 
 
 class Desk:

@@ -70,7 +70,7 @@ class Stage:
         return self.start(
             *("invmm.run", "--live", "--series", SERIES, "--profile", "loopback"),
             *("--port", str(self.venue.port), "--env", "--config", "live.toml", "--headless", "--json"),
-            *("--state", str(self.state), *options),
+            *("--state", str(self.state), "--policy", "inventory_mm", *options),
             INVMM_LIVE=f"yes-{SERIES}",
             POLYMARKET_PRIVATE_KEY=self.venue.private_key,
         )
@@ -121,9 +121,9 @@ def test_it_trades_is_killed_recovers_and_stops_verified(stage: Stage) -> None:
     assert second.returncode == 3, err
     assert f"an engine runs from it (process {engine.pid})" in err
 
-    before = stage.open_orders()
     engine.kill()
     engine.wait()
+    before = stage.open_orders()  # with what was on its way
     engine = stage.live()
     left = {order["order_id"] for order in before}
     stage.until(

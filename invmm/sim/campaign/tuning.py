@@ -15,7 +15,9 @@ from invmm.settings import (
 
 
 def settings_of(seed: int) -> Settings:
-    """Settings of a world: those that ship, but for what only costs time, and sizes drawn from the seed."""
+    """Settings of a world: those that ship but for the policy, what only costs time, and sizes drawn from the
+    seed.
+    """
     draw = Random(f"{seed}:settings")
     return Settings(
         engine=EngineSettings(timer_ms=250),
@@ -23,6 +25,7 @@ def settings_of(seed: int) -> Settings:
             connections=3, cancel_connections=1, rehearse_ms=0, heartbeat="on", ring_capacity=256
         ),
         strategy=StrategySettings(
+            policy="inventory_mm",  # quotes nearly always, so that faults meet orders, and many of them
             num_levels=draw.choice((1, 1, 2)),
             order_size=draw.choice((10.0, 25.0, 100.0)),
             update_interval_ms=250,
