@@ -55,9 +55,7 @@ class PriceHub:
         self._clock, self._budget, self._settings = clock, budget, settings
         self._url, self._credentials = place(venue, self._prices)
         if self._prices.source == "polybolt" and self._prices.use and not self._url:
-            self._say(
-                "prices: PolyBolt asks for API credentials, none were found: books alone"
-            )
+            self._say("prices: PolyBolt asks for API credentials, none were found: books alone")
 
     def watch(self, market: Market) -> None:
         """Tells a market the prices of its asset from now on, and one of each second remembered at once."""

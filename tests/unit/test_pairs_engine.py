@@ -9,9 +9,7 @@ from tests.unit.test_step import Desk
 
 def pairs_desk(more: str = "") -> tuple[Desk, PairsPolicy]:
     """With so small an edge that a calm market is quoted at three levels."""
-    desk = Desk(
-        f'[strategy]\npolicy = "pairs"\n[pairs]\nmin_edge = 0.002\nadverse_slope = 0.0\n{more}'
-    )
+    desk = Desk(f'[strategy]\npolicy = "pairs"\n[pairs]\nmin_edge = 0.002\nadverse_slope = 0.0\n{more}')
     policy = desk.market.step.policy
     assert isinstance(policy, PairsPolicy)
     return desk, policy
