@@ -19,7 +19,7 @@ from invmm.settings import Settings
 from invmm.types import MICRO, Outcome
 
 ORIGINAL = "inventory_mm_compatible"
-DEFAULT = "inventory_mm"
+MENDED = "inventory_mm"
 KINDNESS = {
     "fill_rate": 1,
     "one_sided": -1,

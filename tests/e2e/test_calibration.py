@@ -94,7 +94,7 @@ def test_command_prints_the_table_writes_json_and_replaces_only_the_marked_text(
     for sample in stored.values():
         assert {policy: len(plays) for policy, plays in sample["plays"].items()} == {
             contest.ORIGINAL: 1,
-            contest.DEFAULT: 1,
+            contest.MENDED: 1,
         }
 
 
