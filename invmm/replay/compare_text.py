@@ -23,9 +23,10 @@ CAVEATS: Final = (
     "where there is none.",
 )
 GENERATED_CAVEAT: Final = (
-    "Generated markets are a model, no kinder than the recorded ones by `invmm.sim.calibration`: they can "
-    "show which policy is better on it, not what live trading would earn. Of the policies `pairs` alone "
-    "hears the price of the underlying, as from a price socket; a variant does without."
+    "Generated markets are a model that is calibrated on few recorded ones (ARCHITECTURE.md has how near it "
+    "comes): they can show which policy is better on it, not what live trading would earn. Of the policies "
+    "`pairs` alone hears the price of the underlying, as from a price socket; a variant does without. Its "
+    "defaults were chosen by hand on tuning seeds before the tries that are counted here (docs/pairs.md)."
 )
 RECORDED_CAVEAT: Final = (
     "Few recorded markets of one morning are a smoke check, never a profit claim. Winners marked as inferred "
