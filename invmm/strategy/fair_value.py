@@ -104,12 +104,14 @@ def probability_up(
 
 def fair_value(settings: PriceSettings, info: MarketInfo, policy: str) -> FairValue:
     """The settlement model of a market. One that never has a value, where prices are not to be used, the
-    policy does not ask, or the market's rule is not known.
+    policy does not ask, or the market's rule is not known; a market of another program's own type need not
+    say any.
     """
-    if not settings.use or policy not in ASKING or not info.rule:
+    rule: str = getattr(info, "rule", "")
+    if not settings.use or policy not in ASKING or not rule:
         return FairValue()
     return FairValue(
-        info.rule,
+        rule,
         average_s=info.average_s,
         start_ms=info.start_s * 1000,
         end_ms=info.end_s * 1000,

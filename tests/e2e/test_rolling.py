@@ -33,7 +33,7 @@ SETTINGS = Settings(
     ),
     executor=ExecutorSettings(rehearse_ms=0, wait="park"),
     market=MarketSettings(open_before_s=30, settle_wait_s=120),
-    strategy=StrategySettings(order_size=10.0),
+    strategy=StrategySettings(policy="inventory_mm", order_size=10.0),
 )
 MINUTE = Series("btc-updown-1m", "btc", 60)
 
@@ -113,7 +113,7 @@ def test_memory_stays_flat_over_three_hundred_windows() -> None:
 
 
 def test_paper_trading_follows_the_feed_and_sends_nothing() -> None:
-    settings = replace(SETTINGS, strategy=StrategySettings(order_size=10.0))
+    settings = replace(SETTINGS, strategy=StrategySettings(policy="inventory_mm", order_size=10.0))
     with TestVenue(ServedSeries("btc-updown-1m", tape="light"), speed=40.0) as venue:
         clock = venue.clock()
         paper = PaperVenue(venue.market_url, clock, settings)

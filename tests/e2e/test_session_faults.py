@@ -92,7 +92,7 @@ async def rig(
         clock = LiveClock(SPEED, int(mapping["tape_ns"]), int(mapping["monotonic_ns"]))
         credentials = ApiCredentials(key.api_key, key.secret, key.passphrase)
         venue = RemoteVenue(loopback(child.port), credentials, signer, clock, settings)
-        engine = Engine(settings, venue=venue, clock=clock, seed=1)
+        engine = Engine(settings, policy="inventory_mm", venue=venue, clock=clock, seed=1)
         engine.state = state
         desk = Rig(child, venue, engine, engine.add_market(tape.market, number=0))
         await engine.start()

@@ -18,7 +18,7 @@ from invmm.execution.remote import RemoteVenue
 from invmm.feed.user_messages import trade_key
 from invmm.replay.player import venue_profile
 from invmm.replay.tape import Tape
-from invmm.settings import RiskSettings, Settings
+from invmm.settings import RiskSettings, Settings, StrategySettings
 from invmm.sim.child import ChildCredentials, VenueChild
 from invmm.types import MICRO, OrderStatus, Outcome
 from invmm.venue.auth import ApiCredentials, OrderSigner
@@ -198,7 +198,10 @@ async def truth_rig(
 ) -> AsyncIterator[TruthRig]:
     """An engine that trades a tape; `harm` may break it first."""
     # Settlements fail here and answers are late, which would end new risk.
-    settings = Settings(risk=RiskSettings(max_failed_percent=100, max_ack_ms=60_000))
+    settings = Settings(
+        strategy=StrategySettings(policy="inventory_mm"),
+        risk=RiskSettings(max_failed_percent=100, max_ack_ms=60_000),
+    )
     signer = OrderSigner(secrets.token_hex(32))
     key = ChildCredentials.fresh(signer.address)
     profile = replace(venue_profile(settings.sim), collateral_micro=100_000 * MICRO)
