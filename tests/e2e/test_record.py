@@ -40,10 +40,11 @@ def record(
     windows: int,
     *,
     speed: float = 30.0,
+    start_s: int | None = None,
     act: Callable[[TestVenue, Recorder], Any] | None = None,
     **options: Any,
 ) -> Recorder:
-    with TestVenue(ServedSeries("btc-updown-1m", tape="light"), speed=speed) as venue:
+    with TestVenue(ServedSeries("btc-updown-1m", tape="light"), speed=speed, start_s=start_s) as venue:
         recorder = Recorder(
             MINUTE,
             folder,
@@ -94,8 +95,8 @@ def test_a_recording_survives_lost_connections_and_marks_the_gap(tmp_path: Path)
             time.sleep(0.05)
         venue.fault("kill")
 
-    # Slow enough that the window is still open when its first frames have been seen on disk.
-    recorder = record(tmp_path, 1, speed=8.0, act=act)
+    # Slow, and ten seconds before a window: it is still open when its first frames have been seen on disk.
+    recorder = record(tmp_path, 1, speed=5.0, start_s=1_795_280_390, act=act)
     assert recorder.problems == []
     (verdict,) = recorder.verdicts
     assert (verdict.gaps, verdict.decode_failures) == (1, 0)
