@@ -152,7 +152,12 @@ def steps(tape: Tape) -> list[Distribution]:
             with tempfile.TemporaryDirectory() as place:
                 state = StateSettings(journal_records=131_072, journal_frames=name.endswith("frames"))
                 with SessionJournal(Path(place), state, LiveClock(), background=False) as journal:
-                    engine = Engine(Settings(), seed=1, journal=None if name == "no journal" else journal)
+                    engine = Engine(
+                        Settings(),
+                        policy="inventory_mm",
+                        seed=1,
+                        journal=None if name == "no journal" else journal,
+                    )
                     step = engine.add_market(tape.market, number=0).step
                     index, count, begun = 0, len(events), time.perf_counter_ns()
                     while index < count:

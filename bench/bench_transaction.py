@@ -43,7 +43,8 @@ class Quoted:
     """One market with six bids resting, driven by records."""
 
     def __init__(self) -> None:
-        engine = Engine(Settings.parse(SETTINGS + "[risk]\norders_per_second = 600\norders_burst = 900\n"))
+        settings = Settings.parse(SETTINGS + "[risk]\norders_per_second = 600\norders_burst = 900\n")
+        engine = Engine(settings, policy="inventory_mm")
         info = MarketInfo("m", wire.MARKET, wire.UP, wire.DOWN, START_S, START_S + 300_000)
         self.step = engine.add_market(info).step
         self.now_ns = START_S * NS

@@ -36,7 +36,7 @@ from invmm.execution.remote import book_max_age_ns
 from invmm.execution.throttle import Throttle
 from invmm.replay.player import frame_events
 from invmm.replay.tape import Tape, load
-from invmm.settings import RiskSettings, Settings, StateSettings
+from invmm.settings import RiskSettings, Settings, StateSettings, StrategySettings
 from invmm.types import EVENT_DTYPE, CommandKind, EventKind, OrderStatus, Source
 from invmm.venue.limits import Limits
 from tests.bugs.seeding import Edit
@@ -161,7 +161,7 @@ class SignedRig:
             orders_burst=900,
             orders_per_minute=36_000,
         )
-        settings = Settings(risk=risk)
+        settings = Settings(strategy=StrategySettings(policy="inventory_mm"), risk=risk)
         settings = replace(settings, strategy=replace(settings.strategy, num_levels=-(-orders // 2)))
         clock = LiveClock(1.0, int(tape.rows["recv_ns"][0]))
         venue: Any = self.given

@@ -93,7 +93,9 @@ class OurStack:
         self.settings = settings
         self.clock = LiveClock()
         wanted = Settings(
-            strategy=StrategySettings(num_levels=-(-settings.orders // 2), base_offset=DISTANCE_CENTS / 100),
+            strategy=StrategySettings(
+                policy="inventory_mm", num_levels=-(-settings.orders // 2), base_offset=DISTANCE_CENTS / 100
+            ),
             risk=RiskSettings(max_open_orders=settings.orders, orders_per_second=600, orders_burst=900),
         )
         wanted = replace(
