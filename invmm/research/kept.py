@@ -1,4 +1,4 @@
-"""Finished rows of a sweep in a file of JSON lines, appended as they come, so that it can be gone on with.
+"""Finished rows of a sweep or a campaign: a file of JSON lines, appended as they come, to be gone on with.
 
 The first line says what the rows depend on beside their key (code, policy, settings, conditions); each other
 line is one row. A key is (point, market by content, seed), so a sweep may be gone on with wider axes, more
@@ -57,7 +57,7 @@ class KeptRows:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
-            raise InUseError(f"{path}: expected no other sweep at it, one holds it") from None
+            raise InUseError(f"{path}: expected nobody else at it, another process holds it") from None
         try:
             self._begin(identity, resume)
         except BaseException:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from invmm.errors import InvmmError
 from invmm.sim.campaign import run_seed
 from invmm.sim.campaign.command import main, names_of, plan_of, plan_text
 from invmm.sim.campaign.hazards import ALL, Planned, draw_plan
-from invmm.sim.campaign.report import MUST_BE_ZERO, summary_of
+from invmm.sim.campaign.report import MUST_BE_ZERO, SeedReport, summary_of
+from invmm.sim.campaign.seeds import play_seeds
 from invmm.sim.campaign.shrink import shrink
 from invmm.sim.campaign.world import World
 
@@ -113,10 +118,15 @@ def test_the_report_is_flat_and_says_what_must_be_zero(
     assert all(not isinstance(value, dict | list) for value in row.values())
     assert all(row[name] == 0 for name in MUST_BE_ZERO)
     assert row["seeds"] == 2
-    assert len(kept.read_text().splitlines()) == 2
+    lines = kept.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 3, "what the seeds depend on, and one line for each"
+    kept.write_bytes(b"".join(lines[:2]) + lines[2][:40])  # killed while it wrote the second
     assert main([*options, "--json", "-", "--resume", str(kept)]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["digest"] == row["digest"]
     assert main(["--faults", "gravity"]) == 2
+    assert main([*options, "--faults", "none", "--resume", str(kept)]) == 2
+    assert "another faults" in capsys.readouterr().err
+    assert main([*options, "--write", str(tmp_path / "none.md")]) == 2
     readme = tmp_path / "README.md"
     readme.write_text("before <!-- campaign -->old<!-- /campaign --> after")
     assert main([*options, "--write", str(readme), "--resume", str(kept)]) == 0
@@ -124,6 +134,36 @@ def test_the_report_is_flat_and_says_what_must_be_zero(
     assert text.startswith("before")
     assert "old" not in text
     assert "| lost fills | 0 |" in text
+
+
+def test_an_interrupted_campaign_keeps_what_it_has_and_goes_on(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    command = [sys.executable, "-m", "invmm.sim.campaign", "--seeds", "40", "--minutes", "0.2", "--jobs", "2"]
+    with subprocess.Popen([*command, "--resume", str(kept)], stderr=subprocess.PIPE, text=True) as process:
+        while not kept.exists() or kept.read_bytes().count(b"\n") < 3:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told == f"campaign: interrupted; the same command goes on from {kept}\n"
+    seeds = [json.loads(line)["seed"] for line in kept.read_bytes().splitlines()[1:]]
+    assert 2 <= len(seeds) < 40
+    again = play_seeds(range(3), minutes=0.2, faults=ALL, kept=kept)
+    assert [one.seed for one in again] == [0, 1, 2]
+    assert again == play_seeds(range(3), minutes=0.2, faults=ALL, kept=kept), "read and played are the same"
+
+
+def test_a_process_that_is_killed_ends_the_campaign_with_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(report: SeedReport, is_reused: bool) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(InvmmError, match="was killed"):
+        play_seeds(range(30), minutes=0.2, faults=ALL, jobs=2, kept=tmp_path / "kept", tell=killed)
+    assert len((tmp_path / "kept").read_bytes().splitlines()) >= 2
 
 
 def test_a_seeded_bug_is_found_and_its_plan_shrunk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def test_a_damaged_line_is_named(tmp_path, line):
 def test_one_process_holds_the_rows(tmp_path):
     with (
         KeptRows(tmp_path / "rows.jsonl", {}, resume=True),
-        pytest.raises(InUseError, match="expected no other sweep at it"),
+        pytest.raises(InUseError, match="expected nobody else at it"),
     ):
         KeptRows(tmp_path / "rows.jsonl", {}, resume=True)
     KeptRows(tmp_path / "rows.jsonl", {}, resume=True).close()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
+import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from invmm.errors import ConfigError
-from invmm.sim.campaign.checkers import Failure
+from invmm.errors import ConfigError, DataError, InvmmError
+from invmm.research.provenance import commit
 from invmm.sim.campaign.hazards import ALL, TABLE, Planned
-from invmm.sim.campaign.report import MUST_BE_ZERO, SeedReport, run_seed, summary_of, write_table
+from invmm.sim.campaign.report import MUST_BE_ZERO, SeedReport, marks_of, run_seed, summary_of, write_table
+from invmm.sim.campaign.seeds import play_seeds
 from invmm.sim.campaign.shrink import shrink
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -30,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Runs the shipped engine against the embedded venue on virtual time, with faults drawn "
         "from seeds, and checks from the venue's side that no order and no fill is lost and no limit broken.",
         epilog=f"faults:\n{faults}\n\nexit codes: 0 nothing failed, 1 something that must be zero is not, "
-        "2 usage",
+        "2 usage, 130 interrupted (with --resume the same command goes on)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--seeds", type=int, default=50, help="how many (default 50)")
@@ -70,21 +72,48 @@ def names_of(text: str) -> tuple[str, ...]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; its exit code."""
     options = _parser().parse_args(argv)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        names = names_of(options.faults)
-        plan = None if options.plan is None else plan_of(options.plan)
-        if options.seeds < 1 or not 0 < options.minutes <= 1440:
-            raise ConfigError("expected at least 1 seed and minutes above 0, at most 1440")
-    except ConfigError as error:
+        return _campaign(options)
+    except (ConfigError, DataError, OSError) as error:
         print(f"campaign: {error}", file=sys.stderr)
-        return 2
+        return EXIT_USAGE
+    except InvmmError as error:
+        print(f"campaign: {error}; {_kept(options)}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print(f"campaign: interrupted; {_kept(options)}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _kept(options: argparse.Namespace) -> str:
+    return f"the same command goes on from {options.resume}" if options.resume else "nothing was kept"
+
+
+def _campaign(options: argparse.Namespace) -> int:
+    names = names_of(options.faults)
+    plan = None if options.plan is None else plan_of(options.plan)
+    if options.seeds < 1 or not 0 < options.minutes <= 1440:
+        raise ConfigError("expected at least 1 seed and minutes above 0, at most 1440")
+    if options.write:
+        marks_of(Path(options.write))  # an hour later is too late to say that there are none
     if options.shrink is not None:
         return _shrink(options.shrink, options.minutes, names)
     if plan is not None:
         reports = [run_seed(options.first_seed, minutes=options.minutes, plan=plan)]
     else:
-        reports = list(_run(options, names))
-    summary = summary_of(reports)
+        reports = play_seeds(
+            range(options.first_seed, options.first_seed + options.seeds),
+            minutes=options.minutes,
+            faults=names,
+            jobs=options.jobs or os.cpu_count() or 1,
+            kept=Path(options.resume) if options.resume else None,
+            tell=_Progress(options.seeds, is_drawn=sys.stderr.isatty() and not options.quiet).tell,
+        )
+    outputs = [Path(name) for name in (options.json, options.write, options.resume) if name and name != "-"]
+    summary = summary_of(reports, commit(outputs))
     failed = [one for one in sorted(reports, key=lambda each: each.seed) if one.counts]
     if options.json == "-":
         print(json.dumps(summary))
@@ -93,77 +122,41 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.json:
             Path(options.json).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     if options.write:
-        try:
-            write_table(Path(options.write), summary)
-        except (ConfigError, OSError) as error:
-            print(f"campaign: {error}", file=sys.stderr)
-            return 2
-    bad = any(summary[name] for name in MUST_BE_ZERO)
+        write_table(Path(options.write), summary)
     if failed and plan is None and not options.no_shrink and options.json != "-":
         _shrink(failed[0].seed, options.minutes, names)
-    return int(bad)
+    return EXIT_FAILED if any(summary[name] for name in MUST_BE_ZERO) else EXIT_DONE
 
 
-def _run(options: argparse.Namespace, names: tuple[str, ...]) -> Iterator[SeedReport]:
-    """Reports as they come; those of `--resume` first."""
-    wanted = range(options.first_seed, options.first_seed + options.seeds)
-    kept = Path(options.resume) if options.resume else None
-    done: dict[int, SeedReport] = {}
-    if kept is not None and kept.exists():
-        done = {one.seed: one for one in read(kept) if one.seed in wanted and one.minutes == options.minutes}
-    yield from done.values()
-    left = [seed for seed in wanted if seed not in done]
-    jobs = min(options.jobs or os.cpu_count() or 1, max(1, len(left)))
-    work = partial(run_seed, minutes=options.minutes, faults=names)
-    began, simulated_s, failing = time.monotonic(), 0.0, 0
-    drawn = sys.stderr.isatty() and not options.quiet
-    with multiprocessing.get_context("spawn").Pool(jobs) if jobs > 1 else _Here() as pool:
-        for count, report in enumerate(pool.imap_unordered(work, left), 1):
-            if kept is not None:
-                with kept.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(report)) + "\n")
-            simulated_s += report.simulated_s
-            failing += bool(report.counts)
-            if drawn:
-                speed = simulated_s / max(1e-9, time.monotonic() - began)
-                print(
-                    f"\r{len(done) + count}/{len(wanted)} seeds, {simulated_s / 3600:.1f} h at {speed:.0f}×, "
-                    f"{failing} failing ",
-                    end="",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            yield report
-    if drawn:
-        print(file=sys.stderr)
+class _Progress:
+    """A line that says how far it is, drawn over itself; nothing where nobody sees it."""
+
+    def __init__(self, seeds: int, *, is_drawn: bool) -> None:
+        self._seeds, self._is_drawn = seeds, is_drawn
+        self._began_s = time.monotonic()
+        self._count = self._failing = 0
+        self._simulated_s = 0.0
+
+    def tell(self, report: SeedReport, is_reused: bool) -> None:
+        """One more seed."""
+        self._count += 1
+        self._failing += bool(report.counts)
+        self._simulated_s += 0.0 if is_reused else report.simulated_s
+        if not self._is_drawn:
+            return
+        speed = self._simulated_s / max(1e-9, time.monotonic() - self._began_s)
+        print(
+            f"\r{self._count}/{self._seeds} seeds, {self._simulated_s / 3600:.1f} h at {speed:.0f}×, "
+            f"{self._failing} failing ",
+            end="\n" if self._count == self._seeds else "",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
-class _Here:
-    """A pool of this process alone."""
-
-    def __enter__(self) -> _Here:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    @staticmethod
-    def imap_unordered(work: partial[SeedReport], seeds: Sequence[int]) -> Iterator[SeedReport]:
-        return map(work, seeds)
-
-
-def read(path: Path) -> list[SeedReport]:
-    """Reports that `--resume` has kept; a last line that was cut off is left out."""
-    reports = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            told = json.loads(line)
-        except ValueError:
-            continue
-        told["failures"] = [Failure(**one) for one in told["failures"]]
-        told["plan"] = [Planned(**one) for one in told["plan"]]
-        reports.append(SeedReport(**told))
-    return reports
+def _interrupt(_signal: int, _frame: Any) -> None:
+    """SIGTERM means what Ctrl-C means."""
+    raise KeyboardInterrupt
 
 
 def plan_of(text: str) -> list[Planned]:

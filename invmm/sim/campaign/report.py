@@ -139,8 +139,8 @@ FIELD_OF = {
 """Field by checker."""
 
 
-def summary_of(reports: Sequence[SeedReport]) -> dict[str, int | float | str]:
-    """One flat row of what many seeds came to."""
+def summary_of(reports: Sequence[SeedReport], commit: str = "") -> dict[str, int | float | str]:
+    """One flat row of what many seeds came to; `commit` is of the code that played them."""
     healthy = [one for one in reports if one.is_healthy]
     faulty = [one for one in reports if not one.is_healthy]
     unknown = [second for one in reports for second in one.unknown_s]
@@ -192,6 +192,7 @@ def summary_of(reports: Sequence[SeedReport]) -> dict[str, int | float | str]:
     for one in sorted(reports, key=lambda each: each.seed):
         digest.update(one.digest.encode())
     row["digest"] = digest.hexdigest()
+    row["commit"] = commit
     return row
 
 
@@ -234,6 +235,7 @@ ROWS = (
     ("kill levels raised rightly: a slow venue, failing settlements, a day's loss", "right_kills"),
     ("… and falsely, per hour", "false_kills_per_hour"),
     ("worst seed", "worst_seed"),
+    ("commit", "commit"),
 )
 """Words for people, and the field."""
 BEGIN, END = "<!-- campaign -->", "<!-- /campaign -->"
@@ -247,11 +249,16 @@ def table_of(summary: Mapping[str, object]) -> str:
     return "\n".join([*lines, f"| faults by kind | {', '.join(faults) or 'none'} |"])
 
 
-def write_table(path: Path, summary: Mapping[str, object]) -> None:
-    """Puts the table between the marks of a Markdown file; ConfigError when it has none."""
-    text = path.read_text(encoding="utf-8")
-    head, begin, rest = text.partition(BEGIN)
+def marks_of(path: Path) -> tuple[str, str]:
+    """What stands before and behind the table of a Markdown file; ConfigError when it has no marks."""
+    head, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ConfigError(f"{path}: expected {BEGIN} and {END}, found no such marks")
+    return head, tail
+
+
+def write_table(path: Path, summary: Mapping[str, object]) -> None:
+    """Puts the table between the marks of a Markdown file; ConfigError when it has none."""
+    head, tail = marks_of(path)
     path.write_text(f"{head}{BEGIN}\n{table_of(summary)}\n{END}{tail}", encoding="utf-8")
