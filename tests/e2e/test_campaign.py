@@ -127,6 +127,8 @@ def test_the_report_is_flat_and_says_what_must_be_zero(
     assert main([*options, "--faults", "none", "--resume", str(kept)]) == 2
     assert "another faults" in capsys.readouterr().err
     assert main([*options, "--write", str(tmp_path / "none.md")]) == 2
+    assert main([*options, "--resume", str(kept), "--json", str(tmp_path / "no" / "folder.json")]) == 2
+    assert main([*options, "--jobs", "-1"]) == 2
     readme = tmp_path / "README.md"
     readme.write_text("before <!-- campaign -->old<!-- /campaign --> after")
     assert main([*options, "--write", str(readme), "--resume", str(kept)]) == 0
@@ -139,11 +141,13 @@ def test_the_report_is_flat_and_says_what_must_be_zero(
 def test_an_interrupted_campaign_keeps_what_it_has_and_goes_on(tmp_path: Path) -> None:
     kept = tmp_path / "kept.jsonl"
     command = [sys.executable, "-m", "invmm.sim.campaign", "--seeds", "40", "--minutes", "0.2", "--jobs", "2"]
-    with subprocess.Popen([*command, "--resume", str(kept)], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [*command, "--resume", str(kept)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         while not kept.exists() or kept.read_bytes().count(b"\n") < 3:
             assert process.poll() is None
             time.sleep(0.02)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert told == f"campaign: interrupted; the same command goes on from {kept}\n"
@@ -154,9 +158,7 @@ def test_an_interrupted_campaign_keeps_what_it_has_and_goes_on(tmp_path: Path) -
     assert again == play_seeds(range(3), minutes=0.2, faults=ALL, kept=kept), "read and played are the same"
 
 
-def test_a_process_that_is_killed_ends_the_campaign_with_a_word(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_process_that_is_killed_ends_the_campaign_with_a_word(tmp_path: Path) -> None:
     def killed(report: SeedReport, is_reused: bool) -> None:
         for child in multiprocessing.active_children():
             child.kill()

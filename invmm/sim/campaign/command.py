@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from invmm.errors import ConfigError, DataError, InvmmError
+from invmm.errors import ConfigError, DataError, InUseError, InvmmError
 from invmm.research.provenance import commit
 from invmm.sim.campaign.hazards import ALL, TABLE, Planned
 from invmm.sim.campaign.report import MUST_BE_ZERO, SeedReport, marks_of, run_seed, summary_of, write_table
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return _campaign(options)
-    except (ConfigError, DataError, OSError) as error:
+    except (ConfigError, DataError, InUseError) as error:
         print(f"campaign: {error}", file=sys.stderr)
         return EXIT_USAGE
     except InvmmError as error:
@@ -97,6 +97,8 @@ def _campaign(options: argparse.Namespace) -> int:
     plan = None if options.plan is None else plan_of(options.plan)
     if options.seeds < 1 or not 0 < options.minutes <= 1440:
         raise ConfigError("expected at least 1 seed and minutes above 0, at most 1440")
+    if options.jobs < 0:
+        raise ConfigError(f"--jobs: expected 1 or more, or 0 for one per core, found {options.jobs}")
     if options.write:
         marks_of(Path(options.write))  # an hour later is too late to say that there are none
     if options.shrink is not None:
@@ -120,7 +122,10 @@ def _campaign(options: argparse.Namespace) -> int:
     else:
         _print(summary, failed, options)
         if options.json:
-            Path(options.json).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            try:
+                Path(options.json).write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            except OSError as error:
+                raise ConfigError(f"--json {options.json}: cannot be written: {error.strerror}") from None
     if options.write:
         write_table(Path(options.write), summary)
     if failed and plan is None and not options.no_shrink and options.json != "-":

@@ -251,7 +251,11 @@ def table_of(summary: Mapping[str, object]) -> str:
 
 def marks_of(path: Path) -> tuple[str, str]:
     """What stands before and behind the table of a Markdown file; ConfigError when it has no marks."""
-    head, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a Markdown file: {error.strerror}") from None
+    head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise ConfigError(f"{path}: expected {BEGIN} and {END}, found no such marks")

@@ -60,7 +60,7 @@ def play_seeds(
     """
     done: dict[int, SeedReport] = {}
     work = partial(run_seed, minutes=minutes, faults=tuple(faults))
-    length = f"{minutes:g} minutes"
+    length = f"{minutes} minutes"
     with _keeping(kept, faults) as rows:
         left = []
         for seed in seeds:
@@ -89,7 +89,14 @@ def _played(work: Callable[[int], SeedReport], seeds: Sequence[int], jobs: int) 
         yield from map(work, seeds)
         return
     with _processes(jobs) as pool:
-        for future in as_completed([pool.submit(work, seed) for seed in seeds]):
+        # Ctrl-C goes to every process of the terminal, and is this one's to answer. Blocked, it is inherited
+        # by those that begin here.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            given = [pool.submit(work, seed) for seed in seeds]
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for future in as_completed(given):
             try:
                 yield future.result()
             except BrokenProcessPool:
@@ -98,9 +105,7 @@ def _played(work: Callable[[int], SeedReport], seeds: Sequence[int], jobs: int) 
 
 @contextmanager
 def _processes(jobs: int) -> Iterator[Executor]:
-    context = multiprocessing.get_context("spawn")
-    # Ctrl-C goes to every process of the terminal, and is this one's to answer.
-    pool = ProcessPoolExecutor(jobs, context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
     try:
         yield pool
     except BaseException:
