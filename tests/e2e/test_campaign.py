@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from invmm.sim.campaign import run_seed
 from invmm.sim.campaign.command import main, names_of, plan_of, plan_text
 from invmm.sim.campaign.hazards import ALL, Planned, draw_plan
 from invmm.sim.campaign.report import MUST_BE_ZERO, SeedReport, summary_of
-from invmm.sim.campaign.seeds import play_seeds
+from invmm.sim.campaign.seeds import _played, play_seeds
 from invmm.sim.campaign.shrink import shrink
 from invmm.sim.campaign.world import World
 
@@ -156,6 +157,16 @@ def test_an_interrupted_campaign_keeps_what_it_has_and_goes_on(tmp_path: Path) -
     again = play_seeds(range(3), minutes=0.2, faults=ALL, kept=kept)
     assert [one.seed for one in again] == [0, 1, 2]
     assert again == play_seeds(range(3), minutes=0.2, faults=ALL, kept=kept), "read and played are the same"
+
+
+def mask(seed: int) -> Any:
+    return signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def test_a_terminals_ctrl_c_is_the_commands_to_answer_not_its_processes() -> None:
+    assert signal.SIGINT not in mask(0)
+    assert all(signal.SIGINT in held for held in _played(mask, (1, 2), jobs=2))
+    assert signal.SIGINT not in mask(0)
 
 
 def test_a_process_that_is_killed_ends_the_campaign_with_a_word(tmp_path: Path) -> None:
